@@ -1,0 +1,300 @@
+"""The commands of the write side.  No logic here: options in, words out.
+
+Heavy imports stand inside the commands: ``parecido --help`` must not pay for them.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from indexer.terminal import common_options, fail, print_json, quiet_decoders
+from indexer.text import plural, printable
+
+if TYPE_CHECKING:
+    from indexer.records import IndexReport
+
+_SHOWN_SKIPS = 10
+
+
+@click.command("index")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="Encoder: a name that `parecido models` lists, a network FILE.keras, or auto.  "
+    "[default: the library's own; auto for a new one]",
+)
+@click.option("--weights", metavar="FILE", type=click.Path(), help="Other weights for --model.")
+@click.option(
+    "--pooling",
+    type=click.Choice(["avg", "max", "gem", "fc1", "fc2", "none"]),
+    help="How the feature map becomes a descriptor; fc1 and fc2 are VGG's.  [default: avg]",
+)
+@click.option(
+    "--preprocessing",
+    type=click.Choice(["none", "caffe", "tf", "torch"]),
+    default="none",
+    show_default=True,
+    help="Input of a network of your own: RGB in 0..255, or as Keras prepares it.",
+)
+@click.option(
+    "--exclude",
+    metavar="GLOB",
+    multiple=True,
+    help="Leave out what matches, as in a .gitignore; repeatable.",
+)
+@click.option("--hidden", is_flag=True, help="Go into hidden folders too.")
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Decoding threads.  [default: one for each core]",
+)
+@click.option(
+    "--batch-size",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Pictures in a batch.  [default: the device's own]",
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True
+)
+@click.option(
+    "--max-megapixels",
+    metavar="N",
+    type=click.FloatRange(min=0, min_open=True),
+    default=200.0,
+    show_default=True,
+    help="Skip larger pictures.",
+)
+@click.option(
+    "--max-megabytes",
+    metavar="N",
+    type=click.FloatRange(min=0, min_open=True),
+    default=512.0,
+    show_default=True,
+    help="Skip larger files.",
+)
+@click.option("--wait", is_flag=True, help="Wait for another writer instead of refusing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@common_options
+def index_command(paths: tuple[str, ...], library: str | None, as_json: bool, **given: Any) -> None:
+    """Add pictures, and follow what changed, moved or went.
+
+    Folders are searched recursively; pictures are only read.  A run can be interrupted at any time
+    and goes on where it stopped.
+    """
+    from indexer.decode import Limits
+    from indexer.library import Library
+    from indexer.pipeline import IndexOptions, index
+    from indexer.progress import progress_bar, stop_on_signal
+
+    limits = Limits(
+        pixels=int(given.pop("max_megapixels") * 1e6), bytes=int(given.pop("max_megabytes") * 1e6)
+    )
+    terminal = sys.stderr.isatty()
+    options = IndexOptions(limits=limits, show_output=terminal, **given)
+    _check_there(paths, library)
+    with Library.create(library) as opened, quiet_decoders(), stop_on_signal() as stop:
+        bar = progress_bar(paths, options, opened.folder) if terminal else nullcontext()
+        with bar as progress:
+            report = index(opened, paths, options, progress=progress, stop=stop)
+        pictures, folder = opened.catalogue.counts()[0], opened.folder
+    if as_json:
+        print_json(report_dict(report))
+    else:
+        _print_report(report, pictures, str(folder))
+    for root in report.missing_roots:
+        fail(
+            f"{root} is not there (an unplugged disk?); its pictures were kept.",
+            f"To drop them: parecido remove {root}",
+        )
+    if report.interrupted:
+        raise SystemExit(130)
+    if report.missing_roots:
+        raise SystemExit(1)
+
+
+def _check_there(paths: tuple[str, ...], library: str | None) -> None:
+    """Refuse a mistyped path before a new library is made for it."""
+    import os
+
+    from indexer.discover import absolute
+    from indexer.errors import PathNotFound
+    from indexer.library import CATALOGUE, library_path
+
+    if (library_path(library) / CATALOGUE).exists():
+        return
+    for path in paths:
+        if not os.path.lexists(absolute(path)):
+            raise PathNotFound(f"{path} is not there.", "Check the path; nothing was changed.")
+
+
+def report_dict(report: IndexReport) -> dict[str, Any]:
+    """The report of a run as JSON shows it."""
+    return {
+        "added": report.added,
+        "updated": report.updated,
+        "unchanged": report.unchanged,
+        "moved": report.moved,
+        "removed": report.removed,
+        "skipped": [{"path": s.path, "reason": s.reason} for s in report.skipped],
+        "seconds": round(report.seconds, 3),
+        "pictures_per_second": round(report.pictures_per_second, 1),
+        "interrupted": report.interrupted,
+        "missing_roots": report.missing_roots,
+    }
+
+
+def _print_report(report: IndexReport, pictures: int, folder: str) -> None:
+    counts = [
+        f"{getattr(report, name):,} {name}"
+        for name in ("added", "updated", "moved", "removed", "unchanged")
+        if getattr(report, name)
+    ] or ["nothing to do"]
+    speed = f" ({report.pictures_per_second:.0f} pictures/s)" if report.added else ""
+    if report.interrupted:
+        click.echo("Interrupted; what was ready is in the library, the next run goes on from here.")
+    click.echo(f"{', '.join(counts)} in {report.seconds:.1f} s{speed}")
+    if report.skipped:
+        _print_skips(report)
+    click.echo(f"{plural(pictures, 'picture')} in {printable(folder)}")
+
+
+def _print_skips(report: IndexReport) -> None:
+    kinds: dict[str, int] = {}
+    for skip in report.skipped:
+        kinds[skip.kind] = kinds.get(skip.kind, 0) + 1
+    parts = [f"{count:,} {kind.replace('-', ' ')}" for kind, count in sorted(kinds.items())]
+    click.echo(f"{plural(len(report.skipped), 'file')} skipped: {', '.join(parts)}")
+    # films and notes among the pictures are expected; what looks like a picture and fails is news
+    telling = [skip for skip in report.skipped if skip.kind != "not-a-picture"]
+    for skip in telling[:_SHOWN_SKIPS]:
+        click.echo(f"  {printable(skip.path)}: {printable(skip.reason)}")
+    if len(telling) > _SHOWN_SKIPS:
+        click.echo(f"  … and {len(telling) - _SHOWN_SKIPS:,} more; --json lists all")
+
+
+@click.command("info")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+def info_command(library: str | None, as_json: bool) -> None:
+    """Tell what a library holds and how."""
+    from indexer.library import Library
+
+    with Library.open(library) as opened:
+        facts = library_facts(opened)
+    if as_json:
+        print_json(facts)
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        if isinstance(value, list):
+            value = ", ".join(map(str, value))
+        elif name == "bytes":
+            value = f"{value / 1e6:,.1f} MB"
+        elif isinstance(value, int):
+            value = f"{value:,}"
+        click.echo(f"{name.replace('_', ' '):<{width}}  {printable(str(value))}")
+
+
+def library_facts(library: Any) -> dict[str, Any]:
+    """What ``parecido info`` tells."""
+    import os
+
+    pictures, skipped = library.catalogue.counts()
+    spec = library.encoder
+    index = library.vectors() if spec else None
+    return {
+        "library": str(library.folder),
+        "pictures": pictures,
+        "skipped": skipped,
+        "encoder": spec.title if spec else None,
+        "model": spec.model if spec else None,
+        "pooling": spec.pooling if spec else None,
+        "dimension": spec.dimension if spec else None,
+        "fingerprint": spec.fingerprint if spec else None,
+        "index": f"{index.kind}, {plural(index.count, 'descriptor')}" if index else None,
+        "roots": [os.fsdecode(root.path) for root in library.catalogue.roots()],
+        "bytes": library.disk_bytes,
+    }
+
+
+@click.command("verify")
+@click.option("--repair", is_flag=True, help="Mend what can be mended.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+def verify_command(library: str | None, repair: bool, as_json: bool) -> None:
+    """Check a library from top to bottom."""
+    from indexer.checkup import repair as mend
+    from indexer.checkup import verify
+    from indexer.library import Library
+
+    done = mend(library) if repair else []
+    with Library.open(library) as opened:
+        problems = verify(opened)
+    if as_json:
+        print_json({"ok": not problems, "problems": [p.what for p in problems], "repaired": done})
+    else:
+        for line in done:
+            click.echo(line)
+        for problem in problems:
+            click.echo(problem.what)
+        if not problems:
+            click.echo("The library is sound.")
+    if problems:
+        if any(problem.repairable for problem in problems):
+            fail(f"{plural(len(problems), 'problem')} found.", "Mend: parecido verify --repair")
+        raise SystemExit(1)
+
+
+@click.command("remove")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.option("--wait", is_flag=True, help="Wait for another writer instead of refusing.")
+@common_options
+def remove_command(paths: tuple[str, ...], library: str | None, wait: bool) -> None:
+    """Take pictures out of the library; the files stay."""
+    from indexer.library import Library
+    from indexer.pipeline import remove
+
+    with Library.open(library) as opened:
+        count = remove(opened, paths, wait=wait)
+    click.echo(f"{plural(count, 'picture')} removed from the library; no file was touched.")
+
+
+@click.command("models")
+@click.option("--fetch", metavar="NAME", help="Get the weights of an encoder beforehand.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one encoder a line.")
+@common_options
+def models_command(library: str | None, fetch: str | None, as_json: bool) -> None:
+    """List the encoders, and whether their weights are here."""
+    from dataclasses import asdict
+
+    from indexer.encoders.registry import fetch as fetch_weights
+    from indexer.encoders.registry import model_table
+
+    if fetch:
+        weights = fetch_weights(fetch, show_output=sys.stderr.isatty())
+        click.echo(f"{fetch}: {printable(str(weights.path))}")
+        return
+    table = model_table()
+    if as_json:
+        for model in table:
+            print_json({**asdict(model), "available": bool(model.weights)})
+        return
+    click.echo(f"{'name':<20}{'dimension':>9}{'pixels':>8}  {'weights':<9}poolings")
+    for model in table:
+        here = "here" if model.weights else "-"
+        click.echo(
+            f"{model.name:<20}{model.dimension:>9}{model.native:>8}  {here:<9}"
+            f"{', '.join(model.poolings)}"
+        )
+    click.echo(
+        "\nWeights that are not here are downloaded on first use, or with --fetch NAME.", err=True
+    )

@@ -1,0 +1,349 @@
+"""Bytes of a picture file → an upright RGB array at the size that an encoder wants.
+
+Nothing is decoded before its dimensions have passed the limits.  Only decoders that run in this
+process are used: formats that Pillow hands to another program (EPS) are refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from indexer.errors import PictureUnreadable
+from indexer.spec import EncoderSpec
+
+__all__ = ["Decoded", "Limits", "decode", "decode_file", "pillow_limit", "probe", "render"]
+
+# Pillow's plug-in modules, and the formats that they read; HEIF comes from pillow-heif
+_PLUGINS = (
+    *("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Jpeg2K"),
+    *("Ppm", "Tga", "Ico", "Psd", "Qoi", "Pcx", "Sgi", "Dds"),
+)
+_FORMATS = (
+    *("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000"),
+    # TGA last: it has no signature, and takes some icons for its own
+    *("PPM", "ICO", "PSD", "QOI", "PCX", "SGI", "DDS", "TGA"),
+)
+_RESAMPLE = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_SIGNATURES = (
+    *(b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"8BPS"),
+    *(b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51", b"DDS "),
+)
+_ORIENTATION = 0x0112
+_SWAPPING = (5, 6, 7, 8)
+# Above this many pixels, pictures are decoded one at a time: 32 megapixels are 96 MB of RGB, and
+# the default limit of 200 would be 600 MB in each worker.
+_LARGE_PIXELS = 32_000_000
+_large = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is refused before decoding."""
+
+    pixels: int = 200_000_000
+    bytes: int = 512 << 20
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture, ready for the network."""
+
+    pixels: npt.NDArray[np.uint8]
+    """Upright RGB ``(height, width, 3)`` at the encoder's size."""
+    width: int
+    """Upright width of the whole picture, in pixels."""
+    height: int
+    """Upright height of the whole picture, in pixels."""
+    format: str
+    """Pillow's name of the file format."""
+
+
+@contextmanager
+def pillow_limit(limits: Limits) -> Iterator[None]:
+    """Let Pillow open pictures up to the limit; its own guard is half a process-wide constant.
+
+    Held by an indexing run or a command, not set on import: another program in this process keeps
+    its own guard.
+    """
+    before = Image.MAX_IMAGE_PIXELS
+    if before is not None:
+        Image.MAX_IMAGE_PIXELS = max(before, limits.pixels)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def probe(path: Path, limits: Limits) -> bytes:
+    """The bytes of a picture file that passes the limits.
+
+    Only the header is read of a file that is no picture.  Raises :class:`PictureUnreadable`.
+    """
+    try:
+        # O_NONBLOCK: opening a named pipe that replaced the file must not wait for a writer
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise PictureUnreadable("not a regular file", "not-a-picture")
+            if status.st_size == 0:
+                raise PictureUnreadable("the file is empty (zero bytes)", "empty")
+            _check_bytes(status.st_size, limits)
+            with _opened(file) as image:
+                _check_pixels(image, limits)
+            file.seek(0)
+            return file.read()
+    except FileNotFoundError as error:
+        raise PictureUnreadable("the file is not there any more", "vanished") from error
+    except OSError as error:
+        raise PictureUnreadable(
+            f"the file cannot be read ({error.strerror or error})", "unreadable"
+        ) from error
+
+
+def decode_file(path: Path, spec: EncoderSpec, limits: Limits) -> Decoded:
+    """A picture file at the encoder's size.  Raises :class:`PictureUnreadable`."""
+    with pillow_limit(limits):
+        return decode(probe(path, limits), spec, limits)
+
+
+def decode(data: bytes, spec: EncoderSpec, limits: Limits) -> Decoded:
+    """A picture's bytes at the encoder's size.  Raises :class:`PictureUnreadable`."""
+    image, size, form = render(data, spec.size.target, limits, _RESAMPLE[spec.resample])
+    return Decoded(np.asarray(image), *size, form)
+
+
+def render(
+    data: bytes,
+    target: Callable[[int, int], tuple[int, int]],
+    limits: Limits,
+    resample: Image.Resampling = Image.Resampling.LANCZOS,
+) -> tuple[Image.Image, tuple[int, int], str]:
+    """A picture as a viewer would show it, at a chosen size.
+
+    ``target`` maps the upright ``(width, height)`` to the wanted one.  Returns an upright RGB
+    image, the upright size of the whole picture, and its format.  The first frame of an animation;
+    transparency over white; embedded colour profiles converted to sRGB.  Raises
+    :class:`PictureUnreadable`.
+    """
+    if not data:
+        raise PictureUnreadable("the file is empty (zero bytes)", "empty")
+    _check_bytes(len(data), limits)
+    try:
+        with _opened(io.BytesIO(data)) as image:
+            _check_pixels(image, limits)
+            whole = image.size
+            form = image.format or ""
+            if form in ("JPEG", "MPO"):
+                wanted = target(*_turned(whole, _orientation(image)))
+                # the decoder scales by 1/2, 1/4 or 1/8 in the DCT: 12 megapixels in 73 ms, not 260
+                image.draft("RGB" if image.mode != "L" else "L", (max(wanted), max(wanted)))
+            if image.width * image.height > _LARGE_PIXELS:
+                with _large:
+                    return _finished(image, whole, form, target, resample)
+            return _finished(image, whole, form, target, resample)
+    except PictureUnreadable:
+        raise
+    except MemoryError as error:
+        raise PictureUnreadable("not enough memory to decode it", "too-large") from error
+    except Exception as error:  # decoders raise almost anything on damaged bytes
+        raise _damaged(error) from error
+
+
+def _finished(
+    image: Image.Image,
+    whole: tuple[int, int],
+    form: str,
+    target: Callable[[int, int], tuple[int, int]],
+    resample: Image.Resampling,
+) -> tuple[Image.Image, tuple[int, int], str]:
+    drafted = image.size != whole
+    image.load()
+    # asked again: the decoders of TIFF and AVIF turn the picture themselves while they load it
+    orientation = _orientation(image)
+    upright = _turned(whole if drafted else image.size, orientation)
+    wanted = target(*upright)
+    stored = _turned(wanted, orientation)
+    small = _shown(_shrunk(image, stored), image.info).resize(stored, resample, reducing_gap=2.0)
+    if orientation != 1:
+        # turned when it is small; flips and quarter turns commute with the resampling
+        small.getexif()[_ORIENTATION] = orientation
+        small = ImageOps.exif_transpose(small)
+    return small, upright, form
+
+
+@contextmanager
+def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
+    head = file.read(32)
+    file.seek(0)
+    formats = _readable(head[4:8] == b"ftyp")  # outside: a missing module is no damaged file
+    try:
+        image = Image.open(file, formats=formats)
+    except UnidentifiedImageError as error:
+        if head.startswith(_SIGNATURES) or head[4:8] == b"ftyp" or head[8:12] == b"WEBP":
+            raise PictureUnreadable("damaged: its header cannot be read", "damaged") from error
+        raise PictureUnreadable("not a picture in a format that is read", "not-a-picture") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureUnreadable(f"too large: {error}", "too-large") from error
+    except Exception as error:
+        raise _damaged(error) from error
+    with image:
+        yield image
+
+
+@cache
+def _readable(heif: bool) -> tuple[str, ...]:
+    """The formats to try, their decoders registered; HEIF's only where a file looks like one."""
+    for name in _PLUGINS:
+        importlib.import_module(f"PIL.{name}ImagePlugin")
+    if not heif:
+        return tuple(name for name in _FORMATS if name in Image.OPEN)
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return ("AVIF", "HEIF")
+
+
+def _check_bytes(size: int, limits: Limits) -> None:
+    if size > limits.bytes:
+        raise PictureUnreadable(
+            f"too large: {size / 1e6:.0f} MB, and the limit is {limits.bytes / 1e6:.0f} MB",
+            "too-large",
+        )
+
+
+def _check_pixels(image: Image.Image, limits: Limits) -> None:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise PictureUnreadable(f"damaged: its size is {width} × {height}", "damaged")
+    if width * height > limits.pixels:
+        raise PictureUnreadable(
+            f"too large: {width} × {height} pixels, and the limit is "
+            f"{limits.pixels / 1e6:.0f} megapixels",
+            "too-large",
+        )
+
+
+def _damaged(error: Exception) -> PictureUnreadable:
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    return PictureUnreadable(f"damaged: {text}", "damaged")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged EXIF does not make a picture unreadable
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return (size[1], size[0]) if orientation in _SWAPPING else size
+
+
+def _shrunk(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
+    """An image of a mode that resamples well, box-reduced while it stays twice the wanted size.
+
+    In bands where the mode must change first, so that 200 megapixels of palette are never 800 MB
+    of RGBA.
+    """
+    width, height = image.size
+    factor = max(1, min(width // (2 * wanted[0]), height // (2 * wanted[1])))
+    convert = _converter(image)
+    if convert is None:
+        return image.reduce(factor) if factor > 1 else image
+    rows = max(1, 4_000_000 // (width * factor)) * factor
+    if factor == 1 or rows >= height:
+        return convert(image).reduce(factor)
+    reduced: Image.Image | None = None
+    for top in range(0, height, rows):
+        band = convert(image.crop((0, top, width, min(height, top + rows)))).reduce(factor)
+        if reduced is None:
+            reduced = Image.new(band.mode, (band.width, -(-height // factor)))
+        reduced.paste(band, (0, top // factor))
+    assert reduced is not None
+    return reduced
+
+
+def _converter(image: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
+    """How to bring the mode to L, RGB, RGBA, CMYK or LAB, as a viewer would; None if it is one."""
+    mode = image.mode
+    transparent = "transparency" in image.info
+    if mode in ("I", "F") or mode.startswith("I;16"):
+        return _range_converter(image)
+    if transparent or mode in ("PA", "LA", "La", "RGBa"):
+        return lambda part: part.convert("RGBA")
+    if mode in ("L", "RGB", "RGBA", "CMYK", "LAB"):
+        return None
+    return lambda part: part.convert("L" if mode == "1" else "RGB")
+
+
+def _range_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """More than eight bits to eight: by the type's range where it is known, else by the values'."""
+    low, high = 0.0, 65535.0
+    if image.mode in ("I", "F"):
+        extrema: Any = image.getextrema()
+        smallest, largest = (float(v) if np.isfinite(v) else 0.0 for v in extrema)
+        ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        fitting = [limit for limit in ranges if largest <= limit]
+        low, high = (0.0, fitting[0]) if fitting and smallest >= 0 else (smallest, largest)
+    scale = 255.0 / max(high - low, 1e-12)
+
+    def convert(part: Image.Image) -> Image.Image:
+        values = np.nan_to_num(np.asarray(part).astype(np.float32))
+        return Image.fromarray(np.clip((values - low) * scale, 0, 255).astype(np.uint8))
+
+    return convert
+
+
+def _shown(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
+    """sRGB over white, from one of the modes that :func:`_converter` leaves."""
+    profile = info.get("icc_profile")
+    if image.mode == "LAB" or (profile and image.mode in ("RGB", "RGBA", "CMYK", "L")):
+        try:
+            transform = _to_srgb(profile if image.mode != "LAB" else b"", image.mode)
+            if transform is not None:
+                alpha = image.getchannel("A") if image.mode == "RGBA" else None
+                image = (
+                    ImageCms.applyTransform(image.convert("RGB") if alpha else image, transform)
+                    or image
+                )
+                if alpha is not None:
+                    image.putalpha(alpha)
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # a damaged profile: show the numbers as they are, as viewers do
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+@lru_cache(maxsize=32)
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """A transform from a profile to sRGB; None where the profile is sRGB, or for another mode."""
+    if mode == "LAB":
+        source = ImageCms.createProfile("LAB")
+    else:
+        source = ImageCms.getOpenProfile(io.BytesIO(profile)).profile
+        if "sRGB" in (source.profile_description or ""):
+            return None
+    space = {"RGBA": "RGB"}.get(mode, mode)
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), space, "RGB")

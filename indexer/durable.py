@@ -1,0 +1,51 @@
+"""Files that are either wholly there or not at all, after a power cut too.
+
+The order is always: write under a temporary name, sync the file, rename, sync the folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+__all__ = ["replacing", "sync_folder", "sync_tree"]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends well.
+
+    Guarantee: whatever happens, ``path`` holds either what it held before or the whole new file.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def sync_tree(folder: Path) -> None:
+    """Sync every file of a flat folder, then the folder itself."""
+    for path in folder.iterdir():
+        _sync(path)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder's entries, where the system can (not on Windows)."""
+    if os.name != "nt":
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

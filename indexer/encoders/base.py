@@ -1,0 +1,105 @@
+"""What a network must tell to become an encoder.
+
+A network is a name, a few numbers, a place where its weights lie and a way to build it in Keras.
+Everything else (input, preprocessing, pooling, normalisation, head, runtimes, sizes) is added
+around it by :mod:`indexer.encoders.assemble` and :mod:`indexer.encoders.encoder`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from indexer.errors import WeightsInvalid
+from indexer.spec import SizePolicy
+
+__all__ = ["POOLINGS", "Network", "Parts", "Weights", "sha256_of"]
+
+POOLINGS = ("avg", "max", "gem")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weights file on this machine and the SHA-256 of its bytes."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A network taken apart, as Keras callables on symbolic tensors.
+
+    ``preprocess`` takes float32 RGB in 0..255; ``body`` gives a feature map ``(n, h, w, c)`` or a
+    vector ``(n, c)``; ``head``, where there is one, takes that vector (the average-pooled feature
+    map) to class probabilities ``(n, 1000)``.
+    """
+
+    preprocess: Callable[[Any], Any]
+    body: Callable[[Any], Any]
+    head: Callable[[Any], Any] | None
+
+
+class Network(ABC):
+    """One network: a row of a family's table."""
+
+    name: str
+    dimension: int
+    """Channels of the last feature map."""
+    size: SizePolicy
+    preprocessing: str
+
+    @property
+    def poolings(self) -> tuple[str, ...]:
+        """The poolings that this network offers."""
+        return POOLINGS
+
+    def dimension_of(self, pooling: str) -> int:
+        """Length of a descriptor with that pooling."""
+        return self.dimension
+
+    def size_of(self, pooling: str) -> SizePolicy:
+        """The size policy with that pooling."""
+        return self.size
+
+    @abstractmethod
+    def find_weights(self, pooling: str) -> Weights | None:
+        """The weights if they are on this machine, without importing Keras or asking a network."""
+
+    @abstractmethod
+    def fetch_weights(self, pooling: str) -> Weights:
+        """The weights, downloaded if need be.
+
+        Raises :class:`~indexer.errors.WeightsUnavailable` with the missing file, where it would be
+        looked for and what works without it.
+        """
+
+    @abstractmethod
+    def build(self, weights: Path, pooling: str) -> Parts:
+        """The network in Keras with those weights.
+
+        Raises :class:`~indexer.errors.WeightsInvalid` where the file does not fit.
+        """
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, remembered while its size and time stay the same."""
+    try:
+        stat = path.stat()
+        return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise WeightsInvalid(
+            f"The weights file {path} cannot be read: {error.strerror}.",
+            "Check the path given to --weights or --model.",
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, _size: int, _mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,120 @@
+"""Everything that needs Keras once, done in a child process.
+
+``python -m indexer.encoders.build REQUEST RESULT`` reads a JSON request and writes a JSON result.
+A child, because importing TensorFlow takes seconds and half a gigabyte that would stay with the
+indexer or a server for the rest of its life.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import indexer.errors
+from indexer.errors import EncoderUnavailable, ParecidoError
+
+__all__ = ["run_in_child"]
+
+
+def run_in_child(request: dict[str, Any], show_output: bool = False) -> dict[str, Any]:
+    """Do one request in a fresh interpreter and return its result.
+
+    Requests are ``{"do": "export", "spec": …, "weights": …, "folder": …}``,
+    ``{"do": "describe", "file": …}`` and ``{"do": "fetch", "model": …, "pooling": …}``.
+    With ``show_output`` what Keras says (download progress) goes to this process's stderr.
+    Raises the same error that the work raised in the child.
+    """
+    with tempfile.TemporaryDirectory(prefix="parecido-") as folder:
+        asked, answered, log = (Path(folder) / name for name in ("request", "result", "log"))
+        asked.write_text(json.dumps(request), "utf-8")
+        with log.open("wb") as quiet:
+            done = subprocess.run(
+                [sys.executable, "-m", "indexer.encoders.build", str(asked), str(answered)],
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr if show_output else quiet,
+                stderr=None if show_output else quiet,
+                check=False,
+            )
+        if not answered.exists():
+            tail = log.read_text("utf-8", "replace").strip().splitlines()[-1:] or ["no output"]
+            raise EncoderUnavailable(
+                f"Building the encoder ended with exit status {done.returncode}: {tail[0][:300]}",
+                "Check that Keras and its backend import: python -c 'import keras'.",
+            )
+        result: dict[str, Any] = json.loads(answered.read_text("utf-8"))
+    if "error" in result:
+        kind = getattr(indexer.errors, result["error"])
+        raise kind(result["message"], result["remedy"])
+    return result
+
+
+def _environment() -> dict[str, str]:
+    env = dict(os.environ)
+    here = str(Path(indexer.errors.__file__).parent.parent)
+    env["PYTHONPATH"] = os.pathsep.join(p for p in (here, env.get("PYTHONPATH", "")) if p)
+    env.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # building needs no accelerator, and must not take memory of one that somebody uses
+    env["CUDA_VISIBLE_DEVICES"] = ""
+    return env
+
+
+def _export(request: dict[str, Any]) -> dict[str, Any]:
+    import keras
+
+    from indexer.spec import EncoderSpec
+
+    spec = EncoderSpec.from_json(request["spec"])
+    model = keras_model(spec, Path(request["weights"]))
+    height, width = (None, None) if spec.size.keep_aspect else (spec.size.height, spec.size.width)
+    model.export(
+        str(Path(request["folder"]) / "model.xml"),
+        format="openvino",
+        input_signature=[keras.InputSpec(shape=(None, height, width, 3), dtype="uint8")],
+        verbose=False,
+    )
+    return {"dimension": int(model.outputs[0].shape[-1]), "outputs": len(model.outputs)}
+
+
+def keras_model(spec: Any, weights: Path) -> Any:
+    """The whole encoder as a Keras model (imports Keras); see :mod:`indexer.encoders.assemble`."""
+    from indexer.encoders.assemble import assemble
+    from indexer.encoders.registry import network_of
+
+    return assemble(network_of(spec).build(weights, spec.pooling), spec.pooling, spec.size)
+
+
+def _describe(request: dict[str, Any]) -> dict[str, Any]:
+    from indexer.encoders.custom import describe
+
+    return describe(Path(request["file"]))
+
+
+def _fetch(request: dict[str, Any]) -> dict[str, Any]:
+    from indexer.encoders.registry import network_named
+
+    weights = network_named(request["model"]).fetch_weights(request["pooling"])
+    return {"path": str(weights.path), "sha256": weights.sha256}
+
+
+def _main(asked: Path, answered: Path) -> None:
+    request = json.loads(asked.read_text("utf-8"))
+    work = {"export": _export, "describe": _describe, "fetch": _fetch}[request["do"]]
+    try:
+        result = work(request)
+    except ParecidoError as error:
+        result = {
+            "error": type(error).__name__,
+            "message": error.message,
+            "remedy": error.remedy,
+        }
+    answered.write_text(json.dumps(result), "utf-8")
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), Path(sys.argv[2]))

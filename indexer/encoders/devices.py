@@ -1,0 +1,50 @@
+"""Which accelerators can be seen, asked without importing a framework."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import os
+from functools import cache
+
+__all__ = ["gpu_usable", "gpu_visible"]
+
+
+@cache
+def gpu_visible() -> bool:
+    """Whether the CUDA driver reports a device.  Takes no framework and a millisecond."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return False
+    names = ("nvcuda.dll",) if os.name == "nt" else ("libcuda.so.1", "libcuda.so")
+    for name in names:
+        try:
+            driver = ctypes.CDLL(name)
+            devices = ctypes.c_int(0)
+            if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(devices)) == 0:
+                return devices.value > 0
+        except (OSError, AttributeError):
+            continue
+    return False
+
+
+@cache
+def gpu_usable() -> bool:
+    """Whether Keras's backend can run on a GPU here.  Imports Keras, unless there is no GPU."""
+    if not gpu_visible():
+        return False
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow
+
+        return bool(tensorflow.config.list_physical_devices("GPU"))
+    if backend == "jax":
+        import jax
+
+        return any(device.platform in ("gpu", "cuda", "rocm") for device in jax.devices())
+    if backend == "torch":
+        import torch
+
+        return bool(torch.cuda.is_available())
+    return False

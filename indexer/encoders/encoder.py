@@ -1,0 +1,162 @@
+"""The encoder: pictures in, descriptors and labels out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.decode import Limits, decode_file
+from indexer.encoders.devices import gpu_usable, gpu_visible
+from indexer.encoders.labels import IMAGENET_CLASSES, top_labels
+from indexer.encoders.registry import resolve
+from indexer.encoders.runtimes import KerasRuntime, OpenVINORuntime, Runtime, openvino_installed
+from indexer.errors import EncoderUnavailable, InvalidRequest
+from indexer.records import Encoding
+from indexer.spec import EncoderSpec
+
+__all__ = ["DEVICES", "Encoder", "load_encoder", "open_encoder"]
+
+DEVICES = ("auto", "cpu", "gpu")
+LABELS_KEPT = 5
+
+_log = logging.getLogger("parecido")
+
+
+class Encoder:
+    """A headless network with its preprocessing and pooling, ready to run.
+
+    A stateless function of its pictures: the same picture gives the same descriptor alone or in
+    any batch (to a cosine of 0.9999).  Safe to use from several threads.
+    """
+
+    def __init__(self, spec: EncoderSpec, runtime: Runtime) -> None:
+        self.spec = spec
+        self._runtime = runtime
+
+    def __repr__(self) -> str:
+        return f"<Encoder {self.spec.title} on {self._runtime.name}>"
+
+    @property
+    def dimension(self) -> int:
+        """Length of a descriptor."""
+        return self.spec.dimension
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures of one shape that run together."""
+        return self._runtime.batch_size
+
+    def encode(
+        self, pictures: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8], labels: int = 5
+    ) -> Encoding:
+        """Describe pictures given as arrays.
+
+        Each is upright RGB, uint8, ``(height, width, 3)``; shapes may differ.  They enter the
+        network at the size they have: :meth:`encode_files` brings files to the right one.
+        ``labels`` is how many classes to give for each.  Returns descriptors ``(n, dimension)``
+        float32 of unit length, in the order of the pictures.  Raises ``InvalidRequest`` for an
+        array of another shape or type.
+        """
+        arrays = [self._checked(np.asarray(picture)) for picture in pictures]
+        descriptors = np.empty((len(arrays), self.dimension), np.float32)
+        found: list[tuple[object, ...]] = [()] * len(arrays)
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for i, array in enumerate(arrays):
+            by_shape.setdefault(array.shape, []).append(i)
+        for rows in by_shape.values():
+            vectors, probabilities = self._runtime.run(np.stack([arrays[i] for i in rows]))
+            descriptors[rows] = vectors
+            if probabilities is not None and probabilities.shape[1] == IMAGENET_CLASSES:
+                for i, best in zip(rows, top_labels(probabilities, labels), strict=True):
+                    found[i] = best
+        return Encoding(_unit(descriptors), found)  # type: ignore[arg-type]
+
+    def encode_files(
+        self,
+        files: Iterable[str | os.PathLike[str]],
+        labels: int = 5,
+        limits: Limits | None = None,
+    ) -> Encoding:
+        """Describe picture files.
+
+        Raises :class:`~indexer.errors.PictureUnreadable` for the first that is no picture.
+        """
+        decoded = [decode_file(Path(file), self.spec, limits or Limits()) for file in files]
+        return self.encode([picture.pixels for picture in decoded], labels)
+
+    def _checked(self, array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            raise InvalidRequest(
+                f"Expected a picture as uint8 (height, width, 3), got {array.dtype} {array.shape}.",
+                "Convert it to RGB with values in 0..255.",
+            )
+        size = self.spec.size
+        if not size.keep_aspect and array.shape[:2] != (size.height, size.width):
+            raise InvalidRequest(
+                f"{self.spec.model} with {self.spec.pooling} takes pictures of {size.height} × "
+                f"{size.width} only, got {array.shape[0]} × {array.shape[1]}.",
+                "Resize it, or give the file to encode_files.",
+            )
+        return array
+
+
+def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.maximum(lengths, np.float32(1e-12))
+
+
+def load_encoder(
+    model: str = "auto",
+    *,
+    pooling: str | None = None,
+    weights: str | Path | None = None,
+    preprocessing: str = "none",
+    device: str = "auto",
+    batch_size: int = 0,
+) -> Encoder:
+    """An encoder by name, as ``parecido models`` lists them, or from a user's own network file.
+
+    ``device`` is ``auto``, ``cpu`` or ``gpu``; ``batch_size`` 0 takes the device's own.  Raises
+    :class:`~indexer.errors.UnknownEncoder`, :class:`~indexer.errors.WeightsUnavailable`,
+    :class:`~indexer.errors.WeightsInvalid` or :class:`~indexer.errors.EncoderUnavailable`.
+    """
+    spec = resolve(model, pooling=pooling, weights=weights, preprocessing=preprocessing)
+    return open_encoder(spec, device=device, batch_size=batch_size)
+
+
+def open_encoder(
+    spec: EncoderSpec, *, device: str = "auto", batch_size: int = 0, streams: int = 0
+) -> Encoder:
+    """The encoder of a spec on a device; built and cached on first use.
+
+    ``streams`` is how many pictures a CPU works on at once: 0 for one on each core, which gives the
+    most pictures a second; 1 for all cores on one picture, which gives the soonest answer.
+    """
+    if device not in DEVICES:
+        raise InvalidRequest(f"Expected device {', '.join(DEVICES)}, got {device!r}.")
+    return Encoder(spec, _runtime(spec, device, batch_size, streams))
+
+
+def _runtime(spec: EncoderSpec, device: str, batch_size: int, streams: int) -> Runtime:
+    if device != "cpu" and gpu_usable():
+        return KerasRuntime(spec, batch_size)
+    if device == "gpu":
+        raise EncoderUnavailable(
+            "No GPU can be used: "
+            + (
+                "the driver reports one, but Keras's backend does not see it."
+                if gpu_visible()
+                else "the CUDA driver reports none."
+            ),
+            "Install the extra: pip install 'parecido[gpu]'; or leave out --device gpu.",
+        )
+    if device == "auto" and gpu_visible():
+        _log.warning("There is a GPU that Keras cannot use; running on the CPU.")
+    if openvino_installed():
+        return OpenVINORuntime(spec, batch_size, streams)
+    return KerasRuntime(spec, batch_size)

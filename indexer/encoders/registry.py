@@ -1,0 +1,222 @@
+"""Which encoders there are, and which one a name means on this machine."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from indexer.encoders.applications import APPLICATIONS
+from indexer.encoders.base import Network, Weights, sha256_of
+from indexer.encoders.build import run_in_child
+from indexer.encoders.cache import cached_folder
+from indexer.encoders.custom import CustomNetwork, check_preprocessing, facts_from_json
+from indexer.encoders.devices import gpu_visible
+from indexer.encoders.lite import LITE_NETWORKS
+from indexer.errors import (
+    InvalidRequest,
+    PathNotFound,
+    UnknownEncoder,
+    WeightsUnavailable,
+)
+from indexer.spec import EncoderSpec
+
+__all__ = ["ModelInfo", "fetch", "model_table", "network_named", "network_of", "resolve"]
+
+DEFAULT_POOLING = "avg"
+OFFLINE_MODEL = "efficientnet-lite0"
+GPU_MODEL = "resnet50"
+FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One line of ``parecido models``."""
+
+    name: str
+    dimension: int
+    native: int
+    """Native side in pixels."""
+    poolings: tuple[str, ...]
+    weights: str
+    """Path of the weights on this machine, empty where they are not here."""
+
+
+@cache
+def _networks() -> dict[str, Network]:
+    return {network.name: network for network in (*LITE_NETWORKS, *APPLICATIONS)}
+
+
+def network_named(name: str) -> Network:
+    """The network of that registry name.  Raises :class:`UnknownEncoder` with the nearest ones."""
+    networks = _networks()
+    try:
+        return networks[name.lower()]
+    except KeyError:
+        near = difflib.get_close_matches(name.lower(), networks, n=3)
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise UnknownEncoder(
+            f"There is no encoder {name!r}.",
+            f"{hint}`parecido models` lists them; a network of your own is given as FILE.keras.",
+        ) from None
+
+
+def network_of(spec: EncoderSpec) -> Network:
+    """The network of a spec, a user's own file included."""
+    if spec.model != "file":
+        return network_named(spec.model)
+    free = spec.size.keep_aspect
+    facts = {
+        "input": [None, None] if free else [spec.size.height, spec.size.width],
+        "dimension": spec.dimension,
+        "map": spec.pooling != "none",
+    }
+    return CustomNetwork(Path(spec.weights_file), spec.preprocessing, facts)
+
+
+def model_table() -> list[ModelInfo]:
+    """Every named encoder, with whether its weights are on this machine."""
+    table = []
+    for network in _networks().values():
+        weights = network.find_weights(DEFAULT_POOLING)
+        path = str(weights.path) if weights else ""
+        info = ModelInfo(
+            network.name, network.dimension, network.size.width, network.poolings, path
+        )
+        table.append(info)
+    return table
+
+
+def fetch(name: str, pooling: str = DEFAULT_POOLING, show_output: bool = False) -> Weights:
+    """The weights of a named encoder, downloaded where they are not on this machine.
+
+    Raises :class:`~indexer.errors.WeightsUnavailable`, which names the missing file, the place
+    where it would be looked for, and an encoder that works without it.
+    """
+    network = network_named(name)
+    found = network.find_weights(_pooling_of(network, pooling))
+    if found is not None:
+        return found
+    result = run_in_child(
+        {"do": "fetch", "model": network.name, "pooling": pooling}, show_output=show_output
+    )
+    return Weights(Path(result["path"]), result["sha256"])
+
+
+def resolve(
+    model: str = "auto",
+    *,
+    pooling: str | None = None,
+    weights: str | Path | None = None,
+    preprocessing: str = "none",
+    show_output: bool = False,
+) -> EncoderSpec:
+    """The encoder that these options mean on this machine, its weights fetched if need be.
+
+    ``model`` is ``auto``, a name, or the path of a network saved by Keras; ``weights`` a file with
+    other weights for a named network; ``pooling`` ``avg`` by default; ``preprocessing`` is for a
+    network file only.  ``auto`` is ``resnet50`` where a GPU is visible and its weights can be had,
+    ``efficientnet-lite0`` otherwise.
+    """
+    if model == "auto":
+        if weights is not None:
+            raise InvalidRequest(
+                "A weights file needs the name of its network.", "Add --model NAME."
+            )
+        if gpu_visible():
+            try:
+                return resolve(GPU_MODEL, pooling=pooling, show_output=show_output)
+            except WeightsUnavailable:  # no network: the encoder that needs none
+                pass
+        return resolve(OFFLINE_MODEL, pooling=pooling)
+    if model.lower().endswith(FILE_SUFFIXES):
+        if weights is not None:
+            raise InvalidRequest(
+                "A network file brings its own weights.", "Leave out --weights, or name a network."
+            )
+        return _resolve_file(Path(model), pooling, check_preprocessing(preprocessing))
+    network = network_named(model)
+    pooling = _pooling_of(network, pooling or DEFAULT_POOLING)
+    if weights is not None:
+        path = Path(weights).expanduser().absolute()
+        if not path.is_file():
+            raise PathNotFound(
+                f"The weights file {path} is not there.", "Check the path given to --weights."
+            )
+        found = Weights(path, sha256_of(path))
+    else:
+        found = fetch(model, pooling, show_output)
+    return EncoderSpec(
+        model=network.name,
+        pooling=pooling,
+        dimension=network.dimension_of(pooling),
+        weights_sha256=found.sha256,
+        preprocessing=network.preprocessing,
+        size=network.size_of(pooling),
+        weights_file=str(found.path) if weights is not None else "",
+    )
+
+
+def weights_of(spec: EncoderSpec) -> Path:
+    """The weights file that a spec was made with, fetched if need be.
+
+    Raises :class:`~indexer.errors.WeightsUnavailable` where another file is in its place.
+    """
+    if spec.weights_file:
+        path = Path(spec.weights_file)
+        if not path.is_file():
+            raise WeightsUnavailable(
+                f"The encoder's weights were read from {path}, which is not there any more.",
+                "Put the file back: the library's encoder is built from it.",
+            )
+        found = Weights(path, sha256_of(path))
+    else:
+        found = fetch(spec.model, spec.pooling)
+    if found.sha256 != spec.weights_sha256:
+        raise WeightsUnavailable(
+            f"{found.path} is not the file that the library's encoder was made from: expected "
+            f"SHA-256 {spec.weights_sha256[:16]}…, got {found.sha256[:16]}….",
+            "Put the first file back, or index into a new library.",
+        )
+    return found.path
+
+
+def _resolve_file(path: Path, pooling: str | None, preprocessing: str) -> EncoderSpec:
+    path = path.expanduser().absolute()
+    if not path.is_file():
+        raise PathNotFound(
+            f"The network file {path} is not there.", "Check the path given to --model."
+        )
+    digest = sha256_of(path)
+
+    def fill(folder: Path) -> None:
+        import json
+
+        facts = run_in_child({"do": "describe", "file": str(path)})
+        (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
+
+    folder = cached_folder(f"facts-{digest[:32]}", fill)
+    network = CustomNetwork(
+        path, preprocessing, facts_from_json((folder / "facts.json").read_text("utf-8"))
+    )
+    pooling = _pooling_of(network, pooling or network.poolings[0])
+    return EncoderSpec(
+        model="file",
+        pooling=pooling,
+        dimension=network.dimension,
+        weights_sha256=digest,
+        preprocessing=preprocessing,
+        size=network.size,
+        weights_file=str(path),
+    )
+
+
+def _pooling_of(network: Network, pooling: str) -> str:
+    if pooling not in network.poolings:
+        raise InvalidRequest(
+            f"Expected a pooling of {network.name} ({', '.join(network.poolings)}), "
+            f"got {pooling!r}.",
+            "fc1 and fc2 are VGG's fully connected layers.",
+        )
+    return pooling

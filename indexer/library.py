@@ -1,0 +1,206 @@
+"""A library on disk: its folder, its catalogue, its writer lock, its vector index."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import filelock
+import platformdirs
+
+from indexer.catalogue import Catalogue
+from indexer.errors import (
+    LibraryBusy,
+    LibraryNotFound,
+    LibraryReadOnly,
+    NoSpace,
+)
+from indexer.spec import EncoderSpec
+
+if TYPE_CHECKING:
+    from indexer.vectors import VectorIndex
+
+__all__ = ["Library", "default_library", "library_path", "locked"]
+
+CATALOGUE = "catalogue.sqlite"
+VECTORS = "vectors"
+LOCK = "lock"
+WRITER = "writer.json"
+
+
+def default_library() -> Path:
+    """``$PARECIDO_LIBRARY``, or ``library`` in the user's data folder for parecido."""
+    chosen = os.environ.get("PARECIDO_LIBRARY")
+    return Path(chosen) if chosen else Path(platformdirs.user_data_dir("parecido")) / "library"
+
+
+class Library:
+    """One indexed collection: a folder with a catalogue, a vector index and a lock.
+
+    Use :meth:`open` or :meth:`create`; close it, or use it in a ``with`` block.
+    """
+
+    def __init__(self, folder: Path, catalogue: Catalogue) -> None:
+        self.folder = folder
+        self.catalogue = catalogue
+
+    def __repr__(self) -> str:
+        return f"<Library {self.folder}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the catalogue."""
+        self.catalogue.close()
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str] | None = None) -> Library:
+        """The library in that folder, for reading; by default the user's own.
+
+        Raises :class:`~indexer.errors.LibraryNotFound`, ``LibraryDamaged`` or ``LibraryTooNew``.
+        """
+        path = library_path(folder)
+        if not (path / CATALOGUE).is_file():
+            raise LibraryNotFound(
+                f"There is no library at {path}.", "Make one: parecido index FOLDER."
+            )
+        return cls(path, Catalogue(path / CATALOGUE))
+
+    @classmethod
+    def create(cls, folder: str | os.PathLike[str] | None = None) -> Library:
+        """The library in that folder, made where there is none."""
+        path = library_path(folder)
+        if not (path / CATALOGUE).is_file():
+            with _writing_folder(path):
+                path.mkdir(parents=True, exist_ok=True)
+            with locked(path, wait=True):
+                Catalogue(path / CATALOGUE, write=True).close()
+        return cls.open(path)
+
+    @contextmanager
+    def writer(self, *, wait: bool = False) -> Iterator[Catalogue]:
+        """The catalogue for writing, behind the lock that only one process can hold.
+
+        The lock dies with its holder.  Raises :class:`~indexer.errors.LibraryBusy`, naming the
+        holder, unless told to ``wait``.
+        """
+        with locked(self.folder, wait), Catalogue(self.folder / CATALOGUE, write=True) as writer:
+            yield writer
+
+    @property
+    def encoder(self) -> EncoderSpec | None:
+        """The encoder of its descriptors; None before the first picture."""
+        return self.catalogue.encoder()
+
+    def vectors(self, catalogue: Catalogue | None = None) -> VectorIndex:
+        """The vector index, up to date with the catalogue.  The library must have an encoder."""
+        from indexer.vectors import VectorIndex
+
+        spec = self.encoder
+        if spec is None:
+            raise LibraryNotFound(
+                f"The library {self.folder} holds no pictures yet.",
+                "Add some: parecido index FOLDER.",
+            )
+        return VectorIndex(self.folder / VECTORS, catalogue or self.catalogue, spec.dimension)
+
+    def remove_vectors(self) -> None:
+        """Delete the vector index; it is built again when it is next opened."""
+        for path in (self.folder / VECTORS).glob("*"):
+            path.unlink(missing_ok=True)
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of all the library's files."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+
+def library_path(folder: str | os.PathLike[str] | None) -> Path:
+    """The absolute path of a library's folder; None is the user's own."""
+    return Path(os.path.abspath(Path(folder or default_library()).expanduser()))
+
+
+@contextmanager
+def locked(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold a library's writer lock, which dies with the process.
+
+    Raises :class:`~indexer.errors.LibraryBusy`, naming the holder, unless told to ``wait``.
+    """
+    lock = filelock.FileLock(folder / LOCK)
+    with _writing_folder(folder):
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except filelock.Timeout:
+            raise LibraryBusy(
+                f"The library {folder} is being written by {_holder(folder)}.",
+                "Wait for it to end, or add --wait.",
+            ) from None
+    try:
+        with _writing_folder(folder):
+            _sign(folder)
+        yield
+    finally:
+        with suppress(OSError):
+            (folder / WRITER).unlink()
+        lock.release()
+
+
+def _sign(folder: Path) -> None:
+    holder = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "command": " ".join(sys.argv)[:200],
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    temporary = folder / f"{WRITER}.tmp"
+    temporary.write_text(json.dumps(holder), "utf-8", "replace")
+    os.replace(temporary, folder / WRITER)
+
+
+def _holder(folder: Path) -> str:
+    try:
+        who = json.loads((folder / WRITER).read_text("utf-8"))
+        return f"process {who['pid']} on {who['host']} since {who['since']} ({who['command']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+@contextmanager
+def _writing_folder(folder: Path) -> Iterator[None]:
+    """Map the system's refusals to write into a folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise LibraryReadOnly(
+                f"The library {folder} cannot be written; nothing was changed.",
+                "Check its permissions, or choose another with --library.",
+            ) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(
+                f"The disk that holds the library {folder} is full.",
+                "Free some space and run the command again.",
+            ) from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            raise LibraryNotFound(
+                f"{folder} is not a folder.", "Choose a folder with --library."
+            ) from error
+        raise

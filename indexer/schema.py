@@ -1,0 +1,89 @@
+"""The catalogue's tables, as the newest migration leaves them.
+
+Paths are the file system's own bytes (``os.fsencode``): exact for any name, and ordered as bytes.
+Descriptors are little-endian float16, ``2 × dimension`` bytes, of unit length.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+__all__ = ["SCHEMA_VERSION", "descriptors", "facts", "metadata", "pictures", "roots", "skips"]
+
+SCHEMA_VERSION = "0001"
+"""Revision of the newest migration in ``indexer/migrations/versions``."""
+
+metadata = MetaData()
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""Single values: ``encoder`` (JSON of the spec) and ``generation`` (rises with every change)."""
+
+roots = Table(
+    "roots",
+    metadata,
+    Column("path", LargeBinary, primary_key=True),
+    # the folder's identity tells an unplugged disk's empty mount point from an emptied folder
+    Column("device", BigInteger, nullable=False),
+    Column("inode", BigInteger, nullable=False),
+)
+"""What was given to be indexed."""
+
+pictures = Table(
+    "pictures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("path", LargeBinary, nullable=False, unique=True),
+    Column("file_size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("content_hash", LargeBinary, nullable=False, index=True),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("format", Text, nullable=False),
+    # JSON [[name, probability, class index], …], best first
+    Column("labels", Text, nullable=False),
+    # seconds since 1970, UTC
+    Column("added_at", Float, nullable=False),
+    # an id is never given twice: the vector index recognises deletions by ids that are gone
+    sqlite_autoincrement=True,
+)
+
+descriptors = Table(
+    "descriptors",
+    metadata,
+    Column(
+        "picture_id",
+        Integer,
+        ForeignKey("pictures.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # the generation that wrote it: the vector index fetches what is newer than itself
+    Column("generation", BigInteger, nullable=False, index=True),
+    Column("vector", LargeBinary, nullable=False),
+)
+
+skips = Table(
+    "skips",
+    metadata,
+    Column("path", LargeBinary, primary_key=True),
+    Column("file_size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""Files that were left out, remembered so that they are tried again only when they change."""

@@ -1,0 +1,98 @@
+"""What an encoder is, as plain data: enough to recognise it, refuse another and build it again."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from hashlib import blake2b
+from typing import Any
+
+__all__ = ["EncoderSpec", "SizePolicy"]
+
+# A picture more elongated than this is squeezed to it.  It bounds the number of shapes (13 for a
+# 224-pixel network), each of which costs a compilation, and keeps both sides well above the
+# network's stride.
+MAX_ASPECT = 3.0
+
+
+@dataclass(frozen=True)
+class SizePolicy:
+    """The size at which a picture enters the network.
+
+    ``height`` and ``width`` are the native size in pixels.  With ``keep_aspect`` the picture keeps
+    its shape on about the native area, both sides a whole number of ``step`` pixels away from the
+    native side, so that a square picture gets exactly the native size.
+    """
+
+    height: int
+    width: int
+    step: int = 32
+    keep_aspect: bool = True
+
+    def target(self, width: int, height: int) -> tuple[int, int]:
+        """The ``(width, height)`` for an upright picture of that width and height in pixels."""
+        if not self.keep_aspect:
+            return self.width, self.height
+        aspect = min(max(width / height, 1 / MAX_ASPECT), MAX_ASPECT)
+        area = self.width * self.height
+        return (
+            self._snap(math.sqrt(area * aspect), self.width),
+            self._snap(math.sqrt(area / aspect), self.height),
+        )
+
+    def _snap(self, side: float, native: int) -> int:
+        smallest = native - (native - self.step) // self.step * self.step
+        return max(smallest, native + self.step * round((side - native) / self.step))
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """Architecture, weights, preprocessing, size policy and pooling of one encoder.
+
+    Two encoders with equal :attr:`fingerprint` give the same descriptors; with different ones their
+    descriptors must never be compared.
+    """
+
+    model: str
+    """Registry name, or ``file`` for a user's own network."""
+    pooling: str
+    """``avg``, ``max``, ``gem``, ``fc1``, ``fc2``, or ``none`` where the network gives a vector."""
+    dimension: int
+    """Length of a descriptor."""
+    weights_sha256: str
+    """Digest of the weights file."""
+    preprocessing: str
+    """How pixels in 0..255 become the network's input."""
+    size: SizePolicy
+    resample: str = "bicubic"
+    """Filter with which a picture is brought to size."""
+    weights_file: str = ""
+    """Where a user's own file lay; a hint for building again, no part of the fingerprint."""
+    recipe: int = 1
+    """Raised when a change of this program's own code changes descriptors."""
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits over everything that decides a descriptor."""
+        parts = asdict(self)
+        del parts["weights_file"]
+        return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+    @property
+    def title(self) -> str:
+        """One line for people: ``resnet50 · avg · 2048-d · 1b2c3d4e``."""
+        return f"{self.model} · {self.pooling} · {self.dimension}-d · {self.fingerprint[:8]}"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> EncoderSpec:
+        """The spec written by :meth:`to_json`.  Raises ``ValueError`` for anything else."""
+        data: dict[str, Any] = json.loads(text)
+        known = {field.name for field in fields(cls)}
+        if not isinstance(data, dict) or not {"model", "size"} <= set(data) <= known:
+            raise ValueError(f"Expected the fields of an encoder, got {text[:80]!r}.")
+        data["size"] = SizePolicy(**data["size"])
+        return cls(**data)

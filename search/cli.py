@@ -1,0 +1,114 @@
+"""The root command ``parecido``.
+
+Its commands are imported only when they are called, so that ``parecido --help`` is quick; the help
+lines in the table below are compared with the commands' own by a test.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module, metadata
+from typing import Any
+
+import click
+
+from indexer.errors import ParecidoError
+from indexer.terminal import fail
+
+__all__ = ["cli", "main"]
+
+# name: (where it is, its line in the help)
+COMMANDS = {
+    "index": ("indexer.cli:index_command", "Add pictures, and follow what changed, moved or went."),
+    "search": ("search.commands:search_command", "Find the pictures most like a picture."),
+    "compare": ("search.commands:compare_command", "Print the cosines between given pictures."),
+    "labels": ("search.commands:labels_command", "Print the ImageNet classes of pictures."),
+    "info": ("indexer.cli:info_command", "Tell what a library holds and how."),
+    "verify": ("indexer.cli:verify_command", "Check a library from top to bottom."),
+    "remove": ("indexer.cli:remove_command", "Take pictures out of the library; the files stay."),
+    "models": (
+        "indexer.cli:models_command",
+        "List the encoders, and whether their weights are here.",
+    ),
+    "completion": ("search.commands:completion_command", "Print a shell completion script."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # the reader of our output (head, less) went away: nothing to say, nowhere to say it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
+        except KeyboardInterrupt:
+            fail("Interrupted.")
+            raise SystemExit(130) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except ParecidoError as error:
+            if ctx.meta.get("parecido.debug"):
+                raise
+            fail(error.message, error.remedy)
+            raise SystemExit(error.exit_code) from None
+        except Exception as error:
+            if ctx.meta.get("parecido.debug"):
+                raise
+            what = (str(error).strip().splitlines() or [""])[0]
+            fail(
+                f"Unexpected {type(error).__name__}: {what}",
+                "This is a defect; --debug shows where.",
+            )
+            raise SystemExit(1) from None
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="parecido", message="parecido %(version)s")
+def cli() -> None:
+    """Find pictures that look alike.
+
+    Start with `parecido index FOLDER`, then `parecido search PICTURE`.
+    """
+
+
+def main() -> None:
+    """The console script."""
+    cli.main(prog_name="parecido")
+
+
+def installed_version() -> str:
+    """The installed version of the distribution."""
+    return metadata.version("parecido")
+
+
+if __name__ == "__main__":
+    main()

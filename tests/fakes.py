@@ -1,0 +1,78 @@
+"""A fake encoder whose descriptors can be checked by hand, and pictures to give it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from indexer.encoders import Encoder
+from indexer.spec import EncoderSpec, SizePolicy
+
+DIMENSION = 12
+
+
+def fake_spec(**changes: object) -> EncoderSpec:
+    """The fake encoder's spec; ``changes`` make another one of it."""
+    values: dict[str, object] = {
+        "model": "fake",
+        "pooling": "avg",
+        "dimension": DIMENSION,
+        "weights_sha256": "0" * 64,
+        "preprocessing": "none",
+        "size": SizePolicy(32, 32, step=8),
+        **changes,
+    }
+    return EncoderSpec(**values)  # type: ignore[arg-type]
+
+
+class FakeRuntime:
+    """The descriptor is the mean colour of each quadrant: 4 × RGB, in reading order, plus one.
+
+    Plus one, so that black has a direction too.  Counts what it is given.
+    """
+
+    name = "fake"
+
+    def __init__(self, batch_size: int = 4) -> None:
+        self.batch_size = batch_size
+        self.pictures = 0
+
+    def run(
+        self, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        self.pictures += len(batch)
+        return quadrants(batch), None
+
+
+def quadrants(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Unit rows ``(n, 12)`` for pictures ``(n, h, w, 3)``."""
+    pixels = batch.astype(np.float64) + 1
+    h, w = batch.shape[1] // 2, batch.shape[2] // 2
+    parts = [pixels[:, :h, :w], pixels[:, :h, w:], pixels[:, h:, :w], pixels[:, h:, w:]]
+    rows = np.concatenate([part.mean(axis=(1, 2)) for part in parts], axis=1)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows.astype(np.float32)
+
+
+def fake_encoder(batch_size: int = 4, **changes: object) -> Encoder:
+    """An encoder that needs no network; ``encoder._runtime.pictures`` counts its work."""
+    return Encoder(fake_spec(**changes), FakeRuntime(batch_size))
+
+
+def save_picture(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> Path:
+    """A file with four coloured quadrants, different for each seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colours = np.random.default_rng(seed).integers(0, 256, (2, 2, 3), dtype=np.uint8)
+    picture = Image.fromarray(colours).resize(size, Image.Resampling.NEAREST)
+    picture.save(path)
+    return path
+
+
+def save_pictures(folder: Path, count: int, suffix: str = ".png", first: int = 0) -> list[Path]:
+    """``count`` different pictures, ``0000.png`` and so on."""
+    return [
+        save_picture(folder / f"{seed:04d}{suffix}", seed) for seed in range(first, first + count)
+    ]
