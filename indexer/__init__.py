@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from indexer.encoders import load_encoder as load_encoder
     from indexer.errors import ParecidoError as ParecidoError
     from indexer.library import Library as Library
+    from indexer.options import IndexOptions as IndexOptions
     from indexer.pipeline import index as index
     from indexer.pipeline import remove as remove
     from indexer.records import Encoding as Encoding
@@ -22,13 +23,12 @@ if TYPE_CHECKING:
     from indexer.records import Label as Label
     from indexer.records import Picture as Picture
     from indexer.records import Skip as Skip
-    from indexer.run import IndexOptions as IndexOptions
 
 # resolved on first use: importing the package costs nothing
 _HOMES = {
     "Encoder": "indexer.encoders",
     "Encoding": "indexer.records",
-    "IndexOptions": "indexer.run",
+    "IndexOptions": "indexer.options",
     "IndexReport": "indexer.records",
     "Label": "indexer.records",
     "Library": "indexer.library",

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, text
 
-from indexer.changes import Add, Change, Forget, Move, Remove, SkipFile, Touch
+from indexer.apply import apply, chunks, put
+from indexer.changes import Change
 from indexer.database import check_version, connect, explained, migrate, version
 from indexer.errors import LibraryDamaged
 from indexer.records import Label, Picture, Skip
@@ -26,9 +26,6 @@ from indexer.schema import SCHEMA_VERSION, descriptors, facts, pictures, roots, 
 from indexer.spec import EncoderSpec
 
 __all__ = ["Catalogue", "Known", "Root", "pack", "unpack"]
-
-_T = TypeVar("_T")
-_CHUNK = 500  # parameters in one IN (…), below every SQLite's limit
 
 
 class Known(NamedTuple):
@@ -94,9 +91,9 @@ class Catalogue:
             # an older library, opened for reading: brought up to date by its first writer
             Catalogue(self.path, write=True).close()
 
-    def _rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+    def _rows(self, statement: Select[Any]) -> list[Any]:
         with explained(self.path), self._engine.connect() as connection:
-            return connection.execute(statement).all()
+            return list(connection.execute(statement))
 
     # -- single values ---------------------------------------------------------------------------
 
@@ -128,7 +125,7 @@ class Catalogue:
 
     def largest_id(self) -> int:
         """The largest id given so far, 0 in an empty catalogue."""
-        return self._rows(select(func.coalesce(func.max(pictures.c.id), 0)))[0][0]
+        return int(self._rows(select(func.coalesce(func.max(pictures.c.id), 0)))[0][0])
 
     # -- finding ---------------------------------------------------------------------------------
 
@@ -136,7 +133,7 @@ class Catalogue:
         """What is known of each of these paths; unknown ones are left out."""
         p, s = pictures.c, skips.c
         found: dict[bytes, Known] = {}
-        for chunk in _chunks(paths):
+        for chunk in chunks(paths):
             statement = select(p.path, p.id, p.file_size, p.mtime_ns, p.content_hash)
             for path, *rest in self._rows(statement.where(p.path.in_(chunk))):
                 found[path] = Known(*rest)
@@ -154,7 +151,7 @@ class Catalogue:
     def pictures(self, ids: Sequence[int]) -> list[Picture]:
         """The pictures with these ids, in that order; ids that are gone are left out."""
         found = {}
-        for chunk in _chunks(ids):
+        for chunk in chunks(ids):
             for row in self._rows(select(pictures).where(pictures.c.id.in_(chunk))):
                 found[row.id] = _picture(row)
         return [found[i] for i in ids if i in found]
@@ -212,8 +209,8 @@ class Catalogue:
         left out.
         """
         d = descriptors.c
-        rows: list[Row[Any]] = []
-        for chunk in _chunks(sorted(ids)):
+        rows: list[Any] = []
+        for chunk in chunks(sorted(ids)):
             rows += self._rows(
                 select(d.picture_id, d.vector).where(d.picture_id.in_(chunk)).order_by(d.picture_id)
             )
@@ -262,12 +259,12 @@ class Catalogue:
         ):
             generation = self._next_generation(connection)
             if encoder is not None:
-                _put(connection, "encoder", encoder.to_json())
+                put(connection, "encoder", encoder.to_json())
             for root in seen_roots:
                 connection.execute(insert(roots).prefix_with("OR REPLACE").values(**root._asdict()))
-            changed = [_apply(connection, change, generation) for change in changes]
+            changed = [apply(connection, change, generation) for change in changes]
             if any(changed):
-                _put(connection, "generation", str(generation))
+                put(connection, "generation", str(generation))
 
     def drop_roots(self, paths: Iterable[bytes]) -> None:
         """Forget that these were given to be indexed."""
@@ -293,7 +290,7 @@ class Catalogue:
                 delete(pictures).where(pictures.c.id.not_in(select(descriptors.c.picture_id)))
             ).rowcount
             if gone:
-                _put(connection, "generation", str(self._next_generation(connection)))
+                put(connection, "generation", str(self._next_generation(connection)))
             return gone
 
     def _next_generation(self, connection: Connection) -> int:
@@ -348,7 +345,7 @@ def unpack(blob: bytes) -> npt.NDArray[np.float32]:
 
 
 def _matrix(
-    rows: Sequence[Row[Any]],
+    rows: list[Any],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     if not rows:
         return np.empty(0, np.int64), np.empty((0, 0), np.float32)
@@ -364,7 +361,7 @@ def _matrix(
     return np.fromiter((row[0] for row in rows), np.int64, len(rows)), vectors
 
 
-def _picture(row: Row[Any]) -> Picture:
+def _picture(row: Any) -> Picture:
     return Picture(
         id=row.id,
         path=os.fsdecode(row.path),
@@ -376,85 +373,3 @@ def _picture(row: Row[Any]) -> Picture:
         content_hash=row.content_hash,
         labels=tuple(Label(*label) for label in json.loads(row.labels)),
     )
-
-
-def _put(connection: Connection, key: str, value: str) -> None:
-    connection.execute(insert(facts).prefix_with("OR REPLACE").values(key=key, value=value))
-
-
-def _apply(connection: Connection, change: Change, generation: int) -> bool:
-    """Write one change; whether it changed pictures or descriptors."""
-    match change:
-        case Add():
-            _forget_skip(connection, change.path)
-            columns = {
-                "path": change.path,
-                "file_size": change.file_size,
-                "mtime_ns": change.mtime_ns,
-                "content_hash": change.content_hash,
-                "width": change.width,
-                "height": change.height,
-                "format": change.format,
-                "labels": json.dumps([[n, round(p, 6), i] for n, p, i in change.labels]),
-            }
-            picture_id = change.id
-            if picture_id is None:
-                result = connection.execute(
-                    insert(pictures).values(**columns, added_at=time.time())
-                )
-                picture_id = result.inserted_primary_key[0]  # type: ignore[index]
-            else:
-                connection.execute(
-                    update(pictures).where(pictures.c.id == picture_id).values(**columns)
-                )
-            connection.execute(
-                insert(descriptors)
-                .prefix_with("OR REPLACE")
-                .values(picture_id=picture_id, generation=generation, vector=change.vector)
-            )
-        case Move():
-            _forget_skip(connection, change.path)
-            connection.execute(
-                update(pictures)
-                .where(pictures.c.id == change.id)
-                .values(path=change.path, file_size=change.file_size, mtime_ns=change.mtime_ns)
-            )
-        case Touch():
-            connection.execute(
-                update(pictures)
-                .where(pictures.c.id == change.id)
-                .values(mtime_ns=change.mtime_ns, file_size=change.file_size)
-            )
-            return False
-        case Remove():
-            for chunk in _chunks(change.ids):
-                connection.execute(delete(pictures).where(pictures.c.id.in_(chunk)))
-        case SkipFile():
-            connection.execute(
-                insert(skips)
-                .prefix_with("OR REPLACE")
-                .values(
-                    path=change.path,
-                    file_size=change.file_size,
-                    mtime_ns=change.mtime_ns,
-                    kind=change.kind,
-                    reason=change.reason,
-                )
-            )
-            if change.replaces is None:
-                return False
-            connection.execute(delete(pictures).where(pictures.c.id == change.replaces))
-        case Forget():
-            for path in change.paths:
-                _forget_skip(connection, path)
-            return False
-    return True
-
-
-def _forget_skip(connection: Connection, path: bytes) -> None:
-    connection.execute(delete(skips).where(skips.c.path == path))
-
-
-def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]

@@ -7,6 +7,7 @@ files again.  Pictures are never touched.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import numpy as np
 
 from indexer.catalogue import Catalogue, unpack
 from indexer.changes import Remove
+from indexer.database import install
 from indexer.errors import LibraryDamaged, LibraryNotFound
 from indexer.library import CATALOGUE, Library, library_path, locked
 from indexer.records import Problem
@@ -152,10 +154,11 @@ def _salvage(path: Path) -> str:
         source.close()
         target.close()
     aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-    os.replace(path, aside)
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    os.replace(fresh, path)
+    try:
+        os.link(path, aside)  # so that a catalogue lies at its path at every moment
+    except OSError:  # a file system without hard links
+        shutil.copy2(path, aside)
+    install(fresh, path)
     return f"copied {kept} readable pictures into a new catalogue; the old one is {aside.name}"
 
 

@@ -147,6 +147,7 @@ def report_dict(report: IndexReport) -> dict[str, Any]:
         "skipped": [{"path": s.path, "reason": s.reason} for s in report.skipped],
         "seconds": round(report.seconds, 3),
         "pictures_per_second": round(report.pictures_per_second, 1),
+        "preparing_seconds": round(report.preparing_seconds, 3),
         "interrupted": report.interrupted,
         "missing_roots": report.missing_roots,
     }
@@ -159,6 +160,8 @@ def _print_report(report: IndexReport, pictures: int, folder: str) -> None:
         if getattr(report, name)
     ] or ["nothing to do"]
     speed = f" ({report.pictures_per_second:.0f} pictures/s)" if report.added else ""
+    if report.preparing_seconds >= 1:
+        speed += f", {report.preparing_seconds:.0f} s of it to prepare the encoder"
     if report.interrupted:
         click.echo("Interrupted; what was ready is in the library, the next run goes on from here.")
     click.echo(f"{', '.join(counts)} in {report.seconds:.1f} s{speed}")
@@ -195,13 +198,15 @@ def info_command(library: str | None, as_json: bool) -> None:
         return
     width = max(map(len, facts))
     for name, value in facts.items():
-        if isinstance(value, list):
-            value = ", ".join(map(str, value))
-        elif name == "bytes":
-            value = f"{value / 1e6:,.1f} MB"
-        elif isinstance(value, int):
-            value = f"{value:,}"
-        click.echo(f"{name.replace('_', ' '):<{width}}  {printable(str(value))}")
+        click.echo(f"{name:<{width}}  {printable(_shown(name, value))}")
+
+
+def _shown(name: str, value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, int):
+        return f"{value / 1e6:,.1f} MB" if name == "bytes" else f"{value:,}"
+    return "-" if value is None else str(value)
 
 
 def library_facts(library: Any) -> dict[str, Any]:

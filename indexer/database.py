@@ -13,6 +13,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.pool import NullPool, QueuePool
 
+from indexer.durable import sync_folder
 from indexer.errors import (
     LibraryBusy,
     LibraryDamaged,
@@ -24,7 +25,7 @@ from indexer.errors import (
 )
 from indexer.schema import SCHEMA_VERSION
 
-__all__ = ["connect", "explained", "migrate", "version"]
+__all__ = ["connect", "explained", "install", "migrate", "version"]
 
 BUSY_SECONDS = 30
 
@@ -78,6 +79,17 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
         # On a disk that cannot be written SQLite cannot make the files that WAL readers share.
         # With no journal beside it the file is complete and nobody can change it.
         return sqlite3.connect(uri + "&immutable=1", uri=True, check_same_thread=False)
+
+
+def install(fresh: Path, path: Path) -> None:
+    """Let a closed catalogue file take its place, without the journal of what lay there before.
+
+    SQLite would replay an old journal into the new file.
+    """
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    os.replace(fresh, path)
+    sync_folder(path.parent)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import importlib
 import io
 import os
 import stat
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from indexer.errors import PictureUnreadable
 from indexer.spec import EncoderSpec
@@ -46,8 +47,20 @@ _SIGNATURES = (
     *(b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"8BPS"),
     *(b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51", b"DDS "),
 )
+# Brands of HEIF and AVIF; films have the same container and others ("isom", "mp42", "qt  ")
+_HEIF_BRANDS = (b"hei", b"hev", b"mif", b"msf", b"mia", b"avi")
+_ICON = b"\0\0\1\0"
 _ORIENTATION = 0x0112
 _SWAPPING = (5, 6, 7, 8)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # Above this many pixels, pictures are decoded one at a time: 32 megapixels are 96 MB of RGB, and
 # the default limit of 200 would be 600 MB in each worker.
 _LARGE_PIXELS = 32_000_000
@@ -98,17 +111,15 @@ def probe(path: Path, limits: Limits) -> bytes:
     Only the header is read of a file that is no picture.  Raises :class:`PictureUnreadable`.
     """
     try:
-        # O_NONBLOCK: opening a named pipe that replaced the file must not wait for a writer
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PictureUnreadable("not a regular file", "not-a-picture")
             if status.st_size == 0:
                 raise PictureUnreadable("the file is empty (zero bytes)", "empty")
             _check_bytes(status.st_size, limits)
-            with _opened(file) as image:
-                _check_pixels(image, limits)
+            with _opened(file, limits):
+                pass
             file.seek(0)
             return file.read()
     except FileNotFoundError as error:
@@ -117,6 +128,11 @@ def probe(path: Path, limits: Limits) -> bytes:
         raise PictureUnreadable(
             f"the file cannot be read ({error.strerror or error})", "unreadable"
         ) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a named pipe that replaced the file without waiting for a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def decode_file(path: Path, spec: EncoderSpec, limits: Limits) -> Decoded:
@@ -148,8 +164,7 @@ def render(
         raise PictureUnreadable("the file is empty (zero bytes)", "empty")
     _check_bytes(len(data), limits)
     try:
-        with _opened(io.BytesIO(data)) as image:
-            _check_pixels(image, limits)
+        with _opened(io.BytesIO(data), limits) as image:
             whole = image.size
             form = image.format or ""
             if form in ("JPEG", "MPO"):
@@ -160,7 +175,7 @@ def render(
                 with _large:
                     return _finished(image, whole, form, target, resample)
             return _finished(image, whole, form, target, resample)
-    except PictureUnreadable:
+    except (PictureUnreadable, ImportError):  # a missing module is no damaged file
         raise
     except MemoryError as error:
         raise PictureUnreadable("not enough memory to decode it", "too-large") from error
@@ -184,21 +199,25 @@ def _finished(
     stored = _turned(wanted, orientation)
     small = _shown(_shrunk(image, stored), image.info).resize(stored, resample, reducing_gap=2.0)
     if orientation != 1:
-        # turned when it is small; flips and quarter turns commute with the resampling
-        small.getexif()[_ORIENTATION] = orientation
-        small = ImageOps.exif_transpose(small)
+        # turned when it is small; flips and quarter turns commute with the resampling.  Not with
+        # ImageOps.exif_transpose: it writes the EXIF anew, and fails where another tag is damaged.
+        small = small.transpose(_UPRIGHT[orientation])
     return small, upright, form
 
 
 @contextmanager
-def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
+def _opened(file: IO[bytes], limits: Limits) -> Iterator[Image.Image]:
+    """A picture within the limits, of which only the header was read."""
     head = file.read(32)
     file.seek(0)
     formats = _readable(head[4:8] == b"ftyp")  # outside: a missing module is no damaged file
+    if head.startswith(_ICON):
+        _check_icon(file, limits)
     try:
         image = Image.open(file, formats=formats)
     except UnidentifiedImageError as error:
-        if head.startswith(_SIGNATURES) or head[4:8] == b"ftyp" or head[8:12] == b"WEBP":
+        heif = head[4:8] == b"ftyp" and head[8:12].startswith(_HEIF_BRANDS)
+        if head.startswith(_SIGNATURES) or heif or head[8:12] == b"WEBP":
             raise PictureUnreadable("damaged: its header cannot be read", "damaged") from error
         raise PictureUnreadable("not a picture in a format that is read", "not-a-picture") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -206,6 +225,7 @@ def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
     except Exception as error:
         raise _damaged(error) from error
     with image:
+        _check_pixels(image.size, limits)
         yield image
 
 
@@ -230,8 +250,26 @@ def _check_bytes(size: int, limits: Limits) -> None:
         )
 
 
-def _check_pixels(image: Image.Image, limits: Limits) -> None:
-    width, height = image.size
+def _check_icon(file: IO[bytes], limits: Limits) -> None:
+    """Look at the picture inside an icon: Pillow decodes it, whatever its size, on opening."""
+    from PIL.IcoImagePlugin import IcoFile
+
+    try:
+        file.seek(IcoFile(file).entry[0].offset)
+        header = file.read(24)
+        png = header.startswith(b"\x89PNG")
+        width, height = (
+            struct.unpack(">II", header[16:]) if png else struct.unpack_from("<ii", header, 4)
+        )
+    except (IndexError, ValueError, struct.error):
+        return  # damaged, or no icon: Image.open finds that too
+    finally:
+        file.seek(0)
+    _check_pixels((max(1, width), max(1, abs(height))), limits)
+
+
+def _check_pixels(size: tuple[int, int], limits: Limits) -> None:
+    width, height = size
     if width < 1 or height < 1:
         raise PictureUnreadable(f"damaged: its size is {width} × {height}", "damaged")
     if width * height > limits.pixels:
@@ -300,8 +338,7 @@ def _range_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]
     """More than eight bits to eight: by the type's range where it is known, else by the values'."""
     low, high = 0.0, 65535.0
     if image.mode in ("I", "F"):
-        extrema: Any = image.getextrema()
-        smallest, largest = (float(v) if np.isfinite(v) else 0.0 for v in extrema)
+        smallest, largest = _extremes(image)
         ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
         fitting = [limit for limit in ranges if largest <= limit]
         low, high = (0.0, fitting[0]) if fitting and smallest >= 0 else (smallest, largest)
@@ -312,6 +349,16 @@ def _range_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]
         return Image.fromarray(np.clip((values - low) * scale, 0, 255).astype(np.uint8))
 
     return convert
+
+
+def _extremes(image: Image.Image) -> tuple[float, float]:
+    """The smallest and the largest value of an I or F image, among those that are numbers."""
+    extrema: Any = image.getextrema()
+    if not np.isfinite(extrema).all():  # measured pictures have NaN or inf where nothing is known
+        values = np.asarray(image)
+        finite = values[np.isfinite(values)]
+        extrema = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    return float(extrema[0]), float(extrema[1])
 
 
 def _shown(image: Image.Image, info: dict[Any, Any]) -> Image.Image:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from indexer.errors import PathNotFound
+from indexer.errors import InvalidRequest, PathNotFound
 
 __all__ = ["FileEntry", "Walk", "absolute"]
 
@@ -54,7 +55,14 @@ class Walk:
         if self.exclude:
             import pathspec
 
-            self._spec = pathspec.GitIgnoreSpec.from_lines(self.exclude)
+            try:
+                self._spec = pathspec.GitIgnoreSpec.from_lines(self.exclude)
+            except (ValueError, re.error) as error:
+                raise InvalidRequest(
+                    f"An exclusion pattern among {', '.join(map(repr, self.exclude))} cannot be "
+                    f"read: {error}.",
+                    "Write it as in a .gitignore.",
+                ) from error
         if self.avoid is not None and self.avoid.exists():
             status = self.avoid.stat()
             self._visited.add((status.st_dev, status.st_ino))
@@ -126,5 +134,6 @@ class Walk:
     def _excluded(self, root: str, path: str, is_folder: bool) -> bool:
         if self._spec is None:
             return False
-        relative = os.path.relpath(path, root).replace(os.sep, "/")
+        # patterns become regular expressions, in which "." and "$" take a line's end for special
+        relative = os.path.relpath(path, root).replace(os.sep, "/").replace("\n", "\0")
         return bool(self._spec.match_file(relative + "/" if is_folder else relative))

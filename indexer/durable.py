@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         sync_folder(path.parent)
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # gone, or on a disk that refused the writing too
             temporary.unlink()
 
 

@@ -1,4 +1,4 @@
-"""The project's errors: one tree, each class with its exit code, HTTP status and machine-readable code.
+"""The project's errors: one tree; a class has an exit code, an HTTP status and a code for programs.
 
 Library code raises these and nothing else on purpose; foreign errors are mapped where they enter
 and chained.  ``message`` says what was expected and what came; ``remedy`` says what to do next.

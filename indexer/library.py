@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import filelock
 import platformdirs
 
 from indexer.catalogue import Catalogue
+from indexer.database import install
 from indexer.errors import (
     LibraryBusy,
     LibraryNotFound,
@@ -91,8 +93,12 @@ class Library:
         if not (path / CATALOGUE).is_file():
             with _writing_folder(path):
                 path.mkdir(parents=True, exist_ok=True)
-            with locked(path, wait=True):
-                Catalogue(path / CATALOGUE, write=True).close()
+            with locked(path, wait=True), _writing_folder(path):
+                if not (path / CATALOGUE).is_file():
+                    # under another name first: killed half-way, it would be no catalogue for ever
+                    fresh = path / f"{CATALOGUE}.new"
+                    Catalogue(fresh, write=True).close()
+                    install(fresh, path / CATALOGUE)
         return cls.open(path)
 
     @contextmanager
@@ -130,7 +136,12 @@ class Library:
     @property
     def disk_bytes(self) -> int:
         """Bytes of all the library's files."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        total = 0
+        for path in self.folder.rglob("*"):
+            with suppress(FileNotFoundError):  # a writer's temporary files come and go
+                status = path.stat()
+                total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+        return total
 
 
 def library_path(folder: str | os.PathLike[str] | None) -> Path:

@@ -20,8 +20,9 @@ from indexer.encoders.base import sha256_of
 from indexer.encoders.registry import FILE_SUFFIXES, network_named, resolve
 from indexer.errors import EncoderMismatch, InvalidRequest, PathNotFound
 from indexer.library import Library
+from indexer.options import IndexOptions
 from indexer.records import IndexReport
-from indexer.run import IndexOptions, Progress, Run, within
+from indexer.run import Progress, Run, within
 
 __all__ = ["IndexOptions", "index", "remove"]
 

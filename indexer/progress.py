@@ -11,8 +11,9 @@ from types import FrameType
 
 from indexer.discover import Walk, absolute
 from indexer.errors import ParecidoError
+from indexer.options import IndexOptions
 from indexer.records import IndexReport
-from indexer.run import IndexOptions, Progress
+from indexer.run import Progress
 
 __all__ = ["progress_bar", "stop_on_signal"]
 
@@ -51,7 +52,8 @@ def progress_bar(paths: Sequence[str], options: IndexOptions, library: Path) -> 
         total = 0
         walk = Walk([absolute(p) for p in paths], options.exclude, options.hidden, library)
         try:
-            for total, _ in enumerate(walk, 1):
+            for _ in walk:
+                total += 1
                 if ended.is_set():
                     return
         except ParecidoError:

@@ -16,7 +16,7 @@ class Label(NamedTuple):
 
     name: str
     probability: float
-    index: int
+    class_index: int
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,13 @@ class IndexReport:
     encoded: int = 0
     """Pictures that went through the network (copies of known bytes do not)."""
     interrupted: bool = False
+    preparing_seconds: float = 0.0
+    """Part of ``seconds`` spent on opening the encoder: building it where it was not cached."""
     missing_roots: list[str] = field(default_factory=list)
     """Roots that were not there; their pictures were kept."""
 
     @property
     def pictures_per_second(self) -> float:
-        """Pictures added or updated a second, from start to end."""
-        done = self.added + self.updated
-        return done / self.seconds if self.seconds > 0 else 0.0
+        """Pictures added or updated a second, the opening of the encoder left out."""
+        working = self.seconds - self.preparing_seconds
+        return (self.added + self.updated) / working if working > 0 else 0.0

@@ -18,44 +18,20 @@ from typing import TypeVar
 
 from indexer.catalogue import Catalogue, Known, Root, pack
 from indexer.changes import Add, Change, Forget, Move, Remove, SkipFile, Touch
-from indexer.decode import Limits
 from indexer.discover import FileEntry, Walk
 from indexer.encoders import Encoder, EncoderSpec, open_encoder
 from indexer.errors import ParecidoError, PathNotFound
+from indexer.options import IndexOptions
 from indexer.prepare import Prepared, prepare
 from indexer.records import IndexReport, Label, Skip
 
-__all__ = ["IndexOptions", "Progress", "Run", "within"]
+__all__ = ["Progress", "Run", "within"]
 
 COMMIT_SECONDS = 1.0
 COMMIT_CHANGES = 512
 _LOOKUP = 256  # files looked up in the catalogue together
 
 Progress = Callable[[IndexReport], None]
-
-
-@dataclass(frozen=True)
-class IndexOptions:
-    """How to index.  The defaults are what most people want."""
-
-    model: str | None = None
-    """Encoder; by default the library's own, ``auto`` for a new library."""
-    pooling: str | None = None
-    weights: str | os.PathLike[str] | None = None
-    preprocessing: str = "none"
-    device: str = "auto"
-    exclude: Sequence[str] = ()
-    """Patterns as in a ``.gitignore``; what they match leaves the library."""
-    hidden: bool = False
-    workers: int = 0
-    """Decoding threads; 0 is one for each core."""
-    batch_size: int = 0
-    """Pictures in a full batch; 0 is the device's own."""
-    limits: Limits = field(default_factory=Limits)
-    wait: bool = False
-    """Wait for another writer instead of refusing."""
-    show_output: bool = False
-    """Let Keras report a download on stderr."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +113,13 @@ class Run:
             for path in walk.unreadable:
                 self._skip(path, "the folder cannot be listed; its pictures are kept", "unreadable")
         self._commit(walk.roots if not self._report.interrupted else ())
-        if self._files == 0 and not self._report.removed and not self._report.missing_roots:
-            if not self._report.interrupted and not self._report.skipped:
-                raise PathNotFound(
-                    f"There are no files in {', '.join(walk.roots)}.",
-                    "Hidden folders are left out unless --hidden is given.",
-                )
+        report = self._report
+        nothing = not (self._files or report.removed or report.skipped or report.interrupted)
+        if nothing and not report.missing_roots:
+            raise PathNotFound(
+                f"There are no files in {', '.join(walk.roots)}.",
+                "Hidden folders are left out unless --hidden is given.",
+            )
 
     # -- read and decode -------------------------------------------------------------------------
 
@@ -282,9 +259,11 @@ class Run:
 
     def _batch_size(self) -> int:
         if self._encoder is None:
+            started = time.monotonic()
             self._encoder = open_encoder(
                 self._spec, device=self._options.device, batch_size=self._options.batch_size
             )
+            self._report.preparing_seconds = time.monotonic() - started
         return self._encoder.batch_size
 
     def _encode(self, shape: tuple[int, ...]) -> None:

@@ -13,7 +13,7 @@ import click
 
 from indexer.text import printable
 
-__all__ = ["common_options", "fail", "print_json", "quiet_decoders"]
+__all__ = ["common_options", "fail", "print_json", "quiet_decoders", "relay_log"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -38,6 +38,20 @@ def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool)
 
         logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
         logging.getLogger("PIL").setLevel(logging.INFO)
+
+
+def relay_log() -> None:
+    """Show what library code logs, one line each on stderr."""
+    import logging
+
+    class Relay(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            click.echo(f"parecido: {printable(record.getMessage())}", err=True)
+
+    log = logging.getLogger("parecido")
+    if not log.handlers:
+        log.addHandler(Relay())
+        log.setLevel(logging.INFO)
 
 
 def print_json(value: Any) -> None:

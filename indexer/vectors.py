@@ -1,9 +1,9 @@
 """The vector index: FAISS over the catalogue's descriptors, a cache that can always be rebuilt.
 
 On disk it is one file named after the catalogue's generation that it holds.  In memory it is that
-file (the *base*, memory-mapped), the descriptors written since (the *tail*), and the ids of the base
-that are gone or were replaced (the *dropped*).  So a search sees every committed picture however old
-the file is, and a small change never rewrites a large file.
+file (the *base*, memory-mapped), the descriptors written since (the *tail*), and the ids of the
+base that are gone or were replaced (the *dropped*).  So a search sees every committed picture
+however old the file is, and a small change never rewrites a large file.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class VectorIndex:
             return
         # Rows are told by their generation alone, so a commit between these reads is harmless: what
         # it added is in the tail or comes with the next refresh, what it removed has no picture.
-        tail = None
+        tail: Any = None
         self._tail_count = 0
         for ids, vectors in self._catalogue.descriptors_after(self._base_generation):
             if tail is None:
@@ -107,7 +107,7 @@ class VectorIndex:
             parameters = None
             if len(self._dropped):
                 selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(self._dropped))
-                parameters = faiss.SearchParameters(sel=selector)
+                parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
             parts.append(self._base.search(queries, k, params=parameters))
         if self._tail is not None:
             parts.append(self._tail.search(queries, k))
@@ -115,7 +115,8 @@ class VectorIndex:
             shape = (len(queries), k)
             return np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)
         if len(parts) == 1:
-            return parts[0]
+            found: tuple[Vectors, Ids] = parts[0]
+            return found
         scores = np.concatenate([part[0] for part in parts], axis=1)
         ids = np.concatenate([part[1] for part in parts], axis=1)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -123,9 +124,10 @@ class VectorIndex:
 
     def ids(self) -> Ids:
         """The ids that a search sees, ascending."""
-        tail = faiss.vector_to_array(self._tail.id_map) if self._tail is not None else []
         standing = np.setdiff1d(self._base_ids, self._dropped, assume_unique=True)
-        return np.sort(np.concatenate([standing, np.asarray(tail, np.int64)]))
+        if self._tail is None:
+            return standing
+        return np.sort(np.concatenate([standing, faiss.vector_to_array(self._tail.id_map)]))
 
     def vectors(self, ids: Ids) -> Vectors:
         """The descriptors that a search sees for these ids, ``(n, dimension)``."""
@@ -185,7 +187,7 @@ class VectorIndex:
                 if len(ids) != index.ntotal or index.index.ntotal != index.ntotal:
                     raise RuntimeError("its ids and vectors are of unequal number")
             except (RuntimeError, ValueError, OSError) as error:
-                _log.info("The vector index %s is unreadable and is built again: %s", path, error)
+                _log.debug("The vector index %s is unreadable and is built again: %s", path, error)
                 continue
             self._base, self._base_ids, self._base_generation = index, ids, generation
             return
@@ -207,7 +209,7 @@ def _new_index(dimension: int, count: int) -> Any:
     Float16 loses nothing but the last normalisation's rounding: it is what the catalogue stores.
     """
     if count * dimension * 4 <= _memory() // 4:
-        flat = faiss.IndexFlatIP(dimension)
+        flat: Any = faiss.IndexFlatIP(dimension)
     else:
         flat = faiss.IndexScalarQuantizer(
             dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT

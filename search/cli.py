@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any
 
 import click
 
 from indexer.errors import ParecidoError
-from indexer.terminal import fail
+from indexer.terminal import fail, relay_log
 
 __all__ = ["cli", "main"]
 
@@ -98,16 +98,12 @@ def cli() -> None:
 
     Start with `parecido index FOLDER`, then `parecido search PICTURE`.
     """
+    relay_log()
 
 
 def main() -> None:
     """The console script."""
     cli.main(prog_name="parecido")
-
-
-def installed_version() -> str:
-    """The installed version of the distribution."""
-    return metadata.version("parecido")
 
 
 if __name__ == "__main__":

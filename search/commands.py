@@ -13,6 +13,8 @@ from indexer.text import printable
 
 if TYPE_CHECKING:
     from indexer.encoders import Encoder
+    from indexer.errors import ParecidoError
+    from indexer.records import Encoding
     from search.engine import Engine
     from search.results import Results
 
@@ -97,13 +99,13 @@ def _ask(
     return results, image
 
 
-def _fail_query(image: str, error: Exception) -> None:
+def _fail_query(image: str, error: ParecidoError) -> None:
     from indexer.errors import PictureUnreadable
 
     if isinstance(error, PictureUnreadable):
         fail(f"{image} cannot be searched for: {error.reason}.", "Give a picture that opens.")
     else:
-        fail(*error.args, getattr(error, "remedy", ""))
+        fail(error.message, error.remedy)
 
 
 def _print_results(results: Results, as_json: bool, as_paths: bool, end: bytes) -> None:
@@ -118,7 +120,7 @@ def _print_results(results: Results, as_json: bool, as_paths: bool, end: bytes) 
             sys.stdout.buffer.write(os.fsencode(hit.path) + end)
         sys.stdout.buffer.flush()
     else:
-        click.echo(results_text(results))
+        click.echo(results_text(results, os.getcwd()) + "\n")
 
 
 @click.command("compare")
@@ -200,30 +202,27 @@ def _encoder(model: str | None, device: str, library: str | None) -> Encoder:
             if spec is not None:
                 return open_encoder(spec, device=device, streams=1)
         except LibraryNotFound:
-            if library is not None:
-                raise
+            pass  # these commands need no library
     return load_encoder(model or "auto", device=device)
 
 
-def _encode_named(encoder: Encoder, images: tuple[str, ...], k: int):  # type: ignore[no-untyped-def]
-    """Encode files; an unreadable one is named."""
-    from indexer.errors import PictureUnreadable
-
-    for image in images:
-        if not os.path.lexists(os.path.expanduser(image)):
-            from indexer.errors import PathNotFound
-
-            raise PathNotFound(f"{image} is not there.", "Check the path.")
-    pieces = []
-    for image in images:
-        try:
-            pieces.append(encoder.encode_files([os.path.expanduser(image)], labels=k))
-        except PictureUnreadable as error:
-            raise PictureUnreadable(f"{image}: {error.reason}.", error.kind) from error
+def _encode_named(encoder: Encoder, images: tuple[str, ...], k: int) -> Encoding:
+    """Encode files; one that is not there or not readable is named."""
     import numpy as np
 
+    from indexer.errors import PathNotFound, PictureUnreadable
     from indexer.records import Encoding
 
+    paths = [os.path.expanduser(image) for image in images]
+    for path in paths:
+        if not os.path.lexists(path):
+            raise PathNotFound(f"{path} is not there.", "Check the path.")
+    pieces = []
+    for path in paths:
+        try:
+            pieces.append(encoder.encode_files([path], labels=k))
+        except PictureUnreadable as error:
+            raise PictureUnreadable(f"{path}: {error.reason}.", error.kind) from error
     return Encoding(
         np.concatenate([piece.descriptors for piece in pieces]),
         [labels for piece in pieces for labels in piece.labels],
@@ -240,8 +239,7 @@ def completion_command(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from search.cli import cli
-
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(cli, {}, "parecido", "_PARECIDO_COMPLETE").source())
+    root = click.get_current_context().find_root().command
+    click.echo(kind(root, {}, "parecido", "_PARECIDO_COMPLETE").source())

@@ -244,10 +244,8 @@ class Engine:
             order = np.lexsort((ids, -scores))
             # enough when the worst candidate is clearly below the last wanted one: others that
             # FAISS left out cannot come before it
-            if (
-                len(candidates) >= count
-                or (len(order) >= wanted
-                and rough[-1] < scores[order[wanted - 1]] - _SLACK)
+            if len(candidates) >= count or (
+                len(order) >= wanted and rough[-1] < scores[order[wanted - 1]] - _SLACK
             ):
                 break
             asked *= 4
@@ -278,10 +276,12 @@ def exact_scores(query: Vectors, vectors: Vectors) -> Vectors:
     if not len(vectors):
         return np.empty(0, np.float32)
     products = vectors.astype(np.float64) * query.astype(np.float64)
-    return products.sum(axis=1).astype(np.float32)
+    scores: Vectors = products.sum(axis=1).astype(np.float32)
+    return scores
 
 
 def similarity_table(descriptors: Vectors | Sequence[Vectors]) -> Vectors:
     """The cosines among unit descriptors: ``(n, d)`` → ``(n, n)``, symmetric, 1 on the diagonal."""
     rows = np.asarray(descriptors, np.float64)
-    return np.clip(rows @ rows.T, -1, 1).astype(np.float32)
+    table: Vectors = np.clip(rows @ rows.T, -1, 1).astype(np.float32)
+    return table

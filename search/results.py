@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,16 +73,20 @@ def results_dict(results: Results) -> dict[str, Any]:
     }
 
 
-def results_text(results: Results) -> str:
-    """The answers to one query as a table for people."""
-    head = f"{printable(results.query)} · {results.encoder} · {results.took_ms:.0f} ms"
+def results_text(results: Results, start: str = "") -> str:
+    """The answers to one query as a table for people.
+
+    Paths below the folder ``start`` are shown relative to it.
+    """
+    head = f"{printable(results.query)} · {results.took_ms:.0f} ms"
     if not results.hits:
         return f"{head}\n  nothing found"
     rows = [("", "score", "size", "labels", "path")]
     for hit in results.hits:
         labels = ", ".join(f"{name} {p:.2f}" for name, p, _ in hit.labels[:2] if p >= 0.05)
         size = f"{hit.width}×{hit.height}"
-        rows.append((str(hit.rank), f"{hit.score:.3f}", size, labels, printable(hit.path)))
+        path = hit.path.removeprefix(start.rstrip(os.sep) + os.sep) if start else hit.path
+        rows.append((str(hit.rank), f"{hit.score:.3f}", size, labels, printable(path)))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [head]
     for rank, score, size, labels, path in rows:
@@ -100,6 +105,6 @@ def table_text(names: Sequence[str], table: npt.NDArray[np.float32]) -> str:
     head = " " * (digits + 2 + width) + "".join(f"{i:>8}" for i in range(1, len(names) + 1))
     lines = [head]
     for i, (name, row) in enumerate(zip(shown, table, strict=True), 1):
-        name = name if len(name) <= width else "…" + name[-(width - 1) :]
-        lines.append(f"{i:>{digits}}  {name:<{width}}" + "".join(f"{x:8.3f}" for x in row))
+        short = name if len(name) <= width else "…" + name[-(width - 1) :]
+        lines.append(f"{i:>{digits}}  {short:<{width}}" + "".join(f"{x:8.3f}" for x in row))
     return "\n".join(lines)

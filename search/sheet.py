@@ -18,7 +18,7 @@ __all__ = ["make_sheet", "write_sheet"]
 _CELL = 220
 _CAPTION = 44
 _GAP = 12
-_PAPER, _INK, _FAINT, _QUERY = "#ffffff", "#1c1c1e", "#7a7a80", "#0a62c9"
+_PAPER, _CARD, _INK, _FAINT, _QUERY = "#ffffff", "#eeeef1", "#1c1c1e", "#6b6b72", "#0a62c9"
 
 
 def write_sheet(answered: Sequence[tuple[Results, bytes | str]], path: str) -> None:
@@ -61,20 +61,20 @@ def make_sheet(answered: Sequence[tuple[Results, bytes | str]]) -> Image.Image:
 
 
 def _score_line(hit: Hit) -> str:
-    label = f"  {hit.labels[0].name}" if hit.labels and hit.labels[0].probability >= 0.05 else ""
+    label = f" · {hit.labels[0].name}" if hit.labels and hit.labels[0].probability >= 0.05 else ""
     return f"{hit.score:.3f}{label}"
 
 
 def _place(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, source: bytes | str, left: int, top: int
 ) -> None:
+    draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), fill=_CARD)
     try:
         limits = Limits()
         with pillow_limit(limits):
             data = source if isinstance(source, bytes) else probe(_path(source), limits)
             picture, _, _ = render(data, _fit, limits)
     except PictureUnreadable as error:
-        draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), outline=_FAINT)
         draw.text((left + 10, top + _CELL // 2), error.kind, fill=_FAINT, font=_font(14))
         return
     sheet.paste(picture, (left + (_CELL - picture.width) // 2, top + (_CELL - picture.height) // 2))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import indexer.errors
+from indexer.encoders.frameworks import import_openvino, keras_environment
 from indexer.errors import EncoderUnavailable, ParecidoError
 
 __all__ = ["run_in_child"]
@@ -35,7 +36,7 @@ def run_in_child(request: dict[str, Any], show_output: bool = False) -> dict[str
         with log.open("wb") as quiet:
             done = subprocess.run(
                 [sys.executable, "-m", "indexer.encoders.build", str(asked), str(answered)],
-                env=_environment(),
+                env=_environment(downloads=request["do"] == "fetch"),
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr if show_output else quiet,
                 stderr=None if show_output else quiet,
@@ -54,17 +55,19 @@ def run_in_child(request: dict[str, Any], show_output: bool = False) -> dict[str
     return result
 
 
-def _environment() -> dict[str, str]:
-    env = dict(os.environ)
+def _environment(*, downloads: bool) -> dict[str, str]:
+    env = {**keras_environment(), **os.environ}
+    if downloads and "KERAS_HOME" not in os.environ:
+        env.pop("KERAS_HOME", None)  # where Keras keeps downloads for every program of the user
     here = str(Path(indexer.errors.__file__).parent.parent)
     env["PYTHONPATH"] = os.pathsep.join(p for p in (here, env.get("PYTHONPATH", "")) if p)
-    env.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # building needs no accelerator, and must not take memory of one that somebody uses
     env["CUDA_VISIBLE_DEVICES"] = ""
     return env
 
 
 def _export(request: dict[str, Any]) -> dict[str, Any]:
+    import_openvino()  # before Keras imports it
     import keras
 
     from indexer.spec import EncoderSpec

@@ -8,11 +8,12 @@ the unpickler here resolves exactly four names and refuses every other.
 
 from __future__ import annotations
 
+import math
 import pickle
 import struct
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,8 @@ class _Tensor:
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
         if self.offset < 0 or min(self.stride, default=0) < 0 or last >= data.size:
             raise WeightsInvalid("A tensor reaches outside its storage in the checkpoint.")
+        if math.prod(self.shape) > data.size:  # a stride of 0 would make terabytes of one element
+            raise WeightsInvalid("A tensor has more elements than its storage in the checkpoint.")
         view = np.lib.stride_tricks.as_strided(
             data[self.offset :],
             self.shape,
@@ -67,7 +70,7 @@ def _rebuild_tensor(
 class _Unpickler(pickle.Unpickler):
     """Resolves four names; anything else in the stream is refused, never imported."""
 
-    _ALLOWED: dict[tuple[str, str], Any] = {
+    _ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
         ("collections", "OrderedDict"): OrderedDict,
         ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
         ("torch", "FloatStorage"): "<f4",
@@ -114,10 +117,10 @@ def read_checkpoint(path: Path) -> dict[str, npt.NDArray[Any]]:
                     raise WeightsInvalid(f"{path}: expected {storage.size} elements, got {count}.")
                 raw = file.read(count * storage.dtype.itemsize)
                 storage.data = np.frombuffer(raw, dtype=storage.dtype, count=count)
+        if not isinstance(state, dict) or not all(isinstance(t, _Tensor) for t in state.values()):
+            raise WeightsInvalid(f"{path} holds something other than a table of tensors.")
+        return {name: tensor.resolve() for name, tensor in state.items()}
     except WeightsInvalid:
         raise
     except Exception as error:  # a damaged pickle raises almost anything
         raise WeightsInvalid(f"{path} cannot be read as a checkpoint: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(t, _Tensor) for t in state.values()):
-        raise WeightsInvalid(f"{path} holds something other than a table of tensors.")
-    return {name: tensor.resolve() for name, tensor in state.items()}

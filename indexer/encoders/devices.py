@@ -32,8 +32,10 @@ def gpu_usable() -> bool:
     """Whether Keras's backend can run on a GPU here.  Imports Keras, unless there is no GPU."""
     if not gpu_visible():
         return False
-    import keras
+    from indexer.encoders.frameworks import prepare_keras
 
+    with prepare_keras():
+        import keras
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow

@@ -107,14 +107,15 @@ class Encoder:
 
 def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.maximum(lengths, np.float32(1e-12))
+    unit: npt.NDArray[np.float32] = rows / np.maximum(lengths, np.float32(1e-12))
+    return unit
 
 
 def load_encoder(
     model: str = "auto",
     *,
     pooling: str | None = None,
-    weights: str | Path | None = None,
+    weights: str | os.PathLike[str] | None = None,
     preprocessing: str = "none",
     device: str = "auto",
     batch_size: int = 0,

@@ -17,13 +17,14 @@ from indexer.records import Label
 __all__ = ["IMAGENET_CLASSES", "class_lemmas", "class_names", "class_wnids", "top_labels"]
 
 IMAGENET_CLASSES = 1000
+_ONLY_LEMMA_TAKEN = {517: "crane (machine)"}
 
 
 @cache
 def _rows() -> tuple[tuple[str, str], ...]:
     text = files("indexer.encoders").joinpath("imagenet_classes.tsv").read_text("utf-8")
-    rows = tuple(tuple(line.split("\t")) for line in text.splitlines())
-    return rows  # type: ignore[return-value]
+    pairs = (line.split("\t") for line in text.splitlines())
+    return tuple((wnid, lemmas) for wnid, lemmas in pairs)
 
 
 def class_wnids() -> tuple[str, ...]:
@@ -40,13 +41,13 @@ def class_lemmas() -> tuple[tuple[str, ...], ...]:
 def class_names() -> tuple[str, ...]:
     """One unique short name for each class, by class index.
 
-    It is the first lemma; where two classes share that (crane, maillot), the later one is told
-    apart by its second lemma or its class index.
+    It is the first lemma; where two classes share that (maillot), the later one is told apart by
+    its second, and the crane that has but one is told from the bird.
     """
     taken: set[str] = set()
     names = []
     for index, lemmas in enumerate(class_lemmas()):
-        candidates = (*lemmas, f"{lemmas[0]} ({index})")
+        candidates = (*lemmas, _ONLY_LEMMA_TAKEN.get(index, ""))
         name = next(candidate for candidate in candidates if candidate not in taken)
         taken.add(name)
         names.append(name)

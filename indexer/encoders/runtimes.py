@@ -7,6 +7,7 @@ Both run the model that :mod:`indexer.encoders.assemble` makes, in float32, and 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -18,8 +19,11 @@ import numpy.typing as npt
 
 from indexer.encoders.build import keras_model, run_in_child
 from indexer.encoders.cache import cached_folder
+from indexer.encoders.frameworks import import_openvino, prepare_keras
 from indexer.encoders.registry import weights_of
 from indexer.spec import EncoderSpec
+
+_log = logging.getLogger("parecido")
 
 __all__ = ["KerasRuntime", "OpenVINORuntime", "Output", "Runtime", "openvino_installed"]
 
@@ -48,9 +52,9 @@ class OpenVINORuntime:
     """OpenVINO on the CPU, from a model exported once and cached under the fingerprint.
 
     One compiled model for each picture shape, running single pictures on as many streams as there
-    are cores.  Measured on two cores: EfficientNet-Lite0 278 pictures/s so, 264 in batches of 8, 220
-    with free shapes; ResNet50 39, 43 and 37.  A picture's descriptor then does not depend on its
-    neighbours at all, and a compilation takes a tenth of a second and a third of the memory.
+    are cores.  Measured on two cores: EfficientNet-Lite0 278 pictures/s so, 264 in batches of 8
+    and 220 with free shapes; ResNet50 39, 43 and 37.  A picture's descriptor then does not depend
+    on its neighbours at all, and a compilation takes a tenth of a second and a third of the memory.
     """
 
     name = "openvino"
@@ -63,10 +67,8 @@ class OpenVINORuntime:
         self.batch_size = batch_size or 16
         self._streams = streams or os.cpu_count() or 1
         folder = exported(spec)
-        import openvino
-
-        self._openvino = openvino
-        self._core = openvino.Core()
+        self._openvino = import_openvino()
+        self._core = self._openvino.Core()
         self._model = self._core.read_model(folder / "model.xml")
         weights = (folder / "model.bin").stat().st_size
         activations = spec.size.height * spec.size.width * self._BYTES_PER_PIXEL * self._streams
@@ -111,8 +113,9 @@ class KerasRuntime:
 
     def __init__(self, spec: EncoderSpec, batch_size: int = 0) -> None:
         self.batch_size = batch_size or 32
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        self._model = keras_model(spec, weights_of(spec))
+        weights = weights_of(spec)
+        with prepare_keras():
+            self._model = keras_model(spec, weights)
         self._lock = threading.Lock()
 
     def run(self, batch: Pixels) -> Output:
@@ -140,6 +143,7 @@ def exported(spec: EncoderSpec) -> Path:
 
     def fill(folder: Path) -> None:
         weights = weights_of(spec)
+        _log.info("Building %s for this machine; it is done once.", spec.title)
         run_in_child(
             {
                 "do": "export",

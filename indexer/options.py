@@ -1,0 +1,35 @@
+"""How to index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from indexer.decode import Limits
+
+__all__ = ["IndexOptions"]
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """How to index.  The defaults are what most people want."""
+
+    model: str | None = None
+    """Encoder; by default the library's own, ``auto`` for a new library."""
+    pooling: str | None = None
+    weights: str | os.PathLike[str] | None = None
+    preprocessing: str = "none"
+    device: str = "auto"
+    exclude: Sequence[str] = ()
+    """Patterns as in a ``.gitignore``; what they match leaves the library."""
+    hidden: bool = False
+    workers: int = 0
+    """Decoding threads; 0 is one for each core."""
+    batch_size: int = 0
+    """Pictures in a full batch; 0 is the device's own."""
+    limits: Limits = field(default_factory=Limits)
+    wait: bool = False
+    """Wait for another writer instead of refusing."""
+    show_output: bool = False
+    """Let Keras report a download on stderr."""

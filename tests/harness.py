@@ -1,0 +1,98 @@
+"""What the tests of faults share: child processes, and what a library holds, to compare."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer import Library, verify
+from indexer.catalogue import unpack
+from indexer.library import CATALOGUE
+from indexer.records import Label
+
+REPOSITORY = Path(__file__).parent.parent
+
+# Children are forked from a process that has imported everything and holds no thread and no file
+# of ours: one takes 20 ms instead of a second.
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload(
+    ["alembic.command", "faiss", "indexer.pipeline", "pytest", "search.engine", "tests.harness"]
+)
+
+
+class Row(NamedTuple):
+    """One picture of a library, without what differs from run to run (its id, when it came)."""
+
+    content_hash: bytes
+    width: int
+    height: int
+    format: str
+    file_size: int
+    labels: tuple[Label, ...]
+    descriptor: bytes
+
+
+def holdings(library: Library) -> dict[bytes, tuple[int, Row]]:
+    """Path → id and everything else of each picture, as committed at one moment or another."""
+    descriptors = {i: blob for rows in library.catalogue.raw_descriptors() for i, blob in rows}
+    found = {}
+    for picture_id, path in library.catalogue.under(b"/"):
+        (picture,) = library.catalogue.pictures([picture_id])
+        row = Row(
+            picture.content_hash,
+            picture.width,
+            picture.height,
+            picture.format,
+            picture.file_size,
+            picture.labels,
+            descriptors[picture_id],
+        )
+        found[path] = (picture_id, row)
+    return found
+
+
+def check_sound(folder: Path) -> dict[bytes, tuple[int, Row]]:
+    """Assert that a library opens and is whole; what it holds, nothing where there is none."""
+    if not (folder / CATALOGUE).exists():
+        return {}
+    with Library.open(folder) as library:
+        assert verify(library) == []
+        count = library.catalogue.counts()[0]
+        indexed = library.vectors().count if library.encoder is not None else 0
+        found = holdings(library)
+        assert indexed == count == len(found)
+        return found
+
+
+def parecido(*arguments: str | Path, fake: bool = True) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, with the fake encoder for new libraries."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.fake_cli" if fake else "search.cli", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Assert an expected failure: exit code 1 and one line on stderr that says these words."""
+    lines = done.stderr.splitlines()
+    assert (done.returncode, len(lines)) == (1, 1), done.stderr
+    assert lines[0].startswith("parecido: ")
+    assert [word for word in words if word not in lines[0]] == []
+
+
+def cosine(one: bytes, other: bytes) -> float:
+    """The cosine of two stored descriptors."""
+    a, b = (unpack(blob).astype(np.float64) for blob in (one, other))
+    product: npt.NDArray[np.float64] = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    return float(product)

@@ -1,0 +1,88 @@
+"""What a program may rely on: the exported names, the errors, the layout of the packages."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import indexer
+import indexer.errors
+import search
+from tests.conftest import REPOSITORY
+
+
+def test_the_public_names_are_exactly_these() -> None:
+    assert indexer.__all__ == [
+        *("Encoder", "Encoding", "IndexOptions", "IndexReport", "Label", "Library", "Limits"),
+        *("ParecidoError", "Picture", "Skip", "index", "load_encoder", "remove", "verify"),
+    ]
+    assert search.__all__ == ["Engine", "Hit", "Results"]
+
+
+@pytest.mark.parametrize("package", [indexer, search])
+def test_every_public_name_is_there_and_documented(package: object) -> None:
+    for name in package.__all__:  # type: ignore[attr-defined]
+        value = getattr(package, name)
+        assert inspect.getdoc(value), f"{name} has no docstring"
+        assert not inspect.ismodule(value)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        package.nonsense  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_importing_the_packages_costs_nothing() -> None:
+    code = (
+        "import indexer, search, sys; print(sorted({'numpy', 'PIL', 'faiss'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_every_error_has_an_exit_code_a_status_and_a_code_of_its_own() -> None:
+    errors = [getattr(indexer.errors, name) for name in indexer.errors.__all__]
+    assert all(issubclass(error, indexer.errors.ParecidoError) for error in errors)
+    assert all(error.exit_code == 1 and 400 <= error.http_status < 600 for error in errors)
+    codes = [error.code for error in errors]
+    assert len(set(codes)) == len(codes)
+
+
+def test_library_code_neither_prints_nor_exits() -> None:
+    command_line = {"terminal.py", "cli.py", "commands.py", "progress.py"}
+    for package in ("indexer", "search"):
+        for path in (REPOSITORY / package).rglob("*.py"):
+            if path.name not in command_line:
+                text = path.read_text("utf-8")
+                found = re.search(r"^[^#\n]*\b(print\(|sys\.exit|SystemExit|click)", text, re.M)
+                assert not found, f"{path}: {found.group(0)}"  # type: ignore[union-attr]
+
+
+def test_no_module_is_longer_than_400_lines() -> None:
+    for package in ("indexer", "search"):
+        for path in (REPOSITORY / package).rglob("*.py"):
+            assert len(path.read_text("utf-8").splitlines()) <= 400, path
+
+
+@pytest.mark.network
+def test_the_readmes_python_example_runs(tmp_path: Path) -> None:
+    text = (REPOSITORY / "README.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert blocks
+    from tests.fakes import save_pictures
+
+    save_pictures(tmp_path / "pictures", 12)
+    save_pictures(tmp_path, 1)
+    (tmp_path / "0000.png").rename(tmp_path / "photo.png")
+    for block in blocks:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", block],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "0000.png" in done.stdout
