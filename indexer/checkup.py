@@ -148,8 +148,6 @@ def _salvage(path: Path) -> str:
                     f"Nothing usable can be read from {path}.",
                     "Remove the library's folder and index again; your pictures are not affected.",
                 )
-        # folds the journal into the file, which is about to be renamed
-        target.execute("PRAGMA journal_mode = DELETE")
     finally:
         source.close()
         target.close()

@@ -5,6 +5,7 @@ Heavy imports stand inside the commands: ``parecido --help`` must not pay for th
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from indexer.terminal import common_options, fail, print_json, quiet_decoders
-from indexer.text import plural, printable
+from indexer.text import plural, printable, relative
 
 if TYPE_CHECKING:
     from indexer.records import IndexReport
@@ -123,8 +124,6 @@ def index_command(paths: tuple[str, ...], library: str | None, as_json: bool, **
 
 def _check_there(paths: tuple[str, ...], library: str | None) -> None:
     """Refuse a mistyped path before a new library is made for it."""
-    import os
-
     from indexer.discover import absolute
     from indexer.errors import PathNotFound
     from indexer.library import CATALOGUE, library_path
@@ -167,7 +166,7 @@ def _print_report(report: IndexReport, pictures: int, folder: str) -> None:
     click.echo(f"{', '.join(counts)} in {report.seconds:.1f} s{speed}")
     if report.skipped:
         _print_skips(report)
-    click.echo(f"{plural(pictures, 'picture')} in {printable(folder)}")
+    click.echo(f"{plural(pictures, 'picture')} in {printable(relative(folder, os.getcwd()))}")
 
 
 def _print_skips(report: IndexReport) -> None:
@@ -179,7 +178,8 @@ def _print_skips(report: IndexReport) -> None:
     # films and notes among the pictures are expected; what looks like a picture and fails is news
     telling = [skip for skip in report.skipped if skip.kind != "not-a-picture"]
     for skip in telling[:_SHOWN_SKIPS]:
-        click.echo(f"  {printable(skip.path)}: {printable(skip.reason)}")
+        path = relative(skip.path, os.getcwd())
+        click.echo(f"  {printable(path)}: {printable(skip.reason)}")
     if len(telling) > _SHOWN_SKIPS:
         click.echo(f"  … and {len(telling) - _SHOWN_SKIPS:,} more; --json lists all")
 
@@ -211,8 +211,6 @@ def _shown(name: str, value: object) -> str:
 
 def library_facts(library: Any) -> dict[str, Any]:
     """What ``parecido info`` tells."""
-    import os
-
     pictures, skipped = library.catalogue.counts()
     spec = library.encoder
     index = library.vectors() if spec else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -86,6 +86,9 @@ def install(fresh: Path, path: Path) -> None:
 
     SQLite would replay an old journal into the new file.
     """
+    with explained(path), closing(sqlite3.connect(fresh)) as connection:
+        # folds the file's own journal into it, which a full disk prevents when it is closed
+        connection.execute("PRAGMA journal_mode = DELETE")
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     os.replace(fresh, path)

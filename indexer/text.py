@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["plural", "printable"]
+import os
+
+__all__ = ["plural", "printable", "relative"]
 
 
 def printable(text: str) -> str:
@@ -20,3 +22,8 @@ def printable(text: str) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """``1 picture``, ``1,212 pictures``."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def relative(path: str, start: str) -> str:
+    """The path as seen from the folder ``start`` where it lies below it, else as it is."""
+    return path.removeprefix(start.rstrip(os.sep) + os.sep) if start else path

@@ -159,8 +159,9 @@ class VectorIndex:
             index.add_with_ids(vectors, ids)
         try:
             self._folder.mkdir(exist_ok=True)
-            with replacing(self._path(generation)) as temporary:
-                faiss.write_index(index, str(temporary))
+            with replacing(self._path(generation)) as temporary, temporary.open("wb") as file:
+                # through Python's file: FAISS's own keeps silent about what it cannot flush
+                faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
         except (OSError, RuntimeError) as error:
             _log.warning("The vector index could not be written: %s", error)
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.records import Label, Picture
-from indexer.text import printable
+from indexer.text import printable, relative
 
 __all__ = ["Hit", "Results", "hit_dict", "results_dict", "results_text", "table_text"]
 
@@ -85,8 +84,8 @@ def results_text(results: Results, start: str = "") -> str:
     for hit in results.hits:
         labels = ", ".join(f"{name} {p:.2f}" for name, p, _ in hit.labels[:2] if p >= 0.05)
         size = f"{hit.width}×{hit.height}"
-        path = hit.path.removeprefix(start.rstrip(os.sep) + os.sep) if start else hit.path
-        rows.append((str(hit.rank), f"{hit.score:.3f}", size, labels, printable(path)))
+        path = printable(relative(hit.path, start))
+        rows.append((str(hit.rank), f"{hit.score:.3f}", size, labels, path))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [head]
     for rank, score, size, labels, path in rows:

@@ -97,7 +97,7 @@ PICTURES/0003.png · N ms
     score   size  labels  path
  1  0.938  48×40          PICTURES/0002.png
  2  0.894  48×40          PICTURES/0006.png
- 3  0.864  48×40          PICTURES/0008.png
+ 3  0.865  48×40          PICTURES/0008.png
 
 """
 
