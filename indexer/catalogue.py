@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, text
 from indexer.apply import apply, chunks, put
 from indexer.changes import Change
 from indexer.database import check_version, connect, explained, migrate, version
+from indexer.discover import SEPARATOR
 from indexer.errors import LibraryDamaged
 from indexer.records import Label, Picture, Skip
 from indexer.schema import SCHEMA_VERSION, descriptors, facts, pictures, roots, skips
@@ -174,7 +175,9 @@ class Catalogue:
 
     def _paged(self, statement: Select[Any], column: Any, path: bytes) -> Iterator[Any]:
         last = b""
-        low, high = path.rstrip(b"/") + b"/", path.rstrip(b"/") + b"0"  # '0' follows '/'
+        # from the folder's path with a separator to the first path that is past all such
+        folder = path.rstrip(SEPARATOR)
+        low, high = folder + SEPARATOR, folder + bytes([SEPARATOR[0] + 1])
         while True:
             page = self._rows(
                 statement.where(

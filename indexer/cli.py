@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.terminal import common_options, fail, print_json, quiet_decoders
+from indexer.terminal import common_options, debug_option, fail, print_json, quiet_decoders
 from indexer.text import plural, printable, relative
 
 if TYPE_CHECKING:
@@ -274,8 +274,8 @@ def remove_command(paths: tuple[str, ...], library: str | None, wait: bool) -> N
 @click.command("models")
 @click.option("--fetch", metavar="NAME", help="Get the weights of an encoder beforehand.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one encoder a line.")
-@common_options
-def models_command(library: str | None, fetch: str | None, as_json: bool) -> None:
+@debug_option
+def models_command(fetch: str | None, as_json: bool) -> None:
     """List the encoders, and whether their weights are here."""
     from dataclasses import asdict
 

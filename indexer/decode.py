@@ -61,8 +61,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Above this many pixels, pictures are decoded one at a time: 32 megapixels are 96 MB of RGB, and
-# the default limit of 200 would be 600 MB in each worker.
+# Above this many pixels, pictures are decoded one at a time: 32 megapixels are 128 MB in
+# memory (Pillow keeps RGB in four bytes), and the default limit of 200 would be 800 MB a worker.
 _LARGE_PIXELS = 32_000_000
 _large = threading.Lock()
 
@@ -327,9 +327,10 @@ def _converter(image: Image.Image) -> Callable[[Image.Image], Image.Image] | Non
     transparent = "transparency" in image.info
     if mode in ("I", "F") or mode.startswith("I;16"):
         return _range_converter(image)
-    if transparent or mode in ("PA", "LA", "La", "RGBa"):
+    # RGBA too, though it is one: reducing it whole takes a second copy, of premultiplied colours
+    if transparent or mode in ("PA", "LA", "La", "RGBa", "RGBA"):
         return lambda part: part.convert("RGBA")
-    if mode in ("L", "RGB", "RGBA", "CMYK", "LAB"):
+    if mode in ("L", "RGB", "CMYK", "LAB"):
         return None
     return lambda part: part.convert("L" if mode == "1" else "RGB")
 

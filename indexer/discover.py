@@ -11,7 +11,9 @@ from pathlib import Path
 
 from indexer.errors import InvalidRequest, PathNotFound
 
-__all__ = ["FileEntry", "Walk", "absolute"]
+__all__ = ["SEPARATOR", "FileEntry", "Walk", "absolute"]
+
+SEPARATOR = os.fsencode(os.sep)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import platformdirs
 from indexer.catalogue import Catalogue
 from indexer.database import install
 from indexer.errors import (
+    InvalidRequest,
     LibraryBusy,
     LibraryNotFound,
     LibraryReadOnly,
@@ -88,11 +89,15 @@ class Library:
 
     @classmethod
     def create(cls, folder: str | os.PathLike[str] | None = None) -> Library:
-        """The library in that folder, made where there is none."""
+        """The library in that folder, made where there is none.
+
+        Raises :class:`~indexer.errors.InvalidRequest` where other things lie in the folder.
+        """
         path = library_path(folder)
         if not (path / CATALOGUE).is_file():
             with _writing_folder(path):
                 path.mkdir(parents=True, exist_ok=True)
+                _refuse_foreign(path)
             with locked(path, wait=True), _writing_folder(path):
                 if not (path / CATALOGUE).is_file():
                     # under another name first: killed half-way, it would be no catalogue for ever
@@ -109,6 +114,12 @@ class Library:
         holder, unless told to ``wait``.
         """
         with locked(self.folder, wait), Catalogue(self.folder / CATALOGUE, write=True) as writer:
+            # of a catalogue that was removed or put back to an older state: before this one's
+            # generation reaches theirs and they are taken for its own
+            newest = writer.generation()
+            for path in (self.folder / VECTORS).glob("*.faiss"):
+                if path.stem.isdecimal() and int(path.stem) > newest:
+                    path.unlink(missing_ok=True)
             yield writer
 
     @property
@@ -147,6 +158,17 @@ class Library:
 def library_path(folder: str | os.PathLike[str] | None) -> Path:
     """The absolute path of a library's folder; None is the user's own."""
     return Path(os.path.abspath(Path(folder or default_library()).expanduser()))
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A new library goes into a folder of its own, never among somebody's pictures."""
+    own = {LOCK, WRITER, f"{WRITER}.tmp", VECTORS}
+    foreign = sorted(n for n in os.listdir(folder) if n not in own and CATALOGUE not in n)
+    if foreign:
+        raise InvalidRequest(
+            f"{folder} is no library, and other things lie in it ({foreign[0]}).",
+            "Choose a new or an empty folder with --library.",
+        )
 
 
 @contextmanager

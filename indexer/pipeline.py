@@ -147,6 +147,13 @@ def _mismatch(library: Library, own: EncoderSpec, asked: str) -> EncoderMismatch
     )
 
 
+def _is_empty(root: str) -> bool:
+    try:
+        return os.path.isdir(root) and not os.listdir(root)
+    except OSError:
+        return False  # not listable; the walk tells
+
+
 def _present(catalogue: Catalogue, roots: Sequence[str], report: IndexReport) -> list[str]:
     """The roots that are there.  Known ones that are missing are reported, unknown ones refused."""
     known = {root.path: root for root in catalogue.roots()}
@@ -155,7 +162,6 @@ def _present(catalogue: Catalogue, roots: Sequence[str], report: IndexReport) ->
         raw = os.fsencode(root)
         try:
             status = os.stat(root)
-            empty = os.path.isdir(root) and not os.listdir(root)
         except OSError as error:
             holds = next(catalogue.under(raw), None)
             if raw in known or holds:
@@ -165,7 +171,7 @@ def _present(catalogue: Catalogue, roots: Sequence[str], report: IndexReport) ->
                 f"{root} is not there.", "Check the path; nothing was changed."
             ) from error
         before = known.get(raw)
-        if empty and before and before[1:] != (status.st_dev, status.st_ino):
+        if before and _is_empty(root) and before[1:] != (status.st_dev, status.st_ino):
             # the empty folder that a disk was mounted on, not the folder that was indexed
             report.missing_roots.append(root)
             continue

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from indexer.catalogue import Catalogue, Known, Root, pack
 from indexer.changes import Add, Change, Forget, Move, Remove, SkipFile, Touch
-from indexer.discover import FileEntry, Walk
+from indexer.discover import SEPARATOR, FileEntry, Walk
 from indexer.encoders import Encoder, EncoderSpec, open_encoder
 from indexer.errors import ParecidoError, PathNotFound
 from indexer.options import IndexOptions
@@ -363,7 +363,7 @@ class Run:
 
 def within(path: bytes, folder: bytes) -> bool:
     """Whether a path is a folder's own or lies below it."""
-    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+    return path == folder or path.startswith(folder.rstrip(SEPARATOR) + SEPARATOR)
 
 
 def _below_any(path: bytes, folders: Sequence[bytes]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["EncoderSpec", "SizePolicy"]
 
-# A picture more elongated than this is squeezed to it.  It bounds the number of shapes (13 for a
+# A picture more elongated than this is squeezed to it.  It bounds the number of shapes (17 for a
 # 224-pixel network), each of which costs a compilation, and keeps both sides well above the
 # network's stride.
 MAX_ASPECT = 3.0
@@ -34,12 +34,13 @@ class SizePolicy:
         """The ``(width, height)`` for an upright picture of that width and height in pixels."""
         if not self.keep_aspect:
             return self.width, self.height
-        aspect = min(max(width / height, 1 / MAX_ASPECT), MAX_ASPECT)
+        elongation = min(max(width, height) / min(width, height), MAX_ASPECT)
         area = self.width * self.height
-        return (
-            self._snap(math.sqrt(area * aspect), self.width),
-            self._snap(math.sqrt(area / aspect), self.height),
-        )
+        # reckoned once and then laid along the picture, so that a turned picture gets the turned
+        # size also where rounding is a matter of the last bit
+        longer, shorter = math.sqrt(area * elongation), math.sqrt(area / elongation)
+        across, down = (longer, shorter) if width >= height else (shorter, longer)
+        return self._snap(across, self.width), self._snap(down, self.height)
 
     def _snap(self, side: float, native: int) -> int:
         smallest = native - (native - self.step) // self.step * self.step

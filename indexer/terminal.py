@@ -13,21 +13,25 @@ import click
 
 from indexer.text import printable
 
-__all__ = ["common_options", "fail", "print_json", "quiet_decoders", "relay_log"]
+__all__ = ["common_options", "debug_option", "fail", "print_json", "quiet_decoders", "relay_log"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def common_options(command: _F) -> _F:
-    """``--library`` and ``--debug``, which every command takes."""
-    command = click.option(
-        "--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
-    )(command)
+    """``--library`` and ``--debug``, which nearly every command takes."""
     return click.option(
         "--library",
         metavar="PATH",
         envvar="PARECIDO_LIBRARY",
         help="The library's folder.  [default: the user's own; env: PARECIDO_LIBRARY]",
+    )(debug_option(command))
+
+
+def debug_option(command: _F) -> _F:
+    """``--debug``, for commands that need no library."""
+    return click.option(
+        "--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
     )(command)
 
 

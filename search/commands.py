@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from indexer.terminal import common_options, fail, print_json, quiet_decoders
+from indexer.terminal import common_options, debug_option, fail, print_json, quiet_decoders
 from indexer.text import printable
 
 if TYPE_CHECKING:
@@ -231,6 +231,7 @@ def _encode_named(encoder: Encoder, images: tuple[str, ...], k: int) -> Encoding
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@debug_option
 def completion_command(shell: str) -> None:
     """Print a shell completion script.
 

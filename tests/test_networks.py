@@ -45,7 +45,13 @@ def lite() -> Encoder:
 
 @pytest.mark.parametrize(
     "name",
-    ["resnet.ResNet50", "resnet.ResNet152", "vgg16.VGG16", "xception.Xception"],
+    [
+        "resnet.ResNet50",
+        "resnet.ResNet152",
+        "vgg16.VGG16",
+        "xception.Xception",
+        "efficientnet.EfficientNetB0",
+    ],
 )
 def test_a_keras_network_with_weights_from_a_file_describes_as_plain_keras_does(
     name: str, tmp_path: Path
@@ -91,6 +97,26 @@ def test_both_runtimes_give_the_same_descriptors_and_labels(lite: Encoder) -> No
     for mine, other in zip(ours.labels, theirs.labels, strict=True):
         assert mine[0].name == other[0].name
         assert mine[0].probability == pytest.approx(other[0].probability, abs=1e-3)
+
+
+def test_vggs_fully_connected_layer_describes_as_plain_keras_does(tmp_path: Path) -> None:
+    import keras
+
+    weights = random_weights("vgg16.VGG16", tmp_path / "vgg16.weights.h5", top=True)
+    whole = keras.applications.VGG16(weights=None)
+    whole.load_weights(str(weights))
+    pixels = squares(224)
+    prepared = keras.applications.vgg16.preprocess_input(pixels.astype("float32"))
+    layers = [whole.get_layer("fc1").output, whole.output]
+    expected, probabilities = keras.Model(whole.input, layers).predict(prepared, verbose=0)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+
+    encoding = load_encoder("vgg16", weights=weights, pooling="fc1").encode(pixels)
+    assert encoding.descriptors.shape == (len(pixels), 4096)
+    assert cosines(encoding.descriptors, expected).min() >= 0.9999
+    assert cosines(expected[:-1], expected[1:]).max() < 0.999
+    for row, found in zip(probabilities, encoding.labels, strict=True):
+        assert found[0].class_index == row.argmax()
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -144,17 +170,19 @@ def test_weights_with_a_head_give_classes_and_headless_ones_none(tmp_path: Path)
     assert load_encoder("mobilenetv2", weights=headless).encode(pixels).labels == [()]
 
 
-def test_the_heads_probabilities_are_plain_keras_own(tmp_path: Path) -> None:
+# MobileNetV3's head keeps 1 × 1 maps and has two layers; EfficientNet's swish adds outputs
+@pytest.mark.parametrize("name", ["mobilenet_v3.MobileNetV3Small", "efficientnet.EfficientNetB0"])
+def test_the_heads_probabilities_are_plain_keras_own(name: str, tmp_path: Path) -> None:
     import keras
 
-    # its head keeps 1 × 1 maps and has two layers: the hardest of the table
-    weights = random_weights("mobilenet_v3.MobileNetV3Small", tmp_path / "w.weights.h5", top=True)
-    network = keras.applications.MobileNetV3Small(weights=None)
+    weights = random_weights(name, tmp_path / "w.weights.h5", top=True)
+    constructor = name.rpartition(".")[2]
+    network = getattr(keras.applications, constructor)(weights=None)
     network.load_weights(str(weights))
     pixels = squares(224)
     expected = network.predict(pixels.astype("float32"), verbose=0)
-    labels = load_encoder("mobilenetv3small", weights=weights).encode(pixels, labels=1000).labels
-    for row, found in zip(expected, labels, strict=True):
+    encoder = load_encoder(constructor, weights=weights)
+    for row, found in zip(expected, encoder.encode(pixels, labels=1000).labels, strict=True):
         got = np.zeros(1000)
         got[[label.class_index for label in found]] = [label.probability for label in found]
         assert np.allclose(got, row, atol=1e-5)
@@ -223,9 +251,7 @@ def test_a_failed_download_says_what_is_missing_where_and_what_works_without(
     assert "efficientnet-lite0" in raised.value.remedy
 
 
-def test_a_warm_search_imports_neither_tensorflow_nor_keras(
-    tmp_path: Path, lite: Encoder
-) -> None:
+def test_a_warm_search_imports_neither_tensorflow_nor_keras(tmp_path: Path, lite: Encoder) -> None:
     with Library.create(tmp_path / "library") as library:
         index(library, photographs(), encoder=lite)
     Image.open(photographs()[1]).rotate(10).save(tmp_path / "query.png")

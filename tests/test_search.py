@@ -38,10 +38,9 @@ def oracle(
 
 def add(library: Library, vectors: Vectors, ids: list[int | None] | None = None) -> None:
     """Put bare descriptors into a library, past the pipeline."""
-    start = library.catalogue.largest_id()
     changes: list[Change] = [
         Add(
-            path=b"/v/%d" % (i or start + n),
+            path=b"/v/" + os.urandom(8).hex().encode(),
             file_size=1,
             mtime_ns=1,
             content_hash=os.urandom(16),
@@ -52,7 +51,7 @@ def add(library: Library, vectors: Vectors, ids: list[int | None] | None = None)
             vector=pack(vector / np.linalg.norm(vector)),
             id=i,
         )
-        for n, (vector, i) in enumerate(zip(vectors, ids or [None] * len(vectors), strict=True), 1)
+        for vector, i in zip(vectors, ids or [None] * len(vectors), strict=True)
     ]
     with library.writer() as catalogue:
         catalogue.write(changes, encoder=fake_spec())

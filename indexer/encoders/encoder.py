@@ -15,7 +15,7 @@ from indexer.encoders.devices import gpu_usable, gpu_visible
 from indexer.encoders.labels import IMAGENET_CLASSES, top_labels
 from indexer.encoders.registry import resolve
 from indexer.encoders.runtimes import KerasRuntime, OpenVINORuntime, Runtime, openvino_installed
-from indexer.errors import EncoderUnavailable, InvalidRequest
+from indexer.errors import EncoderUnavailable, InvalidRequest, WeightsInvalid
 from indexer.records import Encoding
 from indexer.spec import EncoderSpec
 
@@ -74,7 +74,7 @@ class Encoder:
             if probabilities is not None and probabilities.shape[1] == IMAGENET_CLASSES:
                 for i, best in zip(rows, top_labels(probabilities, labels), strict=True):
                     found[i] = best
-        return Encoding(_unit(descriptors), found)  # type: ignore[arg-type]
+        return Encoding(_unit(descriptors, self.spec), found)  # type: ignore[arg-type]
 
     def encode_files(
         self,
@@ -105,9 +105,22 @@ class Encoder:
         return array
 
 
-def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _unit(rows: npt.NDArray[np.float32], spec: EncoderSpec) -> npt.NDArray[np.float32]:
+    """Rows of exactly unit length.
+
+    A picture in which the network sees nothing at all (every feature zero) gets the one direction
+    that prefers no feature, so that it has a descriptor, near to others like it.
+    """
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: npt.NDArray[np.float32] = rows / np.maximum(lengths, np.float32(1e-12))
+    if not np.isfinite(lengths).all():
+        raise WeightsInvalid(
+            f"{spec.title} gives numbers that are not finite.",
+            "Check its weights; networks in half precision overflow.",
+        )
+    blank = np.full_like(rows, 1 / np.sqrt(spec.dimension))
+    unit: npt.NDArray[np.float32] = np.where(
+        lengths > 1e-12, rows / np.maximum(lengths, np.float32(1e-12)), blank
+    )
     return unit
 
 

@@ -1,0 +1,484 @@
+"""Full disks, places that cannot be written, decoders and encoders that fail in mid-run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import sqlite3
+import struct
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import ImageFile
+from sqlalchemy import event
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.pool import Pool
+
+from indexer import Library, index, verify
+from indexer.catalogue import Catalogue
+from indexer.changes import Add
+from indexer.encoders import Encoder
+from indexer.errors import LibraryReadOnly, NoSpace
+from search import Engine
+from tests.fakes import FakeRuntime, fake_encoder, fake_spec, save_picture, save_pictures
+from tests.harness import (
+    Row,
+    assert_one_line,
+    check_sound,
+    holdings,
+    in_child,
+    parecido,
+    snapshot,
+)
+
+Holdings = dict[bytes, tuple[int, Row]]
+Mount = Callable[[str], Path]
+NOBODY = 65534
+
+
+class WideRuntime(FakeRuntime):
+    """The fake descriptor a hundred times over: 1200 dimensions, which fill a disk soon."""
+
+    def run(
+        self, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        return np.tile(super().run(batch)[0], 100) / 10, None
+
+
+def wide_encoder() -> Encoder:
+    return Encoder(fake_spec(dimension=1200), WideRuntime())
+
+
+def rows(found: Holdings) -> dict[bytes, Row]:
+    """Without ids, which depend on when a picture was committed."""
+    return {path: row for path, (_, row) in found.items()}
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Commits follow each other closely; the paths of every ``write`` that came back."""
+    committed: list[bytes] = []
+    write = Catalogue.write
+
+    def telling(catalogue: Catalogue, changes: list[Any], **named: Any) -> None:
+        write(catalogue, changes, **named)
+        committed.extend(change.path for change in changes if isinstance(change, Add))
+
+    monkeypatch.setattr(Catalogue, "write", telling)
+    monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 0.0)
+    return committed
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Mount]:
+    """Mounts a RAM disk of a given size; skips the test where that is not allowed."""
+    mounted: list[Path] = []
+
+    def tmpfs(size: str) -> Path:
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"mounting a tmpfs is not allowed here ({error})")
+        mounted.append(folder)
+        return folder
+
+    yield tmpfs
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+# -- full disks ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """400 pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    save_pictures(folder, 400)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wide(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bytes, Row]:
+    """What an undisturbed run of the wide encoder gives."""
+    with Library.create(tmp_path_factory.mktemp("wide") / "library") as library:
+        index(library, [pictures], encoder=wide_encoder())
+        return rows(holdings(library))
+
+
+@pytest.fixture(scope="module")
+def plain(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bytes, Row]:
+    """What an undisturbed run of the fake encoder gives."""
+    with Library.create(tmp_path_factory.mktemp("plain") / "library") as library:
+        index(library, [pictures], encoder=fake_encoder())
+        return rows(holdings(library))
+
+
+def leave_free(disk: Path, kilobytes: int) -> Path:
+    """A file that fills a disk but for so many kilobytes."""
+    ballast = disk / "ballast"
+    status = os.statvfs(disk)
+    ballast.write_bytes(bytes(status.f_bavail * status.f_frsize - kilobytes * 1024))
+    return ballast
+
+
+@pytest.mark.parametrize(
+    ("free", "filled_by"),
+    [
+        (0, "the writer's sign"),
+        (40, "the schema"),
+        (130, "the journal of the new catalogue, folded"),
+        (200, "the second batch"),
+        (1500, "a batch in the middle"),
+        (4500, "the journal while it is folded"),
+    ],
+)
+def test_a_disk_that_fills_up_keeps_what_was_committed_and_goes_on_when_freed(
+    free: int,
+    filled_by: str,
+    mount: Mount,
+    pictures: Path,
+    wide: dict[bytes, Row],
+    told: list[bytes],
+) -> None:
+    disk = mount("12m")
+    ballast = leave_free(disk, free)
+    with pytest.raises(NoSpace) as caught, Library.create(disk / "library") as library:
+        index(library, [pictures], encoder=wide_encoder())
+    assert str(disk / "library") in caught.value.message
+    assert caught.value.remedy.startswith("Free some space")
+    found = rows(check_sound(disk / "library"))
+    assert (len(found) > 0) == (free >= 200)
+    assert found == {path: wide[path] for path in told}
+    ballast.unlink()
+    with Library.create(disk / "library") as library:
+        index(library, [pictures], encoder=wide_encoder())
+    assert rows(check_sound(disk / "library")) == wide
+
+
+def test_a_disk_too_full_for_the_vector_index_does_without_it(
+    mount: Mount,
+    pictures: Path,
+    wide: dict[bytes, Row],
+    told: list[bytes],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    disk = mount("12m")
+    ballast = leave_free(disk, 5800)
+    with Library.create(disk / "library") as library:
+        report = index(library, [pictures], encoder=wide_encoder())
+        assert report.added == len(told) == len(wide)
+        assert "vector index could not be written" in caplog.text
+        assert "No space left" in caplog.text
+        assert list((disk / "library" / "vectors").iterdir()) == []
+        assert rows(check_sound(disk / "library")) == wide
+        ballast.unlink()
+        index(library, [pictures], encoder=wide_encoder())
+        assert len(list((disk / "library" / "vectors").glob("*.faiss"))) == 1
+
+
+def test_a_small_vector_index_on_a_full_disk_is_not_left_cut_short(
+    mount: Mount, indexed: Library, tmp_path: Path
+) -> None:
+    disk = mount("1m")
+    shutil.copytree(indexed.folder, disk / "library")
+    shutil.rmtree(disk / "library" / "vectors")
+    (disk / "library" / "vectors").mkdir()
+    leave_free(disk, 0)
+    with Library.open(disk / "library") as library:
+        library.vectors().save()  # 20 descriptors: FAISS would notice only when it closes the file
+    assert list((disk / "library" / "vectors").iterdir()) == []
+
+
+def test_the_command_line_tells_of_a_full_disk_in_one_line(mount: Mount, pictures: Path) -> None:
+    disk = mount("2m")
+    ballast = leave_free(disk, 180)  # a catalogue of 400 pictures takes 190 and its journal more
+    library = disk / "library"
+    failed = parecido("index", pictures, "--library", library)
+    assert_one_line(failed, str(library), "is full", "Free some space and run the command again.")
+    assert parecido("verify", "--library", library).returncode == 0
+    ballast.unlink()
+    done = parecido("index", pictures, "--library", library)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(check_sound(library)) == 400
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> tuple[Path, dict[bytes, Row]]:
+    """20 pictures, and what an undisturbed run gives."""
+    save_pictures(tmp_path / "few", 20)
+    with Library.create(tmp_path / "undisturbed") as library:
+        index(library, [tmp_path / "few"], encoder=fake_encoder())
+        return tmp_path / "few", rows(holdings(library))
+
+
+@pytest.mark.parametrize(
+    ("call", "nth"),
+    [("do_execute", n) for n in (1, 2, 3, 5, 8, 13, 21, 34, 55)]
+    + [("do_commit", n) for n in (1, 2, 3, 5)],
+)
+def test_a_write_that_finds_the_disk_full_loses_its_batch_alone(
+    call: str,
+    nth: int,
+    few: tuple[Path, dict[bytes, Row]],
+    library: Library,
+    told: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, undisturbed = few
+    real, calls = getattr(DefaultDialect, call), itertools.count(1)
+
+    def full(*given: Any, **named: Any) -> Any:
+        if call == "do_execute" and str(given[2]).startswith(("SELECT", "PRAGMA")):
+            return real(*given, **named)
+        if call == "do_commit" and not given[1].dbapi_connection.in_transaction:
+            return real(*given, **named)
+        if next(calls) == nth:
+            raise sqlite3.OperationalError("database or disk is full")
+        return real(*given, **named)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(DefaultDialect, call, full)
+        with pytest.raises(NoSpace, match="everything committed is kept"):
+            index(library, [folder], encoder=fake_encoder())
+    assert rows(check_sound(library.folder)) == {path: undisturbed[path] for path in told}
+    index(library, [folder], encoder=fake_encoder())
+    assert rows(check_sound(library.folder)) == undisturbed
+
+
+@pytest.mark.parametrize("pages", [16, 24, 32])
+def test_a_catalogue_that_may_not_grow_is_a_full_disk(
+    pages: int,
+    pictures: Path,
+    plain: dict[bytes, Row],
+    library: Library,
+    told: list[bytes],
+) -> None:
+    def limit(connection: Any, _record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    event.listen(Pool, "connect", limit)
+    try:
+        with pytest.raises(NoSpace):
+            index(library, [pictures], encoder=fake_encoder())
+    finally:
+        event.remove(Pool, "connect", limit)
+    assert rows(check_sound(library.folder)) == {path: plain[path] for path in told}
+    index(library, [pictures], encoder=fake_encoder())
+    assert rows(check_sound(library.folder)) == plain
+
+
+# -- places that cannot be written -----------------------------------------------------------------
+
+
+def _use(library: Path, picture: Path, query: Path) -> dict[str, Any]:
+    """Everything that can be asked of a library, of an indexed picture and of another one."""
+    with Library.open(library) as opened, Engine(opened, encoder=fake_encoder()) as engine:
+        return {
+            "pictures": opened.catalogue.counts()[0],
+            "problems": verify(opened),
+            "of an indexed picture": [hit.path for hit in engine.search(picture).hits],
+            "of another": [(hit.path, hit.score) for hit in engine.search(query).hits],
+        }
+
+
+def _try_to_index(library: Path, pictures: Path) -> None:
+    with Library.create(library) as opened:
+        index(opened, [pictures], encoder=fake_encoder())
+
+
+@pytest.fixture
+def query(tmp_path: Path) -> Path:
+    """A picture in no library."""
+    return save_picture(tmp_path / "query.png", 4711)
+
+
+# what may lie beside a catalogue: nothing, the files that a reader leaves, a killed writer's journal
+@pytest.mark.parametrize("beside", ["nothing", "a reader's files", "a killed writer's journal"])
+@pytest.mark.parametrize("with_vectors", [True, False], ids=["vectors", "no vectors"])
+def test_a_library_on_a_read_only_disk_answers_and_refuses_to_change(
+    beside: str, with_vectors: bool, mount: Mount, indexed: Library, tmp_path: Path, query: Path
+) -> None:
+    disk = mount("2m")
+    library, pictures = disk / "library", tmp_path / "pictures"
+    _copy(indexed.folder, library, beside, with_vectors)
+    expected = _use(indexed.folder, pictures / "0003.png", query)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    before = snapshot(library)
+    assert _use(library, pictures / "0003.png", query) == expected
+    assert (expected["pictures"], expected["problems"]) == (20, [])
+    save_pictures(pictures, 3, first=100)
+    with pytest.raises(LibraryReadOnly, match="cannot be written; nothing was changed"):
+        _try_to_index(library, pictures)
+    assert snapshot(library) == before
+
+
+def _copy(source: Path, library: Path, beside: str, with_vectors: bool) -> None:
+    shutil.copytree(source, library)
+    if not with_vectors:
+        shutil.rmtree(library / "vectors")
+    for suffix in ("-wal", "-shm"):
+        (library / f"catalogue.sqlite{suffix}").unlink(missing_ok=True)
+    if beside == "a reader's files":
+        Library.open(library).close()
+    if beside == "a killed writer's journal":
+        with pytest.raises(BrokenProcessPool):
+            in_child(_die_writing, library)
+    journal = library / "catalogue.sqlite-wal"
+    sizes = {"nothing": None, "a reader's files": 0, "a killed writer's journal": 8272}
+    assert (journal.stat().st_size if journal.exists() else None) == sizes[beside]
+
+
+def _die_writing(library: Path) -> None:
+    connection = sqlite3.connect(library / "catalogue.sqlite")
+    connection.execute("INSERT INTO facts VALUES ('of no', 'meaning')")
+    connection.commit()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_command_line_tells_of_a_read_only_disk_in_one_line(
+    mount: Mount, indexed: Library, tmp_path: Path, query: Path
+) -> None:
+    disk = mount("2m")
+    library, pictures = disk / "library", tmp_path / "pictures"
+    shutil.copytree(indexed.folder, library)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    where = ("--library", library)
+    for refused in (["index", pictures], ["remove", pictures], ["verify", "--repair"]):
+        assert_one_line(
+            parecido(*refused, *where), str(library), "cannot be written", "Check its permissions"
+        )
+    for answered in (["search", query], ["info"], ["verify"]):
+        done = parecido(*answered, *where)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def _as_nobody(own: Path, query: Path, function: Callable[..., Any], *arguments: object) -> Any:
+    _use(own, query, query)  # imports everything, in case nobody may read our Python
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+    return function(*arguments)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become another user"
+)
+@pytest.mark.parametrize("sealed", ["the folder", "the files"])
+def test_another_users_library_answers_and_refuses_to_change(
+    sealed: str, indexed: Library, tmp_path: Path, query: Path
+) -> None:
+    pictures = tmp_path / "pictures"
+    expected = _use(indexed.folder, pictures / "0003.png", query)
+    # outside pytest's folders, which nobody else may enter
+    with tempfile.TemporaryDirectory(prefix="parecido-test-") as open_to_all:
+        place = Path(open_to_all)
+        place.chmod(0o755)
+        shutil.copy(query, place / "query.png")
+        library = place / "library"
+        _copy(indexed.folder, library, "nothing", True)
+        library.chmod(0o555 if sealed == "the folder" else 0o777)
+        before = snapshot(library)
+        own = (indexed.folder, query)
+        asked = (library, pictures / "0003.png", place / "query.png")
+        assert in_child(_as_nobody, *own, _use, *asked) == expected
+        with pytest.raises(LibraryReadOnly, match="cannot be written; nothing was changed"):
+            in_child(_as_nobody, *own, _try_to_index, library, place)
+        after = snapshot(library)
+        assert {name: after[name] for name in before} == before
+        if sealed == "the folder":
+            assert after.keys() == before.keys()
+
+
+def test_a_new_library_in_a_place_that_cannot_be_written_is_refused(
+    mount: Mount, tmp_path: Path
+) -> None:
+    disk = mount("1m")
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    with pytest.raises(LibraryReadOnly):
+        Library.create(disk / "library")
+
+
+# -- what fails in mid-run -------------------------------------------------------------------------
+
+_ODD = (44, 36)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("broken data stream"),
+        SyntaxError("not this format after all"),
+        ValueError("tile cannot extend outside image"),
+        struct.error("unpack requires a buffer"),
+        MemoryError(),
+        RecursionError("too deep"),
+        AssertionError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("position", [0, 7, 19])
+def test_a_decoder_that_fails_on_one_file_changes_nothing_for_its_neighbours(
+    position: int,
+    error: Exception,
+    few: tuple[Path, dict[bytes, Row]],
+    library: Library,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, undisturbed = few
+    bad = save_picture(folder / f"{position:04d}.png", 99, size=_ODD)
+    load = ImageFile.ImageFile.load
+
+    def failing(image: ImageFile.ImageFile) -> Any:
+        if image.size == _ODD:
+            raise error
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", failing)
+    report = index(library, [folder], encoder=fake_encoder())
+    assert [skip.path for skip in report.skipped] == [str(bad)]
+    assert report.skipped[0].reason
+    assert report.added == 19
+    del undisturbed[os.fsencode(bad)]
+    assert rows(check_sound(library.folder)) == undisturbed
+
+
+class FailingRuntime(FakeRuntime):
+    """Fails at its n-th batch, as a driver or a card may."""
+
+    def __init__(self, fails_at: int) -> None:
+        super().__init__()
+        self._batches = itertools.count(1)
+        self._fails_at = fails_at
+
+    def run(
+        self, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        if next(self._batches) == self._fails_at:
+            raise RuntimeError("the device went away")
+        return super().run(batch)
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 4, 5])
+def test_an_encoder_that_fails_in_mid_run_keeps_what_was_committed(
+    fails_at: int, few: tuple[Path, dict[bytes, Row]], library: Library, told: list[bytes]
+) -> None:
+    folder, undisturbed = few
+    encoder = Encoder(fake_spec(), FailingRuntime(fails_at))
+    with pytest.raises(RuntimeError, match="the device went away"):
+        index(library, [folder], encoder=encoder)
+    assert len(told) == 4 * (fails_at - 1)
+    assert rows(check_sound(library.folder)) == {path: undisturbed[path] for path in told}
+    index(library, [folder], encoder=fake_encoder())
+    assert rows(check_sound(library.folder)) == undisturbed
