@@ -21,6 +21,7 @@ from indexer.changes import Add, Change, Forget, Move, Remove, SkipFile, Touch
 from indexer.discover import SEPARATOR, FileEntry, Walk
 from indexer.encoders import Encoder, EncoderSpec, open_encoder
 from indexer.errors import ParecidoError, PathNotFound
+from indexer.idset import IdSet
 from indexer.options import IndexOptions
 from indexer.prepare import Prepared, prepare
 from indexer.records import IndexReport, Label, Skip
@@ -29,6 +30,8 @@ __all__ = ["Progress", "Run", "within"]
 
 COMMIT_SECONDS = 1.0
 COMMIT_CHANGES = 512
+# What refused these may be otherwise now, with the file as it was: permissions, the limits
+_WORTH_ANOTHER_TRY = ("unreadable", "too-large")
 _LOOKUP = 256  # files looked up in the catalogue together
 
 Progress = Callable[[IndexReport], None]
@@ -73,7 +76,7 @@ class Run:
         self._report = report
         self._progress = progress
         self._stop = stop
-        self._seen = _Bits(catalogue.largest_id())
+        self._seen = IdSet(catalogue.largest_id())
         self._seen_skips: set[bytes] = set()
         self._buckets: dict[tuple[int, ...], list[_Waiting]] = {}
         self._waiting: dict[bytes, _Waiting] = {}
@@ -154,6 +157,8 @@ class Run:
     def _unchanged(self, entry: FileEntry, known: Known) -> bool:
         if (entry.file_size, entry.mtime_ns) != (known.file_size, known.mtime_ns):
             return False
+        if known.kind in _WORTH_ANOTHER_TRY:
+            return False
         if known.id is None:
             self._seen_skips.add(entry.path)
             self._skip(entry.path, known.reason, known.kind)
@@ -189,6 +194,9 @@ class Run:
         if error.kind == "vanished":
             return  # not seen: if it was a picture, it is gone
         self._seen_skips.add(entry.path)
+        now = Known(None, entry.file_size, entry.mtime_ns, b"", error.reason, error.kind)
+        if prepared.known == now:
+            return  # as it was
         replaces = prepared.known.id if prepared.known else None
         self._changes.append(
             SkipFile(
@@ -368,24 +376,6 @@ def within(path: bytes, folder: bytes) -> bool:
 
 def _below_any(path: bytes, folders: Sequence[bytes]) -> bool:
     return any(within(path, folder) for folder in folders)
-
-
-class _Bits:
-    """A set of ids up to a known largest one, in a bit for each: a million are 122 KB.
-
-    Ids above the largest were given in this run, so they were seen.
-    """
-
-    def __init__(self, largest: int) -> None:
-        self._largest = largest
-        self._bits = bytearray(largest // 8 + 1)
-
-    def add(self, number: int) -> None:
-        if number <= self._largest:
-            self._bits[number >> 3] |= 1 << (number & 7)
-
-    def __contains__(self, number: int) -> bool:
-        return number > self._largest or bool(self._bits[number >> 3] >> (number & 7) & 1)
 
 
 _T = TypeVar("_T")

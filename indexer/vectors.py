@@ -253,7 +253,7 @@ def _check_seal(path: Path) -> None:
 def _digest(file: BinaryIO, length: int, count: int) -> bytes:
     file.seek(0)
     head = file.read(min(_HEAD_BYTES, length))
-    file.seek(max(0, length - 8 * count))
+    file.seek(max(0, length - 8 * (count + 1)))  # FAISS writes their number before the ids
     ids = file.read(length - file.tell())
     return hashlib.sha256(b"%d %d" % (length, count) + head + ids).digest()
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer import IndexOptions, IndexReport, Library, index, remove, verify
+from indexer import IndexOptions, IndexReport, Library, Limits, index, remove, verify
+from indexer import decode as decode_module
 from indexer.encoders import Encoder
-from indexer.errors import EncoderMismatch, InvalidRequest, PathNotFound
+from indexer.errors import EncoderMismatch, InvalidRequest, PathNotFound, PictureUnreadable
 from tests.fakes import fake_encoder, quadrants, save_picture, save_pictures
 
 
@@ -299,6 +300,40 @@ def test_a_skipped_file_is_tried_again_only_when_it_changes(
     assert tried == [os.fsencode(bad)]
     assert (report.added, report.skipped) == (1, [])
     assert library.catalogue.counts() == (2, 0)
+
+
+def test_a_picture_above_the_limit_is_taken_when_the_limit_is_raised(
+    library: Library, tmp_path: Path, encoder: Encoder
+) -> None:
+    save_picture(tmp_path / "p" / "large.png", 1, size=(300, 200))
+    small = IndexOptions(limits=Limits(pixels=50_000))
+    for _ in range(2):
+        report = index(library, [tmp_path / "p"], small, encoder=encoder)
+        assert [skip.kind for skip in report.skipped] == ["too-large"]
+    assert library.catalogue.counts() == (0, 1)
+    assert index(library, [tmp_path / "p"], encoder=encoder).added == 1
+    assert library.catalogue.counts() == (1, 0)
+
+
+def test_a_file_without_permission_is_tried_again_and_writes_nothing_meanwhile(
+    library: Library, tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = save_pictures(tmp_path / "p", 2)
+    probe = decode_module.probe
+
+    def refuse(path: Path, limits: Limits) -> bytes:
+        if path == second:
+            raise PictureUnreadable("the file cannot be read (Permission denied)", "unreadable")
+        return probe(path, limits)
+
+    monkeypatch.setattr("indexer.prepare.probe", refuse)
+    index(library, [tmp_path / "p"], encoder=encoder)
+    written = (library.folder / "catalogue.sqlite").stat().st_mtime_ns
+    assert len(index(library, [tmp_path / "p"], encoder=encoder).skipped) == 1
+    assert (library.folder / "catalogue.sqlite").stat().st_mtime_ns == written
+    monkeypatch.undo()
+    assert index(library, [tmp_path / "p"], encoder=encoder).added == 1
+    assert set(paths_of(library)) == {str(first), str(second)}
 
 
 def test_a_picture_that_becomes_unreadable_leaves_the_library_and_comes_back(
