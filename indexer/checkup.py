@@ -11,13 +11,14 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from indexer.catalogue import Catalogue, unpack
 from indexer.changes import Remove
-from indexer.database import install
+from indexer.database import explained, install
 from indexer.errors import LibraryDamaged, LibraryNotFound
 from indexer.library import CATALOGUE, Library, library_path, locked
 from indexer.records import Problem
@@ -59,7 +60,7 @@ def verify(library: Library) -> list[Problem]:
     return problems + _index_problems(library)
 
 
-def repair(folder: str | os.PathLike[str] | None = None) -> list[str]:
+def repair(folder: str | os.PathLike[str] | None = None, *, wait: bool = False) -> list[str]:
     """Mend what :func:`verify` finds; what was done, in words.
 
     A catalogue that SQLite cannot read is set aside and everything readable is copied into a new
@@ -69,7 +70,7 @@ def repair(folder: str | os.PathLike[str] | None = None) -> list[str]:
     if not (path / CATALOGUE).is_file():
         raise LibraryNotFound(f"There is no library at {path}.", "Make one: parecido index FOLDER.")
     done: list[str] = []
-    with locked(path):
+    with locked(path, wait):
         if not _structure_is_sound(path / CATALOGUE):
             done.append(_salvage(path / CATALOGUE))
         with Catalogue(path / CATALOGUE, write=True) as catalogue:
@@ -102,14 +103,23 @@ def _bad_descriptors(catalogue: Catalogue, dimension: int) -> list[int]:
 
 
 def _index_problems(library: Library) -> list[Problem]:
-    index = library.vectors()
-    expected = library.catalogue.ids()
-    if not np.array_equal(index.ids(), expected) or index.count != len(expected):
+    """Compare the vector index with the catalogue, as of the generation that it shows.
+
+    A writer may commit meanwhile: what is newer than that generation may be in the index or not,
+    and what was replaced or removed since may still be there.
+    """
+    catalogue, index = library.catalogue, library.vectors()
+    held, expected = index.ids(), catalogue.ids(before=index.generation)
+    moved_on = catalogue.generation() != index.generation
+    lost = np.setdiff1d(expected, held)
+    surplus = np.setdiff1d(held, expected)
+    if len(lost) or (len(surplus) and not moved_on) or index.count != len(np.unique(held)):
         what = f"the vector index holds {index.count} descriptors, the catalogue {len(expected)}"
         return [Problem(what, True)]
     for start in range(0, len(expected), _CHUNK):
-        ids, vectors = library.catalogue.descriptors(expected[start : start + _CHUNK].tolist())
-        if not np.allclose(index.vectors(ids), vectors, atol=index.tolerance):
+        ids, vectors = catalogue.descriptors(expected[start : start + _CHUNK].tolist())
+        alike = np.isclose(index.vectors(ids), vectors, rtol=0, atol=index.tolerance).all(axis=1)
+        if not alike.all() and np.isin(ids[~alike], catalogue.ids(before=index.generation)).any():
             return [Problem("the vector index differs from the catalogue", True)]
     return []
 
@@ -130,28 +140,26 @@ def _salvage(path: Path) -> str:
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     Catalogue(fresh, write=True).close()
-    kept = 0
-    source = sqlite3.connect(path)
-    target = sqlite3.connect(fresh)
     try:
-        with target:
-            for table in metadata.sorted_tables:
-                columns = [column.name for column in table.columns]
-                names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-                for row in _readable_rows(source, table.name, names):
-                    target.execute(
-                        f"INSERT OR IGNORE INTO {table.name} ({names}) VALUES ({marks})", row
-                    )
-                    kept += table.name == "pictures"
+        with (
+            explained(path),
+            closing(sqlite3.connect(path)) as source,
+            closing(sqlite3.connect(fresh)) as target,
+            target,
+        ):
+            # lets SQLite read a file that is shorter than its header says
+            source.execute("PRAGMA writable_schema = ON")
+            kept = _copy_readable(source, target)
             if not target.execute("SELECT 1 FROM facts WHERE key = 'encoder'").fetchone():
                 raise LibraryDamaged(
                     f"Nothing usable can be read from {path}.",
                     "Remove the library's folder and index again; your pictures are not affected.",
                 )
-    finally:
-        source.close()
-        target.close()
-    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+    except BaseException:
+        fresh.unlink()
+        raise
+    moment = time.strftime("%Y%m%d-%H%M%S")
+    aside = path.with_name(f"{path.name}.damaged-{moment}-{os.getpid()}")
     try:
         os.link(path, aside)  # so that a catalogue lies at its path at every moment
     except OSError:  # a file system without hard links
@@ -160,17 +168,57 @@ def _salvage(path: Path) -> str:
     return f"copied {kept} readable pictures into a new catalogue; the old one is {aside.name}"
 
 
+def _copy_readable(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
+    """Copy the rows of all tables; how many pictures there were."""
+    kept = 0
+    for table in metadata.sorted_tables:
+        columns = [column.name for column in table.columns]
+        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        for row in _readable_rows(source, table.name, names):
+            target.execute(f"INSERT OR IGNORE INTO {table.name} ({names}) VALUES ({marks})", row)
+            kept += table.name == "pictures"
+    return kept
+
+
 def _readable_rows(source: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple]:  # type: ignore[type-arg]
-    last, step = 0, 1
-    while step < 1 << 40:
+    query = f"SELECT rowid, {columns} FROM {table} WHERE rowid >= ? ORDER BY rowid"
+    start: int | None = 0
+    while start is not None:
         try:
-            rows = source.execute(
-                f"SELECT rowid, {columns} FROM {table} WHERE rowid > ? ORDER BY rowid", (last,)
-            )
-            for row in rows:
+            for row in source.execute(query, (start,)):
                 yield row[1:]
-                last, step = row[0], 1
+                start = row[0] + 1
             return
         except sqlite3.DatabaseError:
-            # a bad page: leap over it in growing steps
-            last, step = last + step, step * 2
+            start = _first_readable(source, f"{query} LIMIT 1", start)
+            if start is not None:
+                # by itself: Python's cursor reads ahead, and would stumble over the next bad page
+                row = source.execute(f"{query} LIMIT 1", (start,)).fetchone()
+                if row is None:
+                    return
+                yield row[1:]
+                start = row[0] + 1
+
+
+def _first_readable(source: sqlite3.Connection, query: str, start: int) -> int | None:
+    """The smallest rowid from ``start`` on where a row can be read; None where there is none.
+
+    Found by leaps that double, then by halves, so that no row behind a bad page is lost.
+    """
+
+    def readable(rowid: int) -> bool:
+        try:
+            source.execute(query, (rowid,)).fetchone()
+            return True
+        except sqlite3.DatabaseError:
+            return False
+
+    bad, good = start - 1, start
+    while not readable(good):
+        bad, good = good, start + 2 * (good - start) + 1
+        if good > 1 << 40:
+            return None
+    while good - bad > 1:
+        middle = (bad + good) // 2
+        bad, good = (bad, middle) if readable(middle) else (middle, good)
+    return good

@@ -5,6 +5,7 @@ Heavy imports stand inside the commands: ``parecido --help`` must not pay for th
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from contextlib import nullcontext
@@ -38,9 +39,7 @@ _SHOWN_SKIPS = 10
 @click.option(
     "--preprocessing",
     type=click.Choice(["none", "caffe", "tf", "torch"]),
-    default="none",
-    show_default=True,
-    help="Input of a network of your own: RGB in 0..255, or as Keras prepares it.",
+    help="Input of a network of your own: RGB in 0..255, or as Keras prepares it.  [default: none]",
 )
 @click.option(
     "--exclude",
@@ -97,7 +96,7 @@ def index_command(paths: tuple[str, ...], library: str | None, as_json: bool, **
     from indexer.progress import progress_bar, stop_on_signal
 
     limits = Limits(
-        pixels=int(given.pop("max_megapixels") * 1e6), bytes=int(given.pop("max_megabytes") * 1e6)
+        pixels=_whole(given.pop("max_megapixels")), bytes=_whole(given.pop("max_megabytes"))
     )
     terminal = sys.stderr.isatty()
     options = IndexOptions(limits=limits, show_output=terminal, **given)
@@ -113,13 +112,20 @@ def index_command(paths: tuple[str, ...], library: str | None, as_json: bool, **
         _print_report(report, pictures, str(folder))
     for root in report.missing_roots:
         fail(
-            f"{root} is not there (an unplugged disk?); its pictures were kept.",
+            f"{root} is not there, or an empty folder lies in its place (an unplugged disk?); its "
+            "pictures were kept.",
             f"To drop them: parecido remove {root}",
         )
     if report.interrupted:
         raise SystemExit(130)
     if report.missing_roots:
         raise SystemExit(1)
+
+
+def _whole(millions: float) -> int:
+    if not math.isfinite(millions):
+        raise click.UsageError(f"A limit must be a number, got {millions}.")
+    return int(millions * 1e6)
 
 
 def _check_there(paths: tuple[str, ...], library: str | None) -> None:
@@ -153,6 +159,9 @@ def report_dict(report: IndexReport) -> dict[str, Any]:
 
 
 def _print_report(report: IndexReport, pictures: int, folder: str) -> None:
+    if report.interrupted and not (report.added or report.updated or report.moved):
+        click.echo("Interrupted before anything was ready; the next run starts where this one did.")
+        return
     counts = [
         f"{getattr(report, name):,} {name}"
         for name in ("added", "updated", "moved", "removed", "unchanged")
@@ -231,15 +240,16 @@ def library_facts(library: Any) -> dict[str, Any]:
 
 @click.command("verify")
 @click.option("--repair", is_flag=True, help="Mend what can be mended.")
+@click.option("--wait", is_flag=True, help="Wait for another writer instead of refusing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
-def verify_command(library: str | None, repair: bool, as_json: bool) -> None:
+def verify_command(library: str | None, repair: bool, wait: bool, as_json: bool) -> None:
     """Check a library from top to bottom."""
     from indexer.checkup import repair as mend
     from indexer.checkup import verify
     from indexer.library import Library
 
-    done = mend(library) if repair else []
+    done = mend(library, wait=wait) if repair else []
     with Library.open(library) as opened:
         problems = verify(opened)
     if as_json:
@@ -284,7 +294,7 @@ def models_command(fetch: str | None, as_json: bool) -> None:
 
     if fetch:
         weights = fetch_weights(fetch, show_output=sys.stderr.isatty())
-        click.echo(f"{fetch}: {printable(str(weights.path))}")
+        click.echo(f"{fetch}: {printable(str(weights))}")
         return
     table = model_table()
     if as_json:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from indexer.errors import PictureUnreadable
+from indexer.limits import Limits, pillow_limit
 from indexer.spec import EncoderSpec
 
 __all__ = ["Decoded", "Limits", "decode", "decode_file", "pillow_limit", "probe", "render"]
@@ -68,14 +69,6 @@ _large = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What is refused before decoding."""
-
-    pixels: int = 200_000_000
-    bytes: int = 512 << 20
-
-
-@dataclass(frozen=True)
 class Decoded:
     """A picture, ready for the network."""
 
@@ -87,22 +80,6 @@ class Decoded:
     """Upright height of the whole picture, in pixels."""
     format: str
     """Pillow's name of the file format."""
-
-
-@contextmanager
-def pillow_limit(limits: Limits) -> Iterator[None]:
-    """Let Pillow open pictures up to the limit; its own guard is half a process-wide constant.
-
-    Held by an indexing run or a command, not set on import: another program in this process keeps
-    its own guard.
-    """
-    before = Image.MAX_IMAGE_PIXELS
-    if before is not None:
-        Image.MAX_IMAGE_PIXELS = max(before, limits.pixels)
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
 
 
 def probe(path: Path, limits: Limits) -> bytes:
@@ -221,7 +198,10 @@ def _opened(file: IO[bytes], limits: Limits) -> Iterator[Image.Image]:
             raise PictureUnreadable("damaged: its header cannot be read", "damaged") from error
         raise PictureUnreadable("not a picture in a format that is read", "not-a-picture") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureUnreadable(f"too large: {error}", "too-large") from error
+        raise PictureUnreadable(
+            f"too large: more pixels than the limit of {limits.pixels / 1e6:.0f} megapixels",
+            "too-large",
+        ) from error
     except Exception as error:
         raise _damaged(error) from error
     with image:

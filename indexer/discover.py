@@ -11,7 +11,7 @@ from pathlib import Path
 
 from indexer.errors import InvalidRequest, PathNotFound
 
-__all__ = ["SEPARATOR", "FileEntry", "Walk", "absolute"]
+__all__ = ["SEPARATOR", "FileEntry", "Walk", "absolute", "signed64"]
 
 SEPARATOR = os.fsencode(os.sep)
 
@@ -26,9 +26,27 @@ class FileEntry:
     mtime_ns: int
 
 
+def signed64(number: int) -> int:
+    """The number folded into SQLite's range, -2^63 to 2^63 - 1.
+
+    Inode numbers of some file systems and times after the year 2262 lie outside.
+    """
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
 def absolute(path: str | os.PathLike[str]) -> str:
-    """The absolute path without ``.``, ``..`` and ``~``; symbolic links are kept."""
+    """The absolute path without ``.``, ``..`` and ``~``; symbolic links are kept.
+
+    Raises ``InvalidRequest`` for an empty path, which would name the current folder.
+    """
+    given = os.fsencode(path)
+    if not given or b"\0" in given:
+        raise InvalidRequest("A path is empty or holds a NUL.", "Name a file or a folder.")
     return os.path.abspath(os.path.expanduser(os.fspath(path)))
+
+
+def _entry(path: str, status: os.stat_result) -> FileEntry:
+    return FileEntry(os.fsencode(path), status.st_size, signed64(status.st_mtime_ns))
 
 
 @dataclass
@@ -46,9 +64,9 @@ class Walk:
     hidden: bool = False
     avoid: Path | None = None
     unreadable: list[bytes] = field(default_factory=list)
-    """Folders that could not be listed; what lies below them is unknown, not gone."""
+    """What could not be looked at; it, and what lies below it, is unknown, not gone."""
     broken: list[bytes] = field(default_factory=list)
-    """Symbolic links without a target, and files that vanished."""
+    """Symbolic links without a target; what lies behind them is unknown too."""
 
     def __post_init__(self) -> None:
         self._visited: set[tuple[int, int]] = set()
@@ -56,6 +74,9 @@ class Walk:
         self._spec = None
         if self.exclude:
             import pathspec
+
+            if isinstance(self.exclude, str):
+                self.exclude = [self.exclude]
 
             try:
                 self._spec = pathspec.GitIgnoreSpec.from_lines(self.exclude)
@@ -82,19 +103,22 @@ class Walk:
                 folders.append((root, status))
             else:
                 self._files.add(root)
-                yield FileEntry(os.fsencode(root), status.st_size, status.st_mtime_ns)
+                yield _entry(root, status)
+        # links last: what they point at may lie under a root and belongs there
+        folders.sort(key=lambda folder: os.path.islink(folder[0]))
+        links: list[tuple[str, str]] = []
         for root, status in folders:
-            links: list[str] = []
             yield from self._below(root, root, status, links)
-            # links last: what they point at may lie under this root and belongs there
-            for link in links:
-                try:
-                    yield from self._below(root, link, os.stat(link), links)
-                except OSError:
-                    self.broken.append(os.fsencode(link))
+        for root, link in links:
+            try:
+                status = os.stat(link)
+            except OSError:
+                self.broken.append(os.fsencode(link))
+            else:
+                yield from self._below(root, link, status, links)
 
     def _below(
-        self, root: str, folder: str, status: os.stat_result, links: list[str]
+        self, root: str, folder: str, status: os.stat_result, links: list[tuple[str, str]]
     ) -> Iterator[FileEntry]:
         # a stack of listings, not recursion: folders may lie deeper than Python's limit
         stack = [self._listing(folder, status)]
@@ -110,16 +134,23 @@ class Walk:
                 if self._excluded(root, entry.path, is_folder) or entry.path in self._files:
                     continue
                 found = entry.stat()
-            except OSError:
-                self.broken.append(os.fsencode(entry.path))
+            except OSError as error:
+                self._unseen(entry, error)
                 continue
             if not is_folder:
                 if stat.S_ISREG(found.st_mode):
-                    yield FileEntry(os.fsencode(entry.path), found.st_size, found.st_mtime_ns)
+                    yield _entry(entry.path, found)
             elif entry.is_symlink():
-                links.append(entry.path)
+                links.append((root, entry.path))
             else:
                 stack.append(self._listing(entry.path, found))
+
+    def _unseen(self, entry: os.DirEntry[str], error: OSError) -> None:
+        path = os.fsencode(entry.path)
+        if os.path.islink(path):
+            self.broken.append(path)
+        elif not isinstance(error, FileNotFoundError):  # else it went a moment ago
+            self.unreadable.append(path)
 
     def _listing(self, folder: str, status: os.stat_result) -> Iterator[os.DirEntry[str]]:
         identity = (status.st_dev, status.st_ino)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +39,8 @@ CATALOGUE = "catalogue.sqlite"
 VECTORS = "vectors"
 LOCK = "lock"
 WRITER = "writer.json"
+_log = logging.getLogger("parecido")
+_WAIT_SECONDS = 0.2  # between two looks at whether to go on waiting
 
 
 def default_library() -> Path:
@@ -107,13 +110,18 @@ class Library:
         return cls.open(path)
 
     @contextmanager
-    def writer(self, *, wait: bool = False) -> Iterator[Catalogue]:
+    def writer(
+        self, *, wait: bool = False, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[Catalogue]:
         """The catalogue for writing, behind the lock that only one process can hold.
 
         The lock dies with its holder.  Raises :class:`~indexer.errors.LibraryBusy`, naming the
         holder, unless told to ``wait``.
         """
-        with locked(self.folder, wait), Catalogue(self.folder / CATALOGUE, write=True) as writer:
+        with (
+            locked(self.folder, wait, stop),
+            Catalogue(self.folder / CATALOGUE, write=True) as writer,
+        ):
             # of a catalogue that was removed or put back to an older state: before this one's
             # generation reaches theirs and they are taken for its own
             newest = writer.generation()
@@ -172,20 +180,29 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, wait: bool = False) -> Iterator[None]:
+def locked(
+    folder: Path, wait: bool = False, stop: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
     """Hold a library's writer lock, which dies with the process.
 
-    Raises :class:`~indexer.errors.LibraryBusy`, naming the holder, unless told to ``wait``.
+    Raises :class:`~indexer.errors.LibraryBusy`, naming the holder, unless told to ``wait``; then
+    only when ``stop`` returns true.
     """
     lock = filelock.FileLock(folder / LOCK)
+    told = False
     with _writing_folder(folder):
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except filelock.Timeout:
-            raise LibraryBusy(
-                f"The library {folder} is being written by {_holder(folder)}.",
-                "Wait for it to end, or add --wait.",
-            ) from None
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=_WAIT_SECONDS if wait else 0)
+            except filelock.Timeout:
+                if not wait or stop():
+                    raise LibraryBusy(
+                        f"The library {folder} is being written by {_holder(folder)}.",
+                        "Wait for it to end, or add --wait.",
+                    ) from None
+                if not told:
+                    _log.info("Waiting for %s.", _holder(folder))
+                    told = True
     try:
         with _writing_folder(folder):
             _sign(folder)

@@ -19,7 +19,8 @@ class IndexOptions:
     """Encoder; by default the library's own, ``auto`` for a new library."""
     pooling: str | None = None
     weights: str | os.PathLike[str] | None = None
-    preprocessing: str = "none"
+    preprocessing: str | None = None
+    """Of a network file; ``none`` by default."""
     device: str = "auto"
     exclude: Sequence[str] = ()
     """Patterns as in a ``.gitignore``; what they match leaves the library."""

@@ -1,7 +1,7 @@
 """Index a library: which encoder, which roots, and then the run.
 
 Everything encoded is committed about once a second in one transaction; a run that is killed loses
-that second and nothing else.
+its last seconds and nothing else.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from indexer.catalogue import Catalogue
+from indexer.catalogue import Catalogue, Root
 from indexer.changes import Forget, Remove
 from indexer.decode import pillow_limit
-from indexer.discover import Walk, absolute
+from indexer.discover import SEPARATOR, Walk, absolute, signed64
 from indexer.encoders import Encoder, EncoderSpec
 from indexer.encoders.base import sha256_of
 from indexer.encoders.registry import FILE_SUFFIXES, network_named, resolve
-from indexer.errors import EncoderMismatch, InvalidRequest, PathNotFound
+from indexer.errors import EncoderMismatch, InvalidRequest, ParecidoError, PathNotFound
 from indexer.library import Library
 from indexer.options import IndexOptions
 from indexer.records import IndexReport
@@ -50,26 +51,50 @@ def index(
     options = options or IndexOptions()
     if options.workers < 0 or options.batch_size < 0:
         raise InvalidRequest("Workers and batch size must be 0 (automatic) or more.")
-    roots = [absolute(path) for path in paths]
+    roots = [absolute(path) for path in _several(paths)]
     if not roots:
         raise InvalidRequest("No path was given.", "Name at least one folder or picture.")
-    with library.writer(wait=options.wait) as catalogue, pillow_limit(options.limits):
-        started = time.monotonic()
-        spec = encoder.spec if encoder else _choose(catalogue, options, library)
-        own = catalogue.encoder()
-        if own and own.fingerprint != spec.fingerprint and catalogue.counts()[0]:
-            raise _mismatch(library, own, spec.title)
-        report = IndexReport()
-        present = _present(catalogue, roots, report)
-        run = Run(catalogue, spec, encoder, options, report, progress, stop)
-        try:
-            run.all(Walk(present, options.exclude, options.hidden, library.folder))
-        finally:
-            report.seconds = time.monotonic() - started
-        if library.encoder is not None:
-            library.vectors(catalogue).save_if_worthwhile()
-        report.seconds = time.monotonic() - started
-        return report
+    try:
+        with library.writer(wait=options.wait, stop=stop) as catalogue:
+            return _index(library, catalogue, roots, options, encoder, progress, stop)
+    except ParecidoError:
+        # Ctrl-C reaches a child that prepares the encoder too, and ends waiting for the lock; what
+        # fails then is not the news
+        if stop():
+            return IndexReport(interrupted=True)
+        raise
+
+
+def _index(
+    library: Library,
+    catalogue: Catalogue,
+    roots: Sequence[str],
+    options: IndexOptions,
+    encoder: Encoder | None,
+    progress: Progress | None,
+    stop: Callable[[], bool],
+) -> IndexReport:
+    started = time.monotonic()
+    spec = encoder.spec if encoder else _choose(catalogue, options, library)
+    own = catalogue.encoder()
+    if own and own.fingerprint != spec.fingerprint and catalogue.counts()[0]:
+        raise _mismatch(library, own, spec.title)
+    report = IndexReport()
+    present, new_roots, absent = _look_at_roots(catalogue, roots, report, options.hidden)
+    run = Run(catalogue, spec, encoder, options, report, progress, stop, new_roots, absent)
+    with pillow_limit(options.limits):
+        run.all(Walk(present, options.exclude, options.hidden, library.folder))
+    if library.encoder is not None:
+        library.vectors(catalogue).save_if_worthwhile()
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _several(
+    paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
+) -> list[str | os.PathLike[str]]:
+    """One path is a list of one, not of its characters."""
+    return [paths] if isinstance(paths, (str, bytes, os.PathLike)) else list(paths)
 
 
 def remove(library: Library, paths: Iterable[str | os.PathLike[str]], *, wait: bool = False) -> int:
@@ -82,7 +107,7 @@ def remove(library: Library, paths: Iterable[str | os.PathLike[str]], *, wait: b
         ids: list[int] = []
         forgotten: list[bytes] = []
         roots: list[bytes] = []
-        for path in paths:
+        for path in _several(paths):
             raw = os.fsencode(absolute(path))
             below = [i for i, _ in catalogue.under(raw)]
             skipped = list(catalogue.skips_under(raw))
@@ -111,7 +136,7 @@ def _choose(catalogue: Catalogue, options: IndexOptions, library: Library) -> En
         asked = _disagreement(own, options)
         if asked:
             raise _mismatch(library, own, asked)
-        return own
+        return _with_given_file(own, options)
     return resolve(
         options.model or "auto",
         pooling=options.pooling,
@@ -130,6 +155,8 @@ def _disagreement(own: EncoderSpec, options: IndexOptions) -> str:
             return f"the network {model}"
     elif model != "auto" and model.lower() != own.model:
         return network_named(model).name
+    if options.preprocessing not in (None, own.preprocessing):
+        return f"{own.model} with {options.preprocessing} preprocessing"
     if options.pooling not in (None, own.pooling):
         return f"{own.model} with {options.pooling} pooling"
     if options.weights is not None:
@@ -137,6 +164,13 @@ def _disagreement(own: EncoderSpec, options: IndexOptions) -> str:
         if not path.is_file() or sha256_of(path) != own.weights_sha256:
             return f"{own.model} with the weights {path}"
     return ""
+
+
+def _with_given_file(own: EncoderSpec, options: IndexOptions) -> EncoderSpec:
+    """The library's encoder, its file at the place that the options name (the same bytes)."""
+    model = options.model or ""
+    given = model if model.lower().endswith(FILE_SUFFIXES) else options.weights
+    return replace(own, weights_file=absolute(given)) if given else own
 
 
 def _mismatch(library: Library, own: EncoderSpec, asked: str) -> EncoderMismatch:
@@ -147,33 +181,68 @@ def _mismatch(library: Library, own: EncoderSpec, asked: str) -> EncoderMismatch
     )
 
 
-def _is_empty(root: str) -> bool:
-    try:
-        return os.path.isdir(root) and not os.listdir(root)
-    except OSError:
-        return False  # not listable; the walk tells
+def _look_at_roots(
+    catalogue: Catalogue, roots: Sequence[str], report: IndexReport, hidden: bool
+) -> tuple[list[str], list[Root], list[bytes]]:
+    """Which roots can be walked, which of these are new, and below which places nothing is gone.
 
-
-def _present(catalogue: Catalogue, roots: Sequence[str], report: IndexReport) -> list[str]:
-    """The roots that are there.  Known ones that are missing are reported, unknown ones refused."""
+    A known root that is missing is reported; an unknown one is refused.  A place where nothing
+    counts as gone is any known root that is absent, and one hidden from this run's walk.
+    """
     known = {root.path: root for root in catalogue.roots()}
-    present = []
-    for root in roots:
-        raw = os.fsencode(root)
+    absent = [path for path, root in known.items() if _is_absent(catalogue, root)]
+    present, new = [], []
+    for path in dict.fromkeys(roots):
+        raw = os.fsencode(path)
         try:
-            status = os.stat(root)
+            status = os.stat(path)
         except OSError as error:
-            holds = next(catalogue.under(raw), None)
-            if raw in known or holds:
-                report.missing_roots.append(root)
+            if raw in known or next(catalogue.under(raw), None):
+                report.missing_roots.append(path)
+                absent.append(raw)
                 continue
             raise PathNotFound(
-                f"{root} is not there.", "Check the path; nothing was changed."
+                f"{path} is not there.", "Check the path; nothing was changed."
             ) from error
-        before = known.get(raw)
-        if before and _is_empty(root) and before[1:] != (status.st_dev, status.st_ino):
-            # the empty folder that a disk was mounted on, not the folder that was indexed
-            report.missing_roots.append(root)
+        if raw in absent:
+            report.missing_roots.append(path)
             continue
-        present.append(root)
-    return present
+        present.append(path)
+        root = Root(raw, signed64(status.st_dev), signed64(status.st_ino))
+        if known.get(raw) != root:
+            new.append(root)
+    for raw in absent:
+        shown = os.fsdecode(raw)
+        walked = any(within(raw, os.fsencode(folder)) for folder in present)
+        if walked and shown not in report.missing_roots:
+            report.missing_roots.append(shown)
+    if not hidden:
+        absent += [raw for raw in known if _is_hidden(raw, present)]
+    return present, new, absent
+
+
+def _is_absent(catalogue: Catalogue, root: Root) -> bool:
+    """Whether a known root is an unplugged disk rather than an emptied or deleted thing."""
+    try:
+        status = os.stat(root.path)
+        if not os.path.isdir(root.path) or os.listdir(root.path):
+            return False
+    except FileNotFoundError:
+        # a single picture that was given as a root is simply gone when its folder is there
+        path = os.fsdecode(root.path)
+        return catalogue.picture_at(path) is None or not os.path.isdir(os.path.dirname(path))
+    except OSError:
+        return False  # it cannot be listed, which the walk tells
+    # the empty folder that a disk was mounted on is another one than the folder that was indexed
+    return (signed64(status.st_dev), signed64(status.st_ino)) != (root.device, root.inode)
+
+
+def _is_hidden(path: bytes, walked: Sequence[str]) -> bool:
+    """Whether a known root lies in a hidden folder below a walked one, and is not walked itself."""
+    if os.fsdecode(path) in walked:
+        return False
+    for root in walked:
+        folder = os.fsencode(root)
+        if within(path, folder) and SEPARATOR + b"." in path[len(folder.rstrip(SEPARATOR)) :]:
+            return True
+    return False

@@ -80,7 +80,10 @@ def progress_bar(paths: Sequence[str], options: IndexOptions, library: Path) -> 
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C (or SIGTERM) into a request to stop; the second acts at once."""
+    """Turn the first Ctrl-C into a request to stop; the second acts at once.
+
+    So with SIGTERM, and with the SIGHUP of a terminal that is closed.
+    """
     asked = threading.Event()
 
     def ask(number: int, _frame: FrameType | None) -> None:
@@ -88,7 +91,10 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
         for name, handler in before.items():
             signal.signal(name, handler)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP"):
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield asked.is_set
     finally:

@@ -11,8 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeVar
 
@@ -29,6 +28,7 @@ from indexer.records import IndexReport, Label, Skip
 __all__ = ["Progress", "Run", "within"]
 
 COMMIT_SECONDS = 1.0
+PATIENCE_SECONDS = 2.0  # how long a decoded picture waits for others of its shape
 COMMIT_CHANGES = 512
 # What refused these may be otherwise now, with the file as it was: permissions, the limits
 _WORTH_ANOTHER_TRY = ("unreadable", "too-large")
@@ -53,11 +53,16 @@ class _Waiting:
     """A picture on its way to the catalogue, with the files that hold the same bytes."""
 
     prepared: Prepared
+    since: float = field(default_factory=time.monotonic)
     copies: list[Prepared] = field(default_factory=list)
 
 
 class Run:
-    """One indexing run."""
+    """One indexing run.
+
+    ``new_roots`` are written with the first commit, so that a run that is killed leaves them known.
+    Below ``absent`` (roots that are not there, unplugged disks) nothing counts as gone.
+    """
 
     def __init__(
         self,
@@ -68,6 +73,8 @@ class Run:
         report: IndexReport,
         progress: Progress | None,
         stop: Callable[[], bool],
+        new_roots: Iterable[Root] = (),
+        absent: Iterable[bytes] = (),
     ) -> None:
         self._catalogue = catalogue
         self._spec = spec
@@ -80,11 +87,11 @@ class Run:
         self._seen_skips: set[bytes] = set()
         self._buckets: dict[tuple[int, ...], list[_Waiting]] = {}
         self._waiting: dict[bytes, _Waiting] = {}
-        # Encoded and not yet, or just now, committed.  A worker that looked for the same bytes
-        # before the commit did not find them; it is at most one commit behind.
+        # encoded and not yet committed
         self._fresh: dict[bytes, _Described] = {}
-        self._committed_last: dict[bytes, _Described] = {}
         self._changes: list[Change] = []
+        self._new_roots = list(new_roots)
+        self._absent = list(absent)
         self._claimed: set[int] = set()
         self._committed = time.monotonic()
         self._files = 0
@@ -109,16 +116,16 @@ class Run:
             self._buckets.clear()  # nothing was encoded yet, and building the encoder takes long
         for shape in list(self._buckets):
             self._encode(shape)
-        if not self._report.interrupted:
+        report = self._report
+        if not report.interrupted:
             self._remove_gone(walk)
             for path in walk.broken:
-                self._skip(path, "the file is not there any more", "vanished")
+                self._skip(path, "the link leads nowhere", "vanished")
             for path in walk.unreadable:
-                self._skip(path, "the folder cannot be listed; its pictures are kept", "unreadable")
-        self._commit(walk.roots if not self._report.interrupted else ())
-        report = self._report
-        nothing = not (self._files or report.removed or report.skipped or report.interrupted)
-        if nothing and not report.missing_roots:
+                self._skip(path, "it cannot be looked into; its pictures are kept", "unreadable")
+        if self._files or report.removed or report.skipped:
+            self._commit()
+        elif not report.interrupted and not report.missing_roots:
             raise PathNotFound(
                 f"There are no files in {', '.join(walk.roots)}.",
                 "Hidden folders are left out unless --hidden is given.",
@@ -185,6 +192,7 @@ class Run:
             len(self._changes) >= COMMIT_CHANGES
             or time.monotonic() - self._committed >= COMMIT_SECONDS
         ):
+            self._encode_old()
             self._commit()
 
     def _refuse(self, prepared: Prepared) -> None:
@@ -235,21 +243,25 @@ class Run:
                 return
         # the twin was given other content since the worker looked: decode after all
         again = prepare(entry, known, self._spec, self._options.limits, lambda _: False)
-        self._refuse(again) if again.refused else self._take_decoded(again)
+        self._refuse(again) if again.refused else self._wait_for_network(again)
 
     def _take_decoded(self, prepared: Prepared) -> None:
         waiting = self._waiting.get(prepared.content_hash)
         if waiting is not None:
-            waiting.copies.append(prepared)
+            waiting.copies.append(replace(prepared, decoded=None))
             return
-        twin = self._fresh.get(prepared.content_hash) or self._committed_last.get(
-            prepared.content_hash
-        )
+        twin = self._fresh.get(prepared.content_hash)
         if twin is not None:
             self._add(twin, prepared)
             return
-        waiting = self._waiting[prepared.content_hash] = _Waiting(prepared)
+        if self._have_bytes(prepared.content_hash):  # committed since the worker looked
+            self._take_known_bytes(prepared)
+            return
+        self._wait_for_network(prepared)
+
+    def _wait_for_network(self, prepared: Prepared) -> None:
         assert prepared.decoded is not None
+        waiting = self._waiting[prepared.content_hash] = _Waiting(prepared)
         shape = prepared.decoded.pixels.shape
         bucket = self._buckets.setdefault(shape, [])
         bucket.append(waiting)
@@ -257,11 +269,8 @@ class Run:
             self._encode(shape)
 
     def _is_gone(self, path: bytes) -> bool:
-        """Whether nothing lies at an indexed path any more, though its root is there."""
-        if os.path.lexists(path):
-            return False
-        roots = [root.path for root in self._catalogue.roots() if within(path, root.path)]
-        return not roots or any(os.path.exists(root) for root in roots)
+        """Whether nothing lies at an indexed path any more, and it is no absent disk's."""
+        return not os.path.lexists(path) and not below_any(path, self._absent)
 
     # -- encode and write ------------------------------------------------------------------------
 
@@ -273,6 +282,13 @@ class Run:
             )
             self._report.preparing_seconds = time.monotonic() - started
         return self._encoder.batch_size
+
+    def _encode_old(self) -> None:
+        """Pictures of a rare shape do not wait for a full batch for ever."""
+        long_ago = time.monotonic() - PATIENCE_SECONDS
+        for shape, bucket in list(self._buckets.items()):
+            if bucket[0].since < long_ago:
+                self._encode(shape)
 
     def _encode(self, shape: tuple[int, ...]) -> None:
         batch = self._buckets.pop(shape)
@@ -316,28 +332,21 @@ class Run:
             self._seen.add(picture_id)
             self._report.updated += 1
 
-    def _commit(self, roots: Iterable[str] = ()) -> None:
+    def _commit(self) -> None:
         self._committed = time.monotonic()
-        known = set(self._catalogue.roots()) if roots else set()
-        new_roots = []
-        for path in roots:
-            with suppress(OSError):  # gone since the walk: known again when it comes back
-                status = os.stat(path)
-                root = Root(os.fsencode(path), status.st_dev, status.st_ino)
-                if root not in known:
-                    new_roots.append(root)
-        if not self._changes and not new_roots:
-            return
         own = self._catalogue.encoder()
-        changed_encoder = own is None or own.fingerprint != self._spec.fingerprint
+        # its file may have another place, with the fingerprint as it was
+        encoder_moved = own is not None and own != self._spec
+        if not (self._changes or self._new_roots or encoder_moved):
+            return
         self._catalogue.write(
             self._changes,
-            encoder=self._spec if changed_encoder else None,
-            seen_roots=new_roots,
+            encoder=self._spec if own != self._spec else None,
+            seen_roots=self._new_roots,
         )
-        self._changes = []
+        self._changes, self._new_roots = [], []
         self._claimed.clear()
-        self._committed_last, self._fresh = self._fresh, {}
+        self._fresh = {}
 
     # -- what is gone ----------------------------------------------------------------------------
 
@@ -345,13 +354,14 @@ class Run:
         self._commit()  # moves first: a moved picture is not gone
         gone: list[int] = []
         forgotten: list[bytes] = []
+        unknown = [*self._absent, *walk.unreadable, *walk.broken]
         for root in walk.roots:
             raw = os.fsencode(root)
             for picture_id, path in self._catalogue.under(raw):
-                if picture_id not in self._seen and not _below_any(path, walk.unreadable):
+                if picture_id not in self._seen and not below_any(path, unknown):
                     gone.append(picture_id)
             for path in self._catalogue.skips_under(raw):
-                if path not in self._seen_skips and not _below_any(path, walk.unreadable):
+                if path not in self._seen_skips and not below_any(path, unknown):
                     forgotten.append(path)
         if gone:
             gone = sorted(set(gone))
@@ -374,7 +384,8 @@ def within(path: bytes, folder: bytes) -> bool:
     return path == folder or path.startswith(folder.rstrip(SEPARATOR) + SEPARATOR)
 
 
-def _below_any(path: bytes, folders: Sequence[bytes]) -> bool:
+def below_any(path: bytes, folders: Sequence[bytes]) -> bool:
+    """Whether a path is one of the folders or lies below one."""
     return any(within(path, folder) for folder in folders)
 
 

@@ -6,6 +6,7 @@ lines in the table below are compared with the commands' own by a test.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -83,6 +84,9 @@ class LazyGroup(click.Group):
         except Exception as error:
             if ctx.meta.get("parecido.debug"):
                 raise
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                fail("There is no space left for the output.", "Free some, or write it elsewhere.")
+                raise SystemExit(1) from None
             what = (str(error).strip().splitlines() or [""])[0]
             fail(
                 f"Unexpected {type(error).__name__}: {what}",
@@ -103,6 +107,9 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
+    # a caller may have closed them; what would be said then goes nowhere
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     cli.main(prog_name="parecido")
 
 

@@ -26,7 +26,12 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one do
 
 @click.command("search")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
-@click.option("-k", type=click.IntRange(min=1), metavar="N", help="How many hits.  [default: 10]")
+@click.option(
+    "-k",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many hits.  [default: 10]",
+)
 @click.option(
     "--min-score", type=click.FloatRange(-1, 1), metavar="X", help="Leave out lower cosines."
 )
@@ -64,6 +69,10 @@ def search_command(
     from indexer.library import Library
     from search.engine import Engine
 
+    if sheet:
+        from search.sheet import check_target, write_sheet
+
+        check_target(sheet)
     failed = False
     answered: list[tuple[Results, bytes | str]] = []
     with Library.open(library) as opened, Engine(opened, device=device) as engine:
@@ -80,8 +89,6 @@ def search_command(
             if sheet:
                 answered.append((results, source))
     if sheet and answered:
-        from search.sheet import write_sheet
-
         with quiet_decoders():
             write_sheet(answered, sheet)
         click.echo(f"sheet written to {printable(sheet)}", err=True)
@@ -93,10 +100,17 @@ def _ask(
     engine: Engine, image: str, k: int | None, min_score: float | None, include_self: bool
 ) -> tuple[Results, bytes | str]:
     if image == "-":
-        data = sys.stdin.buffer.read()
+        data = _standard_input()
         return engine.search_bytes(data, k=k, min_score=min_score), data
     results = engine.search(image, k=k, min_score=min_score, include_self=include_self)
     return results, image
+
+
+def _standard_input() -> bytes:
+    """All of standard input, up to one byte more than is searched for."""
+    from indexer.decode import Limits
+
+    return b"" if sys.stdin is None else sys.stdin.buffer.read(Limits().bytes + 1)
 
 
 def _fail_query(image: str, error: ParecidoError) -> None:
@@ -170,12 +184,18 @@ def labels_command(
     library: str | None,
 ) -> None:
     """Print the ImageNet classes of pictures."""
-    from indexer.errors import EncoderUnavailable
+    from indexer.errors import EncoderUnavailable, PathNotFound, PictureUnreadable
 
     encoder = _encoder(model, device, library)
+    failed = False
     for image in images:
-        with quiet_decoders():
-            labels = _encode_named(encoder, (image,), k).labels[0]
+        try:
+            with quiet_decoders():
+                labels = _encode_named(encoder, (image,), k).labels[0]
+        except (PathNotFound, PictureUnreadable) as error:
+            failed = True
+            fail(error.message, error.remedy)
+            continue
         if not labels:
             raise EncoderUnavailable(
                 f"{encoder.spec.title} has no ImageNet classifier.",
@@ -187,6 +207,8 @@ def labels_command(
         click.echo(printable(image))
         for name, probability, _ in labels:
             click.echo(f"  {probability:6.1%}  {name}")
+    if failed:
+        raise SystemExit(1)
 
 
 def _encoder(model: str | None, device: str, library: str | None) -> Encoder:
@@ -208,25 +230,13 @@ def _encoder(model: str | None, device: str, library: str | None) -> Encoder:
 
 def _encode_named(encoder: Encoder, images: tuple[str, ...], k: int) -> Encoding:
     """Encode files; one that is not there or not readable is named."""
-    import numpy as np
-
-    from indexer.errors import PathNotFound, PictureUnreadable
-    from indexer.records import Encoding
+    from indexer.errors import PathNotFound
 
     paths = [os.path.expanduser(image) for image in images]
     for path in paths:
         if not os.path.lexists(path):
             raise PathNotFound(f"{path} is not there.", "Check the path.")
-    pieces = []
-    for path in paths:
-        try:
-            pieces.append(encoder.encode_files([path], labels=k))
-        except PictureUnreadable as error:
-            raise PictureUnreadable(f"{path}: {error.reason}.", error.kind) from error
-    return Encoding(
-        np.concatenate([piece.descriptors for piece in pieces]),
-        [labels for piece in pieces for labels in piece.labels],
-    )
+    return encoder.encode_files(paths, labels=k)
 
 
 @click.command("completion")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 import threading
 import time
@@ -14,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.decode import Limits, decode, pillow_limit, probe
-from indexer.discover import absolute
+from indexer.discover import absolute, signed64
 from indexer.encoders import Encoder, EncoderSpec, open_encoder
-from indexer.errors import InvalidRequest, LibraryNotFound, PathNotFound
+from indexer.errors import EncoderMismatch, InvalidRequest, LibraryNotFound, PathNotFound
 from indexer.library import Library
 from indexer.records import Picture
 from search.results import Hit, Results
@@ -51,9 +52,11 @@ class Engine:
     ) -> None:
         self.library = library
         self._encoder = encoder
+        self._given = encoder is not None
         self._device = device
         self._limits = limits or Limits()
         self._vectors: VectorIndex | None = None
+        self._vectors_of = ""
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -85,11 +88,33 @@ class Engine:
 
     @property
     def encoder(self) -> Encoder:
-        """The library's encoder, ready to run."""
+        """The library's encoder, ready to run.
+
+        Raises :class:`~indexer.errors.EncoderMismatch` where the engine was given another one.
+        """
         with self._lock:
+            spec = self._current()
             if self._encoder is None:
-                self._encoder = open_encoder(self.spec, device=self._device, streams=1)
+                self._encoder = open_encoder(spec, device=self._device, streams=1)
             return self._encoder
+
+    def _current(self) -> EncoderSpec:
+        """The library's encoder now; what belongs to an earlier one is let go.
+
+        A library that was emptied may be filled again with another encoder.
+        """
+        spec = self.spec
+        if self._encoder is not None and self._encoder.spec.fingerprint != spec.fingerprint:
+            if self._given:
+                raise EncoderMismatch(
+                    f"The library {self.library.folder} was built with {spec.title}, and the "
+                    f"engine was given {self._encoder.spec.title}.",
+                    "Leave out the encoder, or open the library that it built.",
+                )
+            self._encoder = None
+        if self._vectors_of != spec.fingerprint:
+            self._vectors = None
+        return spec
 
     def search(
         self,
@@ -110,22 +135,9 @@ class Engine:
         """
         started = time.perf_counter()
         self._check(k, min_score)
-        path = absolute(query)
-        picture = self._indexed(path)
-        if picture is not None:
-            ids, vectors = self.library.catalogue.descriptors([picture.id])
-            if len(ids):
-                leave_out = None if include_self else picture.id
-                hits = self._nearest(vectors[0], k, min_score, leave_out)
-                return self._results(os.fspath(query), started, hits)
-        if not os.path.lexists(path):
-            raise PathNotFound(
-                f"{os.fspath(query)} is not there, and the library holds no picture by that path.",
-                "Give a picture file, an indexed path, or - for standard input.",
-            )
-        with pillow_limit(self._limits):
-            data = probe(Path(path), self._limits)
-        hits = self._nearest(self._encode(data), k, min_score, None)
+        vector, picture = self._descriptor(query)
+        leave_out = picture.id if picture is not None and not include_self else None
+        hits = self._nearest(vector, k, min_score, leave_out)
         return self._results(os.fspath(query), started, hits)
 
     def search_bytes(
@@ -155,26 +167,25 @@ class Engine:
         ``leave_out`` is the id of a picture that is no answer.
         """
         self._check(k, min_score)
-        vector = np.asarray(vector, np.float32)
+        vector = np.asarray(vector, np.float64)
         spec = self.spec
         length = float(np.linalg.norm(vector)) if vector.ndim == 1 else 0.0
         if vector.shape != (spec.dimension,) or not np.isfinite(length) or length == 0:
             raise InvalidRequest(
                 f"Expected a finite, nonzero vector of {spec.dimension} numbers, "
-                f"got shape {vector.shape}.",
+                f"got shape {vector.shape} of length {length}.",
                 "Use descriptors of the library's own encoder.",
             )
-        return self._nearest(vector / np.float32(length), k, min_score, leave_out)
+        unit = (vector / length).astype(np.float32)
+        return self._nearest(unit, k, min_score, leave_out)
 
-    def descriptors(self, queries: Iterable[str | os.PathLike[str]]) -> Vectors:
+    def descriptors(
+        self, queries: Iterable[str | os.PathLike[str]] | str | os.PathLike[str]
+    ) -> Vectors:
         """Descriptors ``(n, dimension)`` of picture files, stored ones where they are indexed."""
-        rows = []
-        for query in queries:
-            picture = self._indexed(absolute(query))
-            if picture is not None:
-                rows.append(self.library.catalogue.descriptors([picture.id])[1][0])
-            else:
-                rows.append(self.encoder.encode_files([query], limits=self._limits).descriptors[0])
+        if isinstance(queries, (str, os.PathLike)):
+            queries = [queries]
+        rows = [self._descriptor(query)[0] for query in queries]
         return np.stack(rows) if rows else np.empty((0, self.spec.dimension), np.float32)
 
     # -- inside ----------------------------------------------------------------------------------
@@ -189,21 +200,36 @@ class Engine:
         vector: Vectors = self.encoder.encode([decoded.pixels]).descriptors[0]
         return vector
 
+    def _descriptor(self, query: str | os.PathLike[str]) -> tuple[Vectors, Picture | None]:
+        """A query's descriptor, and the picture that it is where it is indexed.
+
+        The stored descriptor, unless the file has changed since it was indexed.
+        """
+        path = absolute(query)
+        picture = self._indexed(path)
+        if picture is not None and not _has_changed(path, picture):
+            ids, vectors = self.library.catalogue.descriptors([picture.id])
+            if len(ids):
+                return vectors[0], picture
+        if not os.path.lexists(path):
+            raise PathNotFound(
+                f"{os.fspath(query)} is not there, and the library holds no picture by that path.",
+                "Give a picture file, an indexed path, or - for standard input.",
+            )
+        with pillow_limit(self._limits):
+            data = probe(Path(path), self._limits)
+        return self._encode(data), picture
+
     def _indexed(self, path: str) -> Picture | None:
-        """The indexed picture at a path, unless the file there has changed since."""
+        """The indexed picture at a path, or at what it links to."""
         picture = self.library.catalogue.picture_at(path)
         if picture is None and os.path.realpath(path) != path:
             picture = self.library.catalogue.picture_at(os.path.realpath(path))
-        if picture is None:
-            return None
-        try:
-            status = os.stat(path)
-        except OSError:
-            return picture  # an unplugged disk: its pictures can still be asked about
-        same = (status.st_size, status.st_mtime_ns) == (picture.file_size, picture.mtime_ns)
-        return picture if same else None
+        return picture
 
     def _check(self, k: int | None, min_score: float | None) -> None:
+        if k is not None and not isinstance(k, numbers.Integral):
+            raise InvalidRequest(f"k is {k!r}; expected a whole number.", "Give k=10, say.")
         if k is not None and k < 1:
             raise InvalidRequest(f"k is {k}; expected 1 or more.", "Ask for at least one hit.")
         if min_score is not None and not -1 <= min_score <= 1:
@@ -222,7 +248,7 @@ class Engine:
     def _nearest(
         self, query: Vectors, k: int | None, min_score: float | None, leave_out: int | None
     ) -> tuple[Hit, ...]:
-        ids, scores = self._exact(query, k or DEFAULT_K, leave_out)
+        ids, scores = self._exact(query, int(k or DEFAULT_K), leave_out)
         if min_score is not None:
             ids, scores = ids[scores >= min_score], scores[scores >= min_score]
         pictures = {p.id: p for p in self.library.catalogue.pictures(ids.tolist())}
@@ -256,8 +282,10 @@ class Engine:
         self, query: Vectors, asked: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], int]:
         with self._lock:
+            spec = self._current()
             if self._vectors is None:
                 self._vectors = self.library.vectors()
+                self._vectors_of = spec.fingerprint
                 if self._vectors.file_bytes == 0:
                     self._vectors.save_if_worthwhile()  # lost or damaged: for the next time
             self._vectors.refresh()
@@ -265,6 +293,15 @@ class Engine:
             scores, ids = self._vectors.search(query[None], max(1, min(asked, count)))
         there = ids[0] >= 0
         return ids[0][there], scores[0][there], count
+
+
+def _has_changed(path: str, picture: Picture) -> bool:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False  # an unplugged disk: its pictures can still be asked about
+    seen = (status.st_size, signed64(status.st_mtime_ns))
+    return seen != (picture.file_size, picture.mtime_ns)
 
 
 def exact_scores(query: Vectors, vectors: Vectors) -> Vectors:
@@ -276,7 +313,7 @@ def exact_scores(query: Vectors, vectors: Vectors) -> Vectors:
     if not len(vectors):
         return np.empty(0, np.float32)
     products = vectors.astype(np.float64) * query.astype(np.float64)
-    scores: Vectors = products.sum(axis=1).astype(np.float32)
+    scores: Vectors = np.clip(products.sum(axis=1), -1, 1).astype(np.float32)
     return scores
 
 

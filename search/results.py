@@ -82,7 +82,9 @@ def results_text(results: Results, start: str = "") -> str:
         return f"{head}\n  nothing found"
     rows = [("", "score", "size", "labels", "path")]
     for hit in results.hits:
-        labels = ", ".join(f"{name} {p:.2f}" for name, p, _ in hit.labels[:2] if p >= 0.05)
+        labels = ", ".join(
+            f"{printable(name)} {p:.2f}" for name, p, _ in hit.labels[:2] if p >= 0.05
+        )
         size = f"{hit.width}×{hit.height}"
         path = printable(relative(hit.path, start))
         rows.append((str(hit.rank), f"{hit.score:.3f}", size, labels, path))

@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from indexer.decode import Limits, pillow_limit, probe, render
+from indexer.durable import replacing
 from indexer.errors import InvalidRequest, PictureUnreadable
 from indexer.text import printable
 from search.results import Hit, Results
 
-__all__ = ["make_sheet", "write_sheet"]
+__all__ = ["check_target", "make_sheet", "write_sheet"]
+
+_MARK = "parecido"
 
 _CELL = 220
 _CAPTION = 44
@@ -21,19 +25,50 @@ _GAP = 12
 _PAPER, _CARD, _INK, _FAINT, _QUERY = "#ffffff", "#eeeef1", "#1c1c1e", "#6b6b72", "#0a62c9"
 
 
-def write_sheet(answered: Sequence[tuple[Results, bytes | str]], path: str) -> None:
-    """Write the sheet of :func:`make_sheet` to a file, in the format that its name tells.
+def check_target(path: str) -> None:
+    """Refuse a name for a sheet where something else than a sheet of this program lies.
 
-    Raises ``InvalidRequest`` where the file cannot be written.
+    Raises ``InvalidRequest``: a slip such as ``--sheet *.png`` must not cost a picture.
     """
+    if not path.lower().endswith(".png"):
+        raise InvalidRequest(
+            f"A sheet is a PNG, and {path} is not named so.", "Give a name that ends in .png."
+        )
+    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+        raise InvalidRequest(
+            f"The folder of the sheet {path} is not there.", "Make it, or choose another."
+        )
+    if os.path.lexists(path) and not _is_sheet(path):
+        raise InvalidRequest(
+            f"{path} is there already, and it is no sheet of this program.",
+            "Choose another name; nothing was overwritten.",
+        )
+
+
+def _is_sheet(path: str) -> bool:
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            return image.info.get("Software") == _MARK
+    except Exception:  # whatever it is, it is no sheet
+        return False
+
+
+def write_sheet(answered: Sequence[tuple[Results, bytes | str]], path: str) -> None:
+    """Write the sheet of :func:`make_sheet` to a PNG file, whole or not at all.
+
+    Raises ``InvalidRequest`` where the file cannot be written, or is something else's.
+    """
+    check_target(path)
+    info = PngInfo()
+    info.add_text("Software", _MARK)
     sheet = make_sheet(answered)
     try:
-        sheet.save(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        with replacing(Path(path)) as temporary:
+            sheet.save(temporary, "PNG", pnginfo=info)
+    except OSError as error:
         raise InvalidRequest(
-            f"The sheet {path} could not be written: {reason}.",
-            "Give a name that ends in .png, in a folder that can be written.",
+            f"The sheet {path} could not be written: {error.strerror or error}.",
+            "Choose a folder that can be written.",
         ) from error
 
 

@@ -44,10 +44,11 @@ class Row(NamedTuple):
 
 
 def holdings(library: Library) -> dict[bytes, tuple[int, Row]]:
-    """Path → id and everything else of each picture, as committed at one moment or another."""
+    """Path → id and everything else of each picture; others may be added meanwhile."""
+    listed = list(library.catalogue.under(b"/"))
     descriptors = {i: blob for rows in library.catalogue.raw_descriptors() for i, blob in rows}
     found = {}
-    for picture_id, path in library.catalogue.under(b"/"):
+    for picture_id, path in listed:
         (picture,) = library.catalogue.pictures([picture_id])
         row = Row(
             picture.content_hash,

@@ -280,6 +280,59 @@ def test_a_closed_pipe_is_no_error(indexed: Library, tmp_path: Path) -> None:
     assert "Error" not in done.stderr
 
 
+def test_a_sheet_never_replaces_a_picture(indexed: Library, tmp_path: Path) -> None:
+    query = tmp_path / "pictures" / "0003.png"
+    other = tmp_path / "pictures" / "0004.png"
+    before = other.read_bytes()
+    library = ("--library", indexed.folder)
+    assert "no sheet of this program" in one_line(
+        run("search", query, "--sheet", other, *library, code=1)
+    )
+    assert other.read_bytes() == before
+    assert "ends in .png" in one_line(run("search", query, "--sheet", "x.jpg", *library, code=1))
+    missing = tmp_path / "no" / "sheet.png"
+    assert "is not there" in one_line(run("search", query, "--sheet", missing, *library, code=1))
+    for _ in range(2):  # its own earlier sheet it does replace
+        run("search", query, "-k", 3, "--sheet", tmp_path / "sheet.png", *library)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.info["Software"] == "parecido"
+
+
+def test_closed_standard_streams_are_no_defect(indexed: Library, tmp_path: Path) -> None:
+    base = f"'{sys.executable}' -m search.cli search --library '{indexed.folder}'"
+    query = f"'{tmp_path / 'pictures' / '0003.png'}'"
+    done = subprocess.run(
+        ["bash", "-c", f"{base} --paths -k 2 {query} 2>&-"], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout.count(b"\n")) == (0, 2)
+    assert "cannot be searched for: the file is empty" in one_line(
+        run("search", "-", "--library", indexed.folder, code=1)
+    )
+    full = subprocess.run(
+        ["bash", "-c", f"{base} {query} > /dev/full"], capture_output=True, text=True, check=False
+    )
+    assert full.returncode == 1
+    assert "no space left for the output" in full.stderr
+
+
+@pytest.mark.network
+def test_files_of_the_current_folder_are_never_imported(tmp_path: Path) -> None:
+    hostile = tmp_path / "downloads"
+    save_picture(hostile / "0000.png", 1)
+    (hostile / "json.py").write_text(f"open({str(tmp_path / 'PWNED')!r}, 'w')")
+    script = Path(sys.executable).with_name("parecido")
+    done = subprocess.run(
+        [script, "labels", "0000.png"],
+        cwd=hostile,
+        env={**os.environ, "PARECIDO_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "PWNED").exists()
+
+
 def test_a_name_cannot_steer_the_terminal(
     indexed: Library, tmp_path: Path, encoder: object
 ) -> None:

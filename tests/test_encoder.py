@@ -138,21 +138,23 @@ def test_auto_is_the_encoder_without_a_download_where_there_is_no_gpu(
 def test_auto_on_a_gpu_falls_back_where_resnet50_cannot_be_had(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from indexer.encoders.base import Weights
+    from pathlib import Path
+
+    from indexer.encoders.base import Network
     from indexer.errors import WeightsUnavailable
 
     monkeypatch.setattr("indexer.encoders.registry.gpu_visible", lambda: True)
     asked = []
 
-    def fetch(name: str, *_: object) -> Weights:
-        asked.append(name)
-        if name == "resnet50":
+    def weights_here(network: Network, *_: object) -> Path:
+        asked.append(network.name)
+        if network.name == "resnet50":
             raise WeightsUnavailable("no network")
-        found = network_named(name).find_weights("avg")
+        found = network.find_weights("avg")
         assert found is not None
         return found
 
-    monkeypatch.setattr("indexer.encoders.registry.fetch", fetch)
+    monkeypatch.setattr("indexer.encoders.registry._weights_here", weights_here)
     assert resolve().model == "efficientnet-lite0"
     assert asked == ["resnet50", "efficientnet-lite0"]
 

@@ -180,7 +180,7 @@ def test_a_disk_too_full_for_the_vector_index_does_without_it(
     with Library.create(disk / "library") as library:
         report = index(library, [pictures], encoder=wide_encoder())
         assert report.added == len(told) == len(wide)
-        assert "vector index could not be written" in caplog.text
+        assert "vector index could not be cached" in caplog.text
         assert "No space left" in caplog.text
         assert list((disk / "library" / "vectors").iterdir()) == []
         assert rows(check_sound(disk / "library")) == wide
@@ -305,7 +305,7 @@ def query(tmp_path: Path) -> Path:
     return save_picture(tmp_path / "query.png", 4711)
 
 
-# what may lie beside a catalogue: nothing, the files that a reader leaves, a killed writer's journal
+# beside a catalogue may lie nothing, the files that a reader leaves, a killed writer's journal
 @pytest.mark.parametrize("beside", ["nothing", "a reader's files", "a killed writer's journal"])
 @pytest.mark.parametrize("with_vectors", [True, False], ids=["vectors", "no vectors"])
 def test_a_library_on_a_read_only_disk_answers_and_refuses_to_change(

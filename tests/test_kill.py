@@ -1,4 +1,4 @@
-"""After ``kill -9`` at any moment: the library opens, is whole, keeps what was committed, goes on."""
+"""After ``kill -9`` at any moment the library opens, is whole, and keeps what was committed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -22,6 +23,8 @@ from PIL import Image
 from indexer import Library, index
 from indexer.catalogue import Catalogue
 from indexer.changes import Add
+from indexer.checkup import repair
+from indexer.library import CATALOGUE
 from tests.fakes import fake_encoder, save_picture, save_pictures
 from tests.harness import CHILDREN, Row, check_sound, cosine
 
@@ -39,6 +42,7 @@ def _places() -> dict[str, tuple[Any, str]]:
         "statement": (DefaultDialect, "do_execute"),
         "commit": (DefaultDialect, "do_commit"),
         "replace": (os, "replace"),
+        "link": (os, "link"),
         "unlink": (os, "unlink"),
         "mkdir": (os, "mkdir"),
         "fsync": (os, "fsync"),
@@ -46,15 +50,8 @@ def _places() -> dict[str, tuple[Any, str]]:
     }
 
 
-def _index_until_killed(
-    place: str, after: bool, strike: int, library: Path, pictures: Path, told: Path
-) -> None:
-    """Index with a commit for each batch; tell what was committed; die at the written moment."""
-    import indexer.run
-    import indexer.vectors
-
-    indexer.run.COMMIT_SECONDS = 0.0
-    indexer.vectors._SAVE_ROWS = indexer.vectors._SAVE_SHARE = 0  # write the vector index each time
+def _arm(place: str, after: bool, strike: int) -> None:
+    """Let this process die before or after the n-th call at a place."""
     owner, name = _places()[place]
     real, calls = getattr(owner, name), itertools.count(1)
 
@@ -70,6 +67,18 @@ def _index_until_killed(
             if last:
                 os.kill(os.getpid(), signal.SIGKILL)
 
+    setattr(owner, name, fatal)
+
+
+def _index_until_killed(
+    place: str, after: bool, strike: int, library: Path, pictures: Path, told: Path
+) -> None:
+    """Index with a commit for each batch; tell what was committed; die at the written moment."""
+    import indexer.run
+    import indexer.vectors
+
+    indexer.run.COMMIT_SECONDS = 0.0
+    indexer.vectors._SAVE_ROWS = indexer.vectors._SAVE_SHARE = 0  # write the vector index each time
     write = Catalogue.write
 
     def telling(catalogue: Catalogue, changes: list[Any], **named: Any) -> None:
@@ -77,14 +86,19 @@ def _index_until_killed(
         with told.open("ab") as file:
             file.writelines(change.path + b"\n" for change in changes if isinstance(change, Add))
 
-    setattr(owner, name, fatal)
     Catalogue.write = telling  # type: ignore[assignment,method-assign]
+    _arm(place, after, strike)
     with Library.create(library) as opened:
         index(opened, [pictures], encoder=fake_encoder())
 
 
-def _run_child(*arguments: object) -> int:
-    child = CHILDREN.Process(target=_index_until_killed, args=arguments)
+def _repair_until_killed(place: str, after: bool, strike: int, library: Path) -> None:
+    _arm(place, after, strike)
+    repair(library)
+
+
+def _run_child(work: Callable[..., None], *arguments: object) -> int:
+    child = CHILDREN.Process(target=work, args=arguments)
     child.start()
     child.join()
     assert child.exitcode is not None
@@ -144,7 +158,12 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize(
     ("place", "after"),
     # after a statement is before the next one
-    [(p, after) for p in _places() for after in (False, True) if (p, after) != ("statement", True)],
+    [
+        (place, after)
+        for place in _places()
+        for after in (False, True)
+        if place != "link" and (place, after) != ("statement", True)
+    ],
 )
 def test_a_kill_at_every_call_that_changes_the_disk_loses_nothing_committed(
     scene: Scene, place: str, after: bool, tmp_path: Path
@@ -154,7 +173,8 @@ def test_a_kill_at_every_call_that_changes_the_disk_loses_nothing_committed(
         library, told = tmp_path / f"library{strike}", tmp_path / f"told{strike}"
         if scene.before is not None:
             shutil.copytree(scene.before, library)
-        exit_code = _run_child(place, after, strike, library, scene.pictures, told)
+        given = (place, after, strike, library, scene.pictures, told)
+        exit_code = _run_child(_index_until_killed, *given)
         found = check_sound(library)
         _check_nothing_lost(scene, found, told.read_bytes().split(b"\n") if told.exists() else [])
         if exit_code == 0:
@@ -194,6 +214,38 @@ def _check_complete(
     for path, (picture_id, _) in committed.items():
         if path in completed:
             assert completed[path][0] == picture_id
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("place", ["commit", "link", "unlink", "replace", "fsync"])
+def test_a_kill_during_a_repair_leaves_a_catalogue_that_can_be_repaired(
+    place: str, after: bool, indexed: Library, tmp_path: Path
+) -> None:
+    shutil.rmtree(indexed.folder / "vectors")
+    with sqlite3.connect(indexed.folder / CATALOGUE) as connection:
+        connection.execute("DELETE FROM descriptors WHERE picture_id = 7")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("DELETE FROM sqlite_master WHERE name = 'ix_pictures_content_hash'")
+    connection.close()
+    undisturbed = tmp_path / "undisturbed"
+    shutil.copytree(indexed.folder, undisturbed)
+    assert any(line.startswith("copied 20 readable pictures") for line in repair(undisturbed))
+    wanted = check_sound(undisturbed)
+    assert len(wanted) == 19
+    struck = 0
+    for strike in itertools.count(1):
+        library = tmp_path / f"library{strike}"
+        shutil.copytree(indexed.folder, library)
+        exit_code = _run_child(_repair_until_killed, place, after, strike, library)
+        assert (library / CATALOGUE).is_file()
+        if exit_code == 0:
+            break
+        assert exit_code == -signal.SIGKILL
+        struck += 1
+        repair(library)
+        assert check_sound(library) == wanted
+    assert struck >= 1
+    assert check_sound(library) == wanted
 
 
 # -- the real network through the real command line ------------------------------------------------
@@ -346,9 +398,7 @@ def _size(path: Path) -> int:
 
 @pytest.mark.network
 @pytest.mark.parametrize("sight", list(SIGHTS))
-def test_a_kill_at_the_sight_of_a_write_loses_nothing_committed(
-    struck: Struck, sight: str
-) -> None:
+def test_a_kill_at_the_sight_of_a_write_loses_nothing_committed(struck: Struck, sight: str) -> None:
     def seen(process: subprocess.Popen[bytes], library: Path) -> None:
         while process.poll() is None and not SIGHTS[sight](library):
             time.sleep(0.0002)

@@ -219,6 +219,38 @@ def test_a_users_own_network_of_fixed_size_gets_pictures_of_that_size(tmp_path: 
         encoder.encode(squares(64))
 
 
+def test_a_users_own_sequential_network_is_cut_too(tmp_path: Path) -> None:
+    import keras
+
+    layers = keras.layers
+    features = keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=(96, 96, 3)
+    )
+    model = keras.Sequential([features, layers.GlobalAveragePooling2D(), layers.Dense(3)])
+    model.build((None, 96, 96, 3))
+    model.save(tmp_path / "own.keras")
+    pixels = squares(96)
+    expected = features.predict(pixels.astype("float32"), verbose=0).mean(axis=(1, 2))
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    encoder = load_encoder(str(tmp_path / "own.keras"))
+    assert encoder.dimension == 1280
+    assert cosines(encoder.encode(pixels).descriptors, expected).min() >= 0.9999
+
+
+def test_what_openvino_cannot_run_keras_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import keras
+
+    inputs = keras.Input((64, 64, 3))
+    x = keras.layers.RandomFlip()(inputs)
+    features = keras.layers.Conv2D(8, 3)(x)
+    keras.Model(inputs, features).save(tmp_path / "flip.keras")
+    encoder = load_encoder(str(tmp_path / "flip.keras"))
+    assert "OpenVINO cannot run" in caplog.text
+    assert encoder.encode(squares(64)).descriptors.shape == (7, 8)
+
+
 def test_a_file_that_carries_code_is_refused(tmp_path: Path) -> None:
     import keras
 

@@ -13,6 +13,7 @@ from indexer import IndexOptions, IndexReport, Library, Limits, index, remove, v
 from indexer import decode as decode_module
 from indexer.encoders import Encoder
 from indexer.errors import EncoderMismatch, InvalidRequest, PathNotFound, PictureUnreadable
+from indexer.run import Run
 from tests.fakes import fake_encoder, quadrants, save_picture, save_pictures
 
 
@@ -434,6 +435,44 @@ def test_a_path_that_is_not_there_changes_nothing(
     with pytest.raises(InvalidRequest, match="No path"):
         index(indexed, [], encoder=encoder)
     assert indexed.catalogue.counts()[0] == 20
+
+
+def test_one_path_needs_no_list_and_an_empty_one_is_refused(
+    library: Library, tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_pictures(tmp_path / "p", 3)
+    (tmp_path / "p" / "x.gif").write_bytes(b"GIF89a")
+    options = IndexOptions(exclude="*.gif")
+    report = index(library, str(tmp_path / "p"), options, encoder=encoder)
+    assert (report.added, report.skipped) == (3, [])
+    monkeypatch.chdir(tmp_path)
+    for bad in ("", "a\0b"):
+        with pytest.raises(InvalidRequest, match="empty or holds a NUL"):
+            index(library, [bad], encoder=encoder)
+        with pytest.raises(InvalidRequest, match="empty or holds a NUL"):
+            remove(library, [bad])
+    assert remove(library, tmp_path / "p" / "0000.png") == 1
+
+
+def test_copies_that_wait_for_their_twin_hold_no_pixels(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = save_picture(tmp_path / "p" / "0.png", 1)
+    for number in range(1, 30):
+        shutil.copyfile(first, tmp_path / "p" / f"{number}.png")
+    monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 1e9)
+    held = []
+    encode = Run._encode
+
+    def watched(run: Run, shape: tuple[int, ...]) -> None:
+        held.extend(copy.decoded for copy in run._buckets[shape][0].copies)
+        encode(run, shape)
+
+    monkeypatch.setattr(Run, "_encode", watched)
+    encoder = fake_encoder(batch_size=100)
+    assert index(library, [tmp_path / "p"], encoder=encoder).added == 30
+    assert held == [None] * 29
+    assert encoded(encoder) == 1
 
 
 def test_an_empty_folder_is_told(library: Library, tmp_path: Path, encoder: Encoder) -> None:

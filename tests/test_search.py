@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,15 @@ from PIL import Image
 from indexer.catalogue import pack
 from indexer.changes import Add, Change, Remove
 from indexer.encoders import Encoder
-from indexer.errors import InvalidRequest, LibraryNotFound, PathNotFound, PictureUnreadable
+from indexer.errors import (
+    EncoderMismatch,
+    InvalidRequest,
+    LibraryNotFound,
+    PathNotFound,
+    PictureUnreadable,
+)
 from indexer.library import Library
-from indexer.pipeline import index
+from indexer.pipeline import index, remove
 from search.engine import Engine, similarity_table
 from tests.fakes import DIMENSION, fake_encoder, fake_spec, quadrants, save_picture
 
@@ -192,6 +199,58 @@ def test_an_indexed_file_that_changed_since_is_encoded_anew(
     save_picture(path, seed=9)  # now it looks like 0009.png
     with Engine(indexed, encoder=encoder) as engine:
         assert engine.search(path, k=1).hits[0].path == str(tmp_path / "pictures" / "0009.png")
+
+
+def test_a_touched_query_is_still_left_out_of_its_own_hits(
+    indexed: Library, tmp_path: Path, encoder: Encoder
+) -> None:
+    path = tmp_path / "pictures" / "0004.png"
+    os.utime(path, ns=(7, 7))
+    with Engine(indexed, encoder=encoder) as engine:
+        assert str(path) not in [hit.path for hit in engine.search(path).hits]
+        assert engine.search(path, k=1, include_self=True).hits[0].path == str(path)
+
+
+def test_an_engine_never_mixes_encoders(indexed: Library, tmp_path: Path, encoder: Encoder) -> None:
+    query = save_picture(tmp_path / "q.png", 50)
+    other = fake_encoder(pooling="max")
+    mismatch = pytest.raises(EncoderMismatch, match=r"fake · avg.*fake · max")
+    with Engine(indexed, encoder=other) as engine, mismatch:
+        engine.search(query)
+    with Engine(indexed, encoder=encoder) as engine:
+        assert engine.search(query).hits
+        remove(indexed, tmp_path / "pictures")
+        index(indexed, tmp_path / "pictures", encoder=other)
+        with pytest.raises(EncoderMismatch):
+            engine.search(query)
+
+
+def test_descriptors_are_those_that_a_search_uses(
+    indexed: Library, tmp_path: Path, encoder: Encoder
+) -> None:
+    inside = tmp_path / "pictures" / "0003.png"
+    outside = save_picture(tmp_path / "q.png", 50)
+    with Engine(indexed, encoder=encoder) as engine:
+        rows = engine.descriptors([inside, outside])
+        assert engine.search_vector(rows[1], k=20) == engine.search(outside, k=20).hits
+        itself = indexed.catalogue.picture_at(str(inside))
+        assert itself is not None
+        hits = engine.search_vector(rows[0] * 1e25, k=19, leave_out=itself.id)
+        assert [hit.id for hit in hits] == [hit.id for hit in engine.search(inside, k=19).hits]
+        with pytest.raises(PathNotFound):
+            engine.descriptors([tmp_path / "gone.png"])
+        assert engine.descriptors([]).shape == (0, DIMENSION)
+
+
+def test_threads_that_search_leave_pillows_own_limit_as_it_was(
+    indexed: Library, tmp_path: Path, encoder: Encoder
+) -> None:
+    before = Image.MAX_IMAGE_PIXELS
+    data = save_picture(tmp_path / "q.png", 50).read_bytes()
+    with Engine(indexed, encoder=encoder) as engine, ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: engine.search_bytes(data, k=3).hits, range(40)))
+    assert answers == [answers[0]] * 40
+    assert before == Image.MAX_IMAGE_PIXELS
 
 
 def test_a_picture_of_an_unplugged_disk_can_still_be_asked_about(

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer.encoders.base import POOLINGS, Network, Parts, Weights, sha256_of
+from indexer.encoders.base import POOLINGS, Network, Parts
 from indexer.errors import WeightsInvalid, WeightsUnavailable
 from indexer.spec import SizePolicy
 
@@ -81,11 +81,11 @@ class Application(Network):
         file = self.top_file if self._with_top(pooling) else self.headless_file
         return keras_models_folder() / file
 
-    def find_weights(self, pooling: str) -> Weights | None:
+    def find_weights(self, pooling: str) -> Path | None:
         path = self.weights_file(pooling)
-        return Weights(path, sha256_of(path)) if path.is_file() else None
+        return path if path.is_file() else None
 
-    def fetch_weights(self, pooling: str) -> Weights:
+    def fetch_weights(self, pooling: str) -> Path:
         path = self.weights_file(pooling)
         try:
             # the constructor downloads, and compares an existing file with its published hash
@@ -96,7 +96,7 @@ class Application(Network):
                 f"{path.parent} and its download failed ({_first_line(error)}).",
                 OFFLINE_REMEDY,
             ) from error
-        return Weights(path, sha256_of(path))
+        return path
 
     def build(self, weights: Path, pooling: str) -> Parts:
         import keras
@@ -187,7 +187,7 @@ def _load(model: Any, weights: Path) -> bool:
     except OSError as error:
         raise WeightsInvalid(
             f"{weights} is not a readable Keras weights file: {_first_line(error)}.",
-            "Download or save it again.",
+            "Get it again with `parecido models --fetch NAME`, or save it again.",
         ) from error
     return True
 

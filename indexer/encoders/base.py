@@ -18,17 +18,9 @@ from typing import Any
 from indexer.errors import WeightsInvalid
 from indexer.spec import SizePolicy
 
-__all__ = ["POOLINGS", "Network", "Parts", "Weights", "sha256_of"]
+__all__ = ["POOLINGS", "Network", "Parts", "sha256_of"]
 
 POOLINGS = ("avg", "max", "gem")
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A weights file on this machine and the SHA-256 of its bytes."""
-
-    path: Path
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -68,12 +60,12 @@ class Network(ABC):
         return self.size
 
     @abstractmethod
-    def find_weights(self, pooling: str) -> Weights | None:
-        """The weights if they are on this machine, without importing Keras or asking a network."""
+    def find_weights(self, pooling: str) -> Path | None:
+        """The weights file if it is on this machine; imports no Keras, asks no network."""
 
     @abstractmethod
-    def fetch_weights(self, pooling: str) -> Weights:
-        """The weights, downloaded if need be.
+    def fetch_weights(self, pooling: str) -> Path:
+        """The weights file, checked, and downloaded if it is missing or damaged.
 
         Raises :class:`~indexer.errors.WeightsUnavailable` with the missing file, where it would be
         looked for and what works without it.

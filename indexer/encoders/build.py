@@ -35,7 +35,9 @@ def run_in_child(request: dict[str, Any], show_output: bool = False) -> dict[str
         asked.write_text(json.dumps(request), "utf-8")
         with log.open("wb") as quiet:
             done = subprocess.run(
-                [sys.executable, "-m", "indexer.encoders.build", str(asked), str(answered)],
+                # -P: without it Python would import from the current folder first, and that may
+                # be a folder of somebody else's files
+                [sys.executable, "-P", "-m", "indexer.encoders.build", str(asked), str(answered)],
                 env=_environment(downloads=request["do"] == "fetch"),
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr if show_output else quiet,
@@ -77,12 +79,14 @@ def _export(request: dict[str, Any]) -> dict[str, Any]:
     height, width = (None, None) if spec.size.keep_aspect else (spec.size.height, spec.size.width)
     path = Path(request["folder"]) / "model.xml"
     raw = path.with_name("raw.xml")
-    model.export(
-        str(raw),
-        format="openvino",
-        input_signature=[keras.InputSpec(shape=(None, height, width, 3), dtype="uint8")],
-        verbose=False,
-    )
+    signature = [keras.InputSpec(shape=(None, height, width, 3), dtype="uint8")]
+    try:
+        model.export(str(raw), format="openvino", input_signature=signature, verbose=False)
+    except Exception as error:  # an operation that OpenVINO does not have
+        raise EncoderUnavailable(
+            f"OpenVINO cannot run {spec.title} ({type(error).__name__}).",
+            "Keras can, more slowly.",
+        ) from error
     exported = openvino.Core().read_model(raw)
     exported = openvino.Model(_own_outputs(exported, len(model.outputs)), exported.get_parameters())
     openvino.save_model(exported, path, compress_to_fp16=False)
@@ -146,8 +150,7 @@ def _describe(request: dict[str, Any]) -> dict[str, Any]:
 def _fetch(request: dict[str, Any]) -> dict[str, Any]:
     from indexer.encoders.registry import network_named
 
-    weights = network_named(request["model"]).fetch_weights(request["pooling"])
-    return {"path": str(weights.path), "sha256": weights.sha256}
+    return {"path": str(network_named(request["model"]).fetch_weights(request["pooling"]))}
 
 
 def _main(asked: Path, answered: Path) -> None:

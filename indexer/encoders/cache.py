@@ -24,6 +24,7 @@ from indexer.errors import NoSpace
 __all__ = ["cache_folder", "cached_folder"]
 
 _MANIFEST = "manifest.json"
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
 
 
 def cache_folder() -> Path:
@@ -47,12 +48,10 @@ def cached_folder(key: str, fill: Callable[[Path], None]) -> Path:
             if not _intact(folder):
                 _make(folder, fill)
         return folder
-    except PermissionError:
-        return _temporary(key, fill)
     except OSError as error:
-        if error.errno == errno.EROFS:
+        if error.errno in _NOT_WRITABLE:
             return _temporary(key, fill)
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpace(
                 f"There is no space left for the encoder in {folder.parent}.",
                 "Free some, or point PARECIDO_CACHE elsewhere.",
@@ -75,6 +74,8 @@ def _make(folder: Path, fill: Callable[[Path], None]) -> None:
     for left in (folder, *folder.parent.glob(f"{folder.name}.*")):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
+    if os.path.lexists(folder):
+        folder.unlink()
     work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
         fill(work)
@@ -87,8 +88,9 @@ def _make(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def _temporary(key: str, fill: Callable[[Path], None]) -> Path:
-    holder = _TEMPORARY.setdefault(key, tempfile.TemporaryDirectory(prefix="parecido-encoder-"))
-    folder = Path(holder.name)
+    if key not in _TEMPORARY:
+        _TEMPORARY[key] = tempfile.TemporaryDirectory(prefix="parecido-encoder-")
+    folder = Path(_TEMPORARY[key].name)
     if not _intact(folder):
         fill(folder)
         _seal(folder)

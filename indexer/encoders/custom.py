@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from indexer.encoders.base import POOLINGS, Network, Parts, Weights, sha256_of
+from indexer.encoders.base import POOLINGS, Network, Parts
 from indexer.errors import InvalidRequest, PathNotFound, WeightsInvalid
 from indexer.spec import SizePolicy
 
@@ -40,14 +40,15 @@ class CustomNetwork(Network):
     def poolings(self) -> tuple[str, ...]:
         return self._poolings
 
-    def find_weights(self, pooling: str) -> Weights | None:
-        return Weights(self.path, sha256_of(self.path)) if self.path.is_file() else None
+    def find_weights(self, pooling: str) -> Path | None:
+        return self.path if self.path.is_file() else None
 
-    def fetch_weights(self, pooling: str) -> Weights:
-        weights = self.find_weights(pooling)
-        if weights is None:
-            raise PathNotFound(f"The network file {self.path} is not there.")
-        return weights
+    def fetch_weights(self, pooling: str) -> Path:
+        if not self.path.is_file():
+            raise PathNotFound(
+                f"The network file {self.path} is not there.", "Check the path given to --model."
+            )
+        return self.path
 
     def build(self, weights: Path, pooling: str) -> Parts:
         body = _headless(load_network(weights))
@@ -111,9 +112,14 @@ def _headless(model: Any) -> Any:
         layer for layer in model.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D)
     ]
     # squeeze-and-excitation blocks pool too: only a pooling that nothing spatial follows is a head
-    if pools and _nothing_spatial_after(model, pools[-1]):
-        return keras.Model(model.input, pools[-1].input)
-    return model
+    cut = pools[-1] if pools and _nothing_spatial_after(model, pools[-1]) else None
+    if isinstance(model, keras.Sequential):
+        # once loaded it has no graph of its own to cut: its layers are put in a row again
+        inputs = outputs = keras.Input(model.input_shape[1:])
+        for layer in model.layers[: model.layers.index(cut) if cut else None]:
+            outputs = layer(outputs)
+        return keras.Model(inputs, outputs)
+    return keras.Model(model.input, cut.input) if cut else model
 
 
 def _nothing_spatial_after(model: Any, pool: Any) -> bool:

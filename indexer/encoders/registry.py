@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from indexer.encoders.applications import APPLICATIONS
-from indexer.encoders.base import Network, Weights, sha256_of
+from indexer.encoders.base import Network, sha256_of
 from indexer.encoders.build import run_in_child
 from indexer.encoders.cache import cached_folder
 from indexer.encoders.custom import CustomNetwork, check_preprocessing, facts_from_json
@@ -81,7 +81,7 @@ def model_table() -> list[ModelInfo]:
     table = []
     for network in _networks().values():
         weights = network.find_weights(DEFAULT_POOLING)
-        path = str(weights.path) if weights else ""
+        path = str(weights) if weights else ""
         info = ModelInfo(
             network.name, network.dimension, network.size.width, network.poolings, path
         )
@@ -89,20 +89,19 @@ def model_table() -> list[ModelInfo]:
     return table
 
 
-def fetch(name: str, pooling: str = DEFAULT_POOLING, show_output: bool = False) -> Weights:
-    """The weights of a named encoder, downloaded where they are not on this machine.
+def fetch(name: str, pooling: str = DEFAULT_POOLING, show_output: bool = False) -> Path:
+    """The weights file of a named encoder, checked, downloaded where it is missing or damaged.
 
     Raises :class:`~indexer.errors.WeightsUnavailable`, which names the missing file, the place
     where it would be looked for, and an encoder that works without it.
     """
     network = network_named(name)
-    found = network.find_weights(_pooling_of(network, pooling))
-    if found is not None:
-        return found
-    result = run_in_child(
-        {"do": "fetch", "model": network.name, "pooling": pooling}, show_output=show_output
-    )
-    return Weights(Path(result["path"]), result["sha256"])
+    request = {"do": "fetch", "model": network.name, "pooling": _pooling_of(network, pooling)}
+    return Path(run_in_child(request, show_output=show_output)["path"])
+
+
+def _weights_here(network: Network, pooling: str, show_output: bool = False) -> Path:
+    return network.find_weights(pooling) or fetch(network.name, pooling, show_output)
 
 
 def resolve(
@@ -110,7 +109,7 @@ def resolve(
     *,
     pooling: str | None = None,
     weights: str | os.PathLike[str] | None = None,
-    preprocessing: str = "none",
+    preprocessing: str | None = None,
     show_output: bool = False,
 ) -> EncoderSpec:
     """The encoder that these options mean on this machine, its weights fetched if need be.
@@ -136,7 +135,7 @@ def resolve(
             raise InvalidRequest(
                 "A network file brings its own weights.", "Leave out --weights, or name a network."
             )
-        return _resolve_file(Path(model), pooling, check_preprocessing(preprocessing))
+        return _resolve_file(Path(model), pooling, check_preprocessing(preprocessing or "none"))
     network = network_named(model)
     pooling = _pooling_of(network, pooling or DEFAULT_POOLING)
     if weights is not None:
@@ -145,17 +144,16 @@ def resolve(
             raise PathNotFound(
                 f"The weights file {path} is not there.", "Check the path given to --weights."
             )
-        found = Weights(path, sha256_of(path))
     else:
-        found = fetch(model, pooling, show_output)
+        path = _weights_here(network, pooling, show_output)
     return EncoderSpec(
         model=network.name,
         pooling=pooling,
         dimension=network.dimension_of(pooling),
-        weights_sha256=found.sha256,
+        weights_sha256=sha256_of(path),
         preprocessing=network.preprocessing,
         size=network.size_of(pooling),
-        weights_file=str(found.path) if weights is not None else "",
+        weights_file=str(path) if weights is not None else "",
     )
 
 
@@ -171,16 +169,16 @@ def weights_of(spec: EncoderSpec) -> Path:
                 f"The encoder's weights were read from {path}, which is not there any more.",
                 "Put the file back: the library's encoder is built from it.",
             )
-        found = Weights(path, sha256_of(path))
     else:
-        found = fetch(spec.model, spec.pooling)
-    if found.sha256 != spec.weights_sha256:
+        path = _weights_here(network_named(spec.model), spec.pooling)
+    found = sha256_of(path)
+    if found != spec.weights_sha256:
         raise WeightsUnavailable(
-            f"{found.path} is not the file that the library's encoder was made from: expected "
-            f"SHA-256 {spec.weights_sha256[:16]}…, got {found.sha256[:16]}….",
+            f"{path} is not the file that the library's encoder was made from: expected "
+            f"SHA-256 {spec.weights_sha256[:16]}…, got {found[:16]}….",
             "Put the first file back, or index into a new library.",
         )
-    return found.path
+    return path
 
 
 def _resolve_file(path: Path, pooling: str | None, preprocessing: str) -> EncoderSpec:

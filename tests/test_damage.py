@@ -1,0 +1,471 @@
+"""Damaged files: what is rebuilt in silence, what is told, what a repair saves."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from indexer import Library, index, verify
+from indexer.catalogue import pack
+from indexer.checkup import repair
+from indexer.errors import LibraryDamaged, LibraryTooNew
+from indexer.library import CATALOGUE
+from search import Engine
+from tests.fakes import DIMENSION, fake_encoder, save_pictures
+from tests.harness import (
+    Row,
+    assert_one_line,
+    check_sound,
+    holdings,
+    parecido,
+    snapshot,
+)
+
+# -- the vector index, a cache ---------------------------------------------------------------------
+
+
+def vector_file(library: Library) -> Path:
+    """The one file of the vector index."""
+    (path,) = (library.folder / "vectors").glob("*.faiss")
+    return path
+
+
+def oracle(library: Library, query: npt.NDArray[np.float32]) -> list[tuple[int, float]]:
+    """NumPy's ten best of the catalogue's descriptors, ties by id."""
+    ids, vectors = library.catalogue.descriptors(library.catalogue.ids().tolist())
+    scores = (vectors.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
+    best = np.lexsort((ids, -scores))[:10]
+    return list(zip(ids[best].tolist(), scores[best].tolist(), strict=True))
+
+
+def check_search(library: Library, each: int = 7) -> None:
+    """Assert that searches for each seventh stored and other descriptors are what NumPy says."""
+    _, stored = library.catalogue.descriptors(library.catalogue.ids().tolist())
+    other = np.abs(np.random.default_rng(3).normal(size=(2, DIMENSION))).astype(np.float32)
+    with Engine(library, encoder=fake_encoder()) as engine:
+        for query in (*stored[::each], *other):
+            hits = engine.search_vector(query)
+            wanted = oracle(library, query / np.float32(np.linalg.norm(query)))
+            assert [hit.id for hit in hits] == [i for i, _ in wanted]
+            assert [hit.score for hit in hits] == pytest.approx([s for _, s in wanted], abs=1e-6)
+
+
+def _missing(path: Path) -> None:
+    path.unlink()
+
+
+def _folder_missing(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(1).bytes(5000))
+
+
+def _another_dimension(path: Path) -> None:
+    _write_index(path, np.eye(20, 7, dtype=np.float32), np.arange(1, 21))
+
+
+def _another_order(path: Path) -> None:
+    # a whole file, but of distances: nothing tells it from the right one but its first bytes
+    data = bytearray(path.read_bytes())
+    data[33] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+
+
+def _of_a_later_generation(path: Path) -> None:
+    path.rename(path.with_name("000000000999.faiss"))
+
+
+def _not_named_after_a_generation(path: Path) -> None:
+    path.rename(path.with_name("newest.faiss"))
+
+
+def _write_index(path: Path, vectors: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]) -> None:
+    index = faiss.IndexIDMap2(faiss.IndexFlatIP(vectors.shape[1]))
+    index.add_with_ids(vectors, ids)
+    path.unlink()
+    faiss.write_index(index, str(path))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _missing,
+        _folder_missing,
+        _garbage,
+        _another_dimension,
+        _another_order,
+        _of_a_later_generation,
+        _not_named_after_a_generation,
+    ],
+    ids=lambda damage: damage.__name__.strip("_").replace("_", " "),
+)
+def test_a_damaged_vector_index_is_built_again_in_silence(
+    damage: Callable[[Path], None], indexed: Library, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(vector_file(indexed))
+    check_search(indexed)
+    check_sound(indexed.folder)
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+def test_a_vector_index_cut_short_anywhere_is_built_again(indexed: Library) -> None:
+    path = vector_file(indexed)
+    data = path.read_bytes()
+    # every length where FAISS reads its numbers, and some among the vectors
+    lengths = [*range(110), *range(110, len(data) - 250, 41), *range(len(data) - 250, len(data))]
+    for length in lengths:
+        path.unlink(missing_ok=True)
+        path.write_bytes(data[:length])
+        check_search(indexed, each=20)
+    assert vector_file(indexed).read_bytes() == data
+
+
+def test_bits_flipped_among_a_vector_indexs_numbers_and_ids_are_noticed(indexed: Library) -> None:
+    path = vector_file(indexed)
+    data = path.read_bytes()
+    ids_start = len(data) - 40 - 20 * 8 - 8
+    for position in (*range(90), *range(ids_start, len(data), 3)):
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << position % 8
+        path.unlink(missing_ok=True)
+        path.write_bytes(flipped)
+        check_search(indexed, each=20)
+
+
+def test_bits_flipped_among_the_vectors_are_noticed_and_it_is_built_again(
+    indexed: Library,
+) -> None:
+    path = vector_file(indexed)
+    data = bytearray(path.read_bytes())
+    data[700:900] = bytes(200)
+    path.unlink()
+    path.write_bytes(data)
+    assert verify(indexed) == []
+    check_search(indexed)
+
+
+def test_bits_flipped_among_a_large_ones_vectors_are_found_by_verify_and_mended_by_repair(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.vectors._WHOLE_BYTES", 0)  # every file is a large one
+    indexed.vectors().save()
+    path = vector_file(indexed)
+    data = path.read_bytes()
+    for position in range(600, 1000, 50):
+        flipped = bytearray(data)
+        flipped[position + 3] ^= 0x40  # in an exponent: a small number becomes a large one
+        path.unlink()
+        path.write_bytes(flipped)
+        (problem,) = verify(indexed)
+        assert problem.repairable
+        assert problem.what == "the vector index differs from the catalogue"
+        assert repair(indexed.folder) == ["built the vector index again"]
+        assert verify(indexed) == []
+        check_search(indexed)
+
+
+def test_a_vector_index_of_a_removed_catalogue_is_not_taken_for_the_new_ones(
+    indexed: Library, tmp_path: Path
+) -> None:
+    generation = indexed.catalogue.generation()
+    (indexed.folder / CATALOGUE).unlink()
+    save_pictures(tmp_path / "others", 20, first=500)
+    with Library.create(indexed.folder) as library:
+        index(library, [tmp_path / "others"], encoder=fake_encoder())
+        assert library.catalogue.generation() >= generation  # old and new cannot be told by number
+        check_search(library)
+        assert verify(library) == []
+
+
+def test_a_catalogue_put_back_to_an_older_state_is_searched_right_from_then_on(
+    indexed: Library, tmp_path: Path
+) -> None:
+    older = (indexed.folder / CATALOGUE).read_bytes()
+    for first in (100, 200):
+        save_pictures(tmp_path / "pictures", 8, first=first)
+        index(indexed, [tmp_path / "pictures"], encoder=fake_encoder())
+    indexed.vectors().save()
+    for name in (CATALOGUE, f"{CATALOGUE}-wal", f"{CATALOGUE}-shm"):
+        (indexed.folder / name).unlink(missing_ok=True)
+    (indexed.folder / CATALOGUE).write_bytes(older)
+    check_search(indexed)
+    shutil.rmtree(tmp_path / "pictures")
+    for first in (300, 400, 500, 600):
+        save_pictures(tmp_path / "pictures", 8, first=first)
+        index(indexed, [tmp_path / "pictures"], encoder=fake_encoder())
+        check_search(indexed)
+    check_sound(indexed.folder)
+
+
+# -- the catalogue, the only truth -----------------------------------------------------------------
+
+PAGE = 4096
+PICTURES = 400
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """400 pictures, and a library of them in ``library``."""
+    made = tmp_path_factory.mktemp("large")
+    save_pictures(made / "pictures", PICTURES)
+    with Library.create(made / "library") as library:
+        index(library, [made / "pictures"], encoder=fake_encoder())
+    return made
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    """A copy of that library, without journal."""
+    shutil.copytree(folder / "library", tmp_path / "copy")
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / "copy" / f"{CATALOGUE}{suffix}").unlink(missing_ok=True)
+    return tmp_path / "copy"
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> dict[bytes, Row]:
+    """What the undamaged library holds."""
+    return {path: row for path, (_, row) in check_sound(folder / "library").items()}
+
+
+def pages_of(library: Path, table: str) -> list[int]:
+    """The pages of a table, its root first, as SQLite's own statistics tell."""
+    connection = sqlite3.connect(library / CATALOGUE)
+    try:
+        found = connection.execute("SELECT pageno FROM dbstat WHERE name = ?", (table,)).fetchall()
+    except sqlite3.OperationalError:
+        pytest.skip("this SQLite was built without dbstat")
+    finally:
+        connection.close()
+    return [number for (number,) in found]
+
+
+def overwrite(path: Path, start: int, data: bytes) -> bytes:
+    """Put other bytes into a file; what it holds then."""
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(data)
+    return path.read_bytes()
+
+
+def check_refused(library: Path) -> None:
+    """Assert that using a damaged library tells so, with the way out."""
+    with pytest.raises(LibraryDamaged) as caught, Library.open(library) as opened:
+        verify(opened)
+    assert "is damaged" in caught.value.message
+    assert caught.value.remedy == "Save what can be read: parecido verify --repair."
+
+
+def check_mended(
+    library: Path, damaged: bytes, folder: Path, whole: dict[bytes, Row], kept: int
+) -> None:
+    """Assert that a repair keeps so many pictures and the old file, and the next run the rest."""
+    repair(library)
+    (aside,) = library.glob(f"{CATALOGUE}.damaged-*")
+    assert aside.read_bytes() == damaged
+    saved = {path: row for path, (_, row) in check_sound(library).items()}
+    assert len(saved) == kept
+    assert saved.items() <= whole.items()
+    with Library.open(library) as opened:
+        report = index(opened, [folder / "pictures"], encoder=fake_encoder())
+    assert (report.added, report.unchanged) == (PICTURES - kept, kept)
+    assert {path: row for path, (_, row) in check_sound(library).items()} == whole
+
+
+@pytest.mark.parametrize("filling", ["zeros", "noise"])
+@pytest.mark.parametrize("table", ["pictures", "descriptors"])
+def test_a_repair_saves_all_but_the_pictures_on_an_overwritten_page(
+    table: str, filling: str, copy: Path, folder: Path, whole: dict[bytes, Row]
+) -> None:
+    page = pages_of(copy, table)[2]
+    connection = sqlite3.connect(copy / CATALOGUE)
+    (lost,) = connection.execute("SELECT ncell FROM dbstat WHERE pageno = ?", (page,)).fetchone()
+    connection.close()
+    noise = bytes(PAGE) if filling == "zeros" else np.random.default_rng(5).bytes(PAGE)
+    damaged = overwrite(copy / CATALOGUE, (page - 1) * PAGE, noise)
+    check_refused(copy)
+    assert lost > 10
+    check_mended(copy, damaged, folder, whole, PICTURES - lost)
+
+
+@pytest.mark.parametrize("name", ["pictures", "descriptors"])
+def test_a_repair_after_a_tables_root_is_lost_leaves_everything_to_the_next_run(
+    name: str, copy: Path, folder: Path, whole: dict[bytes, Row]
+) -> None:
+    page = pages_of(copy, name)[0]
+    damaged = overwrite(copy / CATALOGUE, (page - 1) * PAGE, bytes(PAGE))
+    check_refused(copy)
+    check_mended(copy, damaged, folder, whole, 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["roots", "skips", "ix_pictures_content_hash", "sqlite_autoindex_pictures_1"]
+)
+def test_a_repair_after_a_lesser_table_or_an_index_is_lost_keeps_every_picture(
+    name: str, copy: Path, folder: Path, whole: dict[bytes, Row]
+) -> None:
+    page = pages_of(copy, name)[0]
+    noise = np.random.default_rng(6).bytes(PAGE)
+    damaged = overwrite(copy / CATALOGUE, (page - 1) * PAGE, noise)
+    check_refused(copy)
+    check_mended(copy, damaged, folder, whole, PICTURES)
+
+
+@pytest.mark.parametrize("pages_lost", [1, 3, 8])
+def test_a_repair_saves_what_lies_before_the_end_of_a_truncated_catalogue(
+    pages_lost: int, copy: Path, folder: Path, whole: dict[bytes, Row]
+) -> None:
+    data = (copy / CATALOGUE).read_bytes()
+    damaged = data[: len(data) - pages_lost * PAGE]
+    (copy / CATALOGUE).write_bytes(damaged)
+    check_refused(copy)
+    kept = _expected_to_stay(data, len(damaged) // PAGE, copy)
+    assert PICTURES > kept > 100
+    check_mended(copy, damaged, folder, whole, kept)
+
+
+def _expected_to_stay(data: bytes, pages: int, near: Path) -> int:
+    """How many pictures lie, row and descriptor, on the first pages of an undamaged file."""
+    path = near.with_name("undamaged.sqlite")
+    path.write_bytes(data)
+    connection = sqlite3.connect(path)
+    starts: dict[str, set[int]] = {}
+    for table in ("pictures", "descriptors"):
+        # leaves in the order of their rows, with how many rows lie on each
+        leaves = connection.execute(
+            "SELECT pageno, ncell FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path",
+            (table,),
+        ).fetchall()
+        ids, standing = iter(range(1, PICTURES + 1)), set()
+        for page, cells in leaves:
+            rows = {next(ids) for _ in range(cells)}
+            standing |= rows if page <= pages else set()
+        starts[table] = standing
+    connection.close()
+    return len(starts["pictures"] & starts["descriptors"])
+
+
+@pytest.mark.parametrize(
+    ("start", "data"),
+    [
+        (0, b"x" * 100),
+        (0, bytes(PAGE)),
+        (0, None),
+    ],
+    ids=["header", "first page", "cut to nothing"],
+)
+def test_a_catalogue_without_its_first_page_is_told_and_left_as_it_is(
+    start: int, data: bytes | None, copy: Path, folder: Path, whole: dict[bytes, Row]
+) -> None:
+    if data is None:
+        (copy / CATALOGUE).write_bytes(b"")
+    else:
+        overwrite(copy / CATALOGUE, start, data)
+    before = snapshot(copy)
+    for command in (["index", folder / "pictures"], ["search", folder / "pictures"], ["verify"]):
+        assert_one_line(parecido(*command, "--library", copy), str(copy / CATALOGUE))
+    failed = parecido("verify", "--repair", "--library", copy)
+    assert_one_line(failed, "Nothing usable can be read", "Remove the library's folder")
+    after = snapshot(copy)
+    assert {n: after[n] for n in before} == before
+    assert [n for n in after if ".new" in n or ".damaged" in n] == []
+    shutil.rmtree(copy)  # as it said
+    done = parecido("index", folder / "pictures", "--library", copy)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path: row for path, (_, row) in check_sound(copy).items()} == whole
+
+
+def test_the_command_line_tells_of_damage_in_one_line_and_repairs(
+    copy: Path, folder: Path, whole: dict[bytes, Row]
+) -> None:
+    page = pages_of(copy, "pictures")[3]
+    overwrite(copy / CATALOGUE, (page - 1) * PAGE, bytes(PAGE))
+    where = ("--library", copy)
+    assert_one_line(parecido("verify", *where), "is damaged", "parecido verify --repair")
+    repaired = parecido("verify", "--repair", *where)
+    assert (repaired.returncode, repaired.stderr) == (0, "")
+    assert "readable pictures into a new catalogue; the old one is " in repaired.stdout
+    assert repaired.stdout.endswith("The library is sound.\n")
+    done = parecido("index", folder / "pictures", *where)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path: row for path, (_, row) in check_sound(copy).items()} == whole
+
+
+def test_a_library_of_a_newer_version_is_refused_and_left_as_it_is(
+    copy: Path, folder: Path
+) -> None:
+    connection = sqlite3.connect(copy / CATALOGUE)
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+    before = snapshot(copy)
+    with pytest.raises(LibraryTooNew, match="has schema 9999, written by a newer parecido"):
+        Library.open(copy)
+    with pytest.raises(LibraryTooNew):
+        Library.create(copy)
+    with pytest.raises(LibraryTooNew):
+        repair(copy)
+    failed = parecido("index", folder / "pictures", "--library", copy)
+    assert_one_line(failed, "9999", "Upgrade: pip install --upgrade parecido.")
+    after = snapshot(copy)
+    assert {name: after[name] for name in before} == before
+    assert [n for n in after if n not in before and not n.endswith(("-wal", "-shm"))] == []
+
+
+# -- single descriptors ----------------------------------------------------------------------------
+
+
+def _vector(*numbers: float) -> bytes:
+    return pack(np.resize(np.array(numbers, np.float32), DIMENSION))
+
+
+@pytest.mark.parametrize(
+    ("vector", "said"),
+    [
+        (None, "1 pictures have no descriptor"),
+        (b"", "1 descriptors are not of unit length or of another size"),
+        (_vector(0.5)[:-2], "1 descriptors are not of unit length or of another size"),
+        (_vector(0.5)[:-1], "1 descriptors are not of unit length or of another size"),
+        (_vector(0.5) + b"\0\0", "1 descriptors are not of unit length or of another size"),
+        (_vector(float("nan")), "1 descriptors are not of unit length or of another size"),
+        (_vector(float("inf"), 0), "1 descriptors are not of unit length or of another size"),
+        (_vector(0), "1 descriptors are not of unit length or of another size"),
+        (_vector(0.5), "1 descriptors are not of unit length or of another size"),
+    ],
+    ids=["missing", "empty", "short", "odd", "long", "NaN", "infinite", "zero", "length 1.7"],
+)
+@pytest.mark.parametrize("picture_id", [1, 9, 20])
+def test_a_bad_descriptor_is_found_removed_and_made_again_by_the_next_run(
+    vector: bytes | None, said: str, picture_id: int, indexed: Library, tmp_path: Path
+) -> None:
+    before = {path: row for path, (_, row) in holdings(indexed).items()}
+    connection = sqlite3.connect(indexed.folder / CATALOGUE)
+    if vector is None:
+        connection.execute("DELETE FROM descriptors WHERE picture_id = ?", (picture_id,))
+    else:
+        connection.execute(
+            "UPDATE descriptors SET vector = ? WHERE picture_id = ?", (vector, picture_id)
+        )
+    connection.commit()
+    connection.close()
+    (problem,) = verify(indexed)
+    assert (problem.what, problem.repairable) == (said, True)
+    done = repair(indexed.folder)
+    assert any(line.startswith("removed 1 ") for line in done)
+    assert verify(indexed) == []
+    assert indexed.catalogue.counts()[0] == 19
+    report = index(indexed, [tmp_path / "pictures"], encoder=fake_encoder())
+    assert (report.added, report.unchanged) == (1, 19)
+    assert {path: row for path, (_, row) in check_sound(indexed.folder).items()} == before
+    check_search(indexed)

@@ -1,0 +1,392 @@
+"""One writer at a time; readers beside it see committed states and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from indexer import IndexOptions, Library, index, verify
+from indexer.catalogue import Catalogue
+from indexer.cli import library_facts
+from indexer.errors import LibraryBusy
+from indexer.pipeline import remove
+from search import Engine
+from tests.fakes import DIMENSION, fake_encoder, save_picture, save_pictures
+from tests.harness import (
+    CHILDREN,
+    REPOSITORY,
+    assert_one_line,
+    check_sound,
+    holdings,
+    in_child,
+    parecido,
+    snapshot,
+)
+
+# -- two writers -----------------------------------------------------------------------------------
+
+
+def start_index(*arguments: str | Path, gate: Path | None = None) -> subprocess.Popen[str]:
+    """``parecido index`` with the fake encoder, beside the test; see ``tests.fake_cli``."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.fake_cli", "index", *map(str, arguments)],
+        cwd=REPOSITORY,
+        env={**os.environ, **({"FAKE_GATE": str(gate)} if gate else {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@dataclass
+class First:
+    """A ``parecido index`` that holds the lock and waits in its encoder."""
+
+    process: subprocess.Popen[str]
+    gate: Path
+
+    def go_on(self) -> None:
+        self.gate.touch()
+
+
+@pytest.fixture
+def first(library: Library, many: Path, tmp_path: Path) -> Iterator[First]:
+    """The first of two writers."""
+    gate = tmp_path / "gate"
+    process = start_index(many, "--library", library.folder, gate=gate)
+    while not Path(f"{gate}.reached").exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    yield First(process, gate)
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """40 pictures."""
+    save_pictures(tmp_path / "many", 40)
+    return tmp_path / "many"
+
+
+def test_a_second_writer_is_refused_and_told_who_is_first(
+    first: First, library: Library, many: Path
+) -> None:
+    before = _kept(library.folder)
+    with pytest.raises(LibraryBusy) as caught:
+        index(library, [many], encoder=fake_encoder())
+    told = (f"process {first.process.pid} on {socket.gethostname()} since 20", f"index {many}")
+    assert [part for part in told if part not in caught.value.message] == []
+    assert caught.value.remedy == "Wait for it to end, or add --wait."
+    with pytest.raises(LibraryBusy):
+        remove(library, [many])
+    for command in (["index", many], ["verify", "--repair"]):
+        second = parecido(*command, "--library", library.folder)
+        assert_one_line(second, *told, "Wait for it to end, or add --wait.")
+    assert _kept(library.folder) == before
+
+
+def _kept(library: Path) -> dict[str, tuple[int, bytes]]:
+    """All files but those that SQLite's readers share."""
+    return {n: data for n, data in snapshot(library).items() if not n.endswith(("-shm", "-wal"))}
+
+
+def test_a_second_writer_that_waits_goes_on_when_the_first_has_ended(
+    first: First, library: Library, tmp_path: Path
+) -> None:
+    save_pictures(tmp_path / "others", 5, first=1000)
+    second = start_index(tmp_path / "others", "--wait", "--library", library.folder)
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.wait(2)
+    assert library.catalogue.counts() == (0, 0)
+    first.go_on()
+    said = [process.communicate()[1] for process in (first.process, second)]
+    assert (first.process.returncode, second.returncode) == (0, 0)
+    assert said[0] == ""
+    assert said[1].startswith(f"parecido: Waiting for process {first.process.pid} on ")
+    assert len(check_sound(library.folder)) == 45
+
+
+def test_the_lock_dies_with_a_killed_writer(first: First, library: Library, many: Path) -> None:
+    first.process.kill()
+    first.process.communicate()
+    assert json.loads((library.folder / "writer.json").read_text())["pid"] == first.process.pid
+    assert index(library, [many], encoder=fake_encoder()).added == 40
+    assert not (library.folder / "writer.json").exists()
+    assert len(check_sound(library.folder)) == 40
+
+
+def test_a_waiting_writer_goes_on_when_the_first_is_killed(
+    first: First, library: Library, many: Path
+) -> None:
+    second = start_index(many, "--wait", "--library", library.folder)
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.wait(2)
+    first.process.kill()
+    _, said = second.communicate()
+    assert second.returncode == 0
+    assert said.startswith(f"parecido: Waiting for process {first.process.pid} on ")
+    assert len(check_sound(library.folder)) == 40
+
+
+def test_a_busy_library_whose_writer_has_not_signed_yet_is_refused_too(
+    library: Library, tmp_path: Path
+) -> None:
+    save_pictures(tmp_path / "p", 2)
+    with library.writer():
+        for sign in ("", "{", "[]", '{"pid": 1}'):
+            (library.folder / "writer.json").write_text(sign)
+            with pytest.raises(LibraryBusy, match="is being written by another process"):
+                in_child(_index, library.folder, tmp_path / "p")
+        (library.folder / "writer.json").unlink()
+        with pytest.raises(LibraryBusy, match="is being written by another process"):
+            in_child(_index, library.folder, tmp_path / "p")
+
+
+def _index(library: Path, pictures: Path, wait: bool = False) -> int:
+    with Library.create(library) as opened:
+        options = IndexOptions(wait=wait)
+        return index(opened, [pictures], options, encoder=fake_encoder()).added
+
+
+def test_threads_of_one_process_write_one_after_the_other_too(
+    library: Library, tmp_path: Path
+) -> None:
+    for name, first in (("a", 0), ("b", 100)):
+        save_pictures(tmp_path / name, 20, first=first)
+    with ThreadPoolExecutor(2) as pool:
+        with library.writer():
+            refused = pool.submit(_index, library.folder, tmp_path / "a")
+            with pytest.raises(LibraryBusy, match=f"process {os.getpid()} on"):
+                refused.result()
+            waiting = [
+                pool.submit(_index, library.folder, tmp_path / name, True) for name in ("a", "b")
+            ]
+            time.sleep(0.3)
+            assert [future.done() for future in waiting] == [False, False]
+        assert [future.result() for future in waiting] == [20, 20]
+    assert len(check_sound(library.folder)) == 40
+
+
+def test_processes_that_make_one_library_at_once_all_find_it(tmp_path: Path) -> None:
+    for number in range(4):
+        save_pictures(tmp_path / f"p{number}", 6, first=100 * number)
+    children = [
+        CHILDREN.Process(target=_index, args=(tmp_path / "new", tmp_path / f"p{number}", True))
+        for number in range(4)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0, 0, 0]
+    assert len(check_sound(tmp_path / "new")) == 24
+
+
+# -- readers beside a writer -----------------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """What a search gave, and how many pictures were committed before and after it."""
+
+    query: int
+    before: int
+    after: int
+    hits: list[tuple[int, float]]
+
+
+def _queries() -> npt.NDArray[np.float32]:
+    rows = np.random.default_rng(11).random((7, DIMENSION)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _ask(engine: Engine, count: Callable[[], int], ended: Callable[[], bool]) -> list[Answer]:
+    """Search until the writer has ended, and once more."""
+    answers, queries = [], _queries()
+    while True:
+        last = ended()
+        for number, query in enumerate(queries):
+            before = count()
+            hits = engine.search_vector(query)
+            answers.append(Answer(number, before, count(), [(h.id, h.score) for h in hits]))
+        if last:
+            return answers
+
+
+def _ask_in_child(library: Path, started: Event, ended: Event) -> list[Answer]:
+    with Library.open(library) as opened, Engine(opened, encoder=fake_encoder()) as engine:
+        engine.search_vector(_queries()[0])
+        started.set()
+        return _ask(engine, lambda: opened.catalogue.counts()[0], ended.is_set)
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A commit for each batch, with a pause for the readers; the pictures after each."""
+    counts = []
+    write = Catalogue.write
+
+    def telling(catalogue: Catalogue, changes: list[Any], **named: Any) -> None:
+        write(catalogue, changes, **named)
+        counts.append(catalogue.counts()[0])
+        time.sleep(0.02)
+
+    monkeypatch.setattr(Catalogue, "write", telling)
+    monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 0.0)
+    return counts
+
+
+def test_searches_during_indexing_answer_from_a_committed_state(
+    indexed: Library, tmp_path: Path, commits: list[int]
+) -> None:
+    save_pictures(tmp_path / "pictures", 200, first=100)
+    with CHILDREN.Manager() as manager, ThreadPoolExecutor(3) as threads:
+        started, ended = manager.Event(), manager.Event()
+        child = threads.submit(in_child, _ask_in_child, indexed.folder, started, ended)
+        started.wait()
+        over = threading.Event()
+        with Engine(indexed, encoder=fake_encoder()) as engine:
+            count = lambda: indexed.catalogue.counts()[0]  # noqa: E731
+            asking = [threads.submit(_ask, engine, count, over.is_set) for _ in range(2)]
+            try:
+                index(indexed, [tmp_path / "pictures"], encoder=fake_encoder())
+            finally:
+                over.set()
+                ended.set()
+            answered = [future.result() for future in (*asking, child)]
+    assert commits[-1] == 220
+    assert len(set(commits)) >= 40
+    ids, vectors = indexed.catalogue.descriptors(indexed.catalogue.ids().tolist())
+    scores = (vectors.astype(np.float64) @ _queries().T.astype(np.float64)).astype(np.float32)
+    # ids rise with the commits, so a committed state is the first so many ids
+    states = {
+        (query, count): _best(ids[:count], scores[:count, query])
+        for count in {20, *commits}
+        for query in range(7)
+    }
+    for answers in answered:
+        seen = {_state_of(answer, states) for answer in answers}
+        assert len(seen) >= 5  # readers did see the library grow
+        assert 220 in seen
+
+
+def _best(ids: npt.NDArray[np.int64], scores: npt.NDArray[np.float32]) -> list[tuple[int, float]]:
+    order = np.lexsort((ids, -scores))[:10]
+    return list(zip(ids[order].tolist(), scores[order].tolist(), strict=True))
+
+
+def _state_of(answer: Answer, states: dict[tuple[int, int], list[tuple[int, float]]]) -> int:
+    """The committed state that an answer tells of, which lies between its begin and end."""
+    for (query, count), best in sorted(states.items()):
+        if query == answer.query and answer.before <= count <= answer.after:
+            same_ids = [i for i, _ in best] == [i for i, _ in answer.hits]
+            if same_ids and np.allclose(
+                [s for _, s in best], [s for _, s in answer.hits], rtol=0, atol=1e-6
+            ):
+                return count
+    raise AssertionError(f"no state from {answer.before} to {answer.after} pictures gives {answer}")
+
+
+def test_searches_during_changes_give_scores_of_what_was_there(
+    indexed: Library, tmp_path: Path, commits: list[int]
+) -> None:
+    folder = tmp_path / "pictures"
+    save_pictures(folder, 60, first=20)
+    index(indexed, [folder], encoder=fake_encoder())
+    versions: dict[int, list[npt.NDArray[np.float64]]] = {}
+    over = threading.Event()
+    with ThreadPoolExecutor(2) as threads, Engine(indexed, encoder=fake_encoder()) as engine:
+        count = lambda: indexed.catalogue.counts()[0]  # noqa: E731
+        asking = [threads.submit(_ask, engine, count, over.is_set) for _ in range(2)]
+        try:
+            for round_number in range(3):
+                _note(indexed, versions)
+                _change(folder, round_number)
+                index(indexed, [folder], encoder=fake_encoder())
+        finally:
+            over.set()
+        _note(indexed, versions)
+        answers = [answer for future in asking for answer in future.result()]
+    assert len(answers) > 50
+    queries = _queries().astype(np.float64)
+    for answer in answers:
+        assert [s for _, s in answer.hits] == sorted((s for _, s in answer.hits), reverse=True)
+        assert len({i for i, _ in answer.hits}) == len(answer.hits)
+        for picture_id, score in answer.hits:
+            possible = [float(row @ queries[answer.query]) for row in versions[picture_id]]
+            assert min(abs(score - s) for s in possible) < 1e-6
+    assert verify(indexed) == []
+
+
+def _change(folder: Path, round_number: int) -> None:
+    """Remove every fifth picture, and put others in the place of every seventh."""
+    for path in sorted(folder.iterdir())[round_number::5]:
+        path.unlink()
+    for number in range(round_number, 80, 7):
+        save_picture(folder / f"{number:04d}.png", 1000 * (round_number + 1) + number)
+
+
+def _note(library: Library, versions: dict[int, list[npt.NDArray[np.float64]]]) -> None:
+    ids, vectors = library.catalogue.descriptors(library.catalogue.ids().tolist())
+    for picture_id, vector in zip(ids.tolist(), vectors, strict=True):
+        versions.setdefault(picture_id, []).append(vector.astype(np.float64))
+
+
+def _read(library: Path, what: str, ended: Event) -> tuple[int, list[str]]:
+    """Open the library and read it, again and again; how often, and what was wrong."""
+    times, wrong, last = 0, [], 0
+    while not ended.is_set():
+        with Library.open(library) as opened:
+            if what == "verify":
+                wrong += [problem.what for problem in verify(opened)]
+            elif what == "info":
+                facts = library_facts(opened)
+                match = re.search(r"(\d+) descriptors", facts["index"])
+                if not match or int(match[1]) < facts["pictures"]:
+                    wrong.append(str(facts))
+            else:
+                rows = holdings(opened)
+                if len(rows) < last:
+                    wrong.append(f"{len(rows)} pictures after {last}")
+                last = len(rows)
+        times += 1
+    return times, wrong
+
+
+def test_readers_open_and_find_all_well_while_writers_come_and_go(
+    indexed: Library, tmp_path: Path, commits: list[int]
+) -> None:
+    folder, kinds = tmp_path / "pictures", ("verify", "info", "holdings")
+    with CHILDREN.Manager() as manager, ThreadPoolExecutor(3) as threads:
+        ended = manager.Event()
+        reading = [threads.submit(in_child, _read, indexed.folder, what, ended) for what in kinds]
+        started = time.monotonic()
+        first = 100
+        try:
+            while time.monotonic() - started < 5:
+                save_pictures(folder, 8, first=first)
+                first += 8
+                _index(indexed.folder, folder)  # opens and closes: the journal comes and goes
+        finally:
+            ended.set()
+        found = [future.result() for future in reading]
+    assert len(commits) > 10
+    assert [wrong for _, wrong in found] == [[], [], []]
+    assert min(times for times, _ in found) >= 5
+    assert len(check_sound(indexed.folder)) == 20 + first - 100
