@@ -27,8 +27,7 @@ def test_the_table_has_every_network() -> None:
 # One of each family and of each way of naming files; building all forty takes a quarter of an hour.
 BUILT = {
     *("vgg16", "resnet50", "resnet50v2", "inceptionv3", "xception", "mobilenet", "mobilenetv2"),
-    *("mobilenetv3small", "densenet121", "nasnetmobile", "efficientnetb0", "efficientnetv2b0"),
-    *("convnexttiny", "inceptionresnetv2"),
+    *("mobilenetv3small", "densenet121", "efficientnetb0", "efficientnetv2b0", "convnexttiny"),
 }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +40,15 @@ def random_weights(name: str, path: Path, *, top: bool = False) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    """Keras keeps every network of a process alive; together these would take 8 GB."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].backend.clear_session()
+    gc.collect()
+
+
 @pytest.fixture(scope="module")
 def lite() -> Encoder:
     return load_encoder("efficientnet-lite0")
@@ -50,7 +61,6 @@ def lite() -> Encoder:
         "resnet.ResNet152",
         "vgg16.VGG16",
         "xception.Xception",
-        "efficientnet.EfficientNetB0",
     ],
 )
 def test_a_keras_network_with_weights_from_a_file_describes_as_plain_keras_does(
@@ -161,12 +171,9 @@ def test_a_picture_is_described_alike_alone_and_in_any_batch(lite: Encoder) -> N
     assert cosines(together, np.concatenate([alone] * 5)).min() >= 0.99999
 
 
-def test_weights_with_a_head_give_classes_and_headless_ones_none(tmp_path: Path) -> None:
-    name = "mobilenet_v2.MobileNetV2"
-    top = random_weights(name, tmp_path / "top.weights.h5", top=True)
-    headless = random_weights(name, tmp_path / "headless.weights.h5")
+def test_weights_without_a_head_give_no_classes(tmp_path: Path) -> None:
+    headless = random_weights("mobilenet_v2.MobileNetV2", tmp_path / "headless.weights.h5")
     pixels = squares(224)[:1]
-    assert len(load_encoder("mobilenetv2", weights=top).encode(pixels).labels[0]) == 5
     assert load_encoder("mobilenetv2", weights=headless).encode(pixels).labels == [()]
 
 
@@ -180,9 +187,14 @@ def test_the_heads_probabilities_are_plain_keras_own(name: str, tmp_path: Path) 
     network = getattr(keras.applications, constructor)(weights=None)
     network.load_weights(str(weights))
     pixels = squares(224)
-    expected = network.predict(pixels.astype("float32"), verbose=0)
-    encoder = load_encoder(constructor, weights=weights)
-    for row, found in zip(expected, encoder.encode(pixels, labels=1000).labels, strict=True):
+    pools = [x for x in network.layers if isinstance(x, keras.layers.GlobalAveragePooling2D)]
+    vector = keras.ops.mean(pools[-1].input, axis=(1, 2))
+    both = keras.Model(network.input, [vector, network.output])
+    vectors, expected = both.predict(pixels.astype("float32"), verbose=0)
+    encoding = load_encoder(constructor, weights=weights).encode(pixels, labels=1000)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert cosines(encoding.descriptors, unit).min() >= 0.9999
+    for row, found in zip(expected, encoding.labels, strict=True):
         got = np.zeros(1000)
         got[[label.class_index for label in found]] = [label.probability for label in found]
         assert np.allclose(got, row, atol=1e-5)
@@ -223,9 +235,7 @@ def test_a_users_own_sequential_network_is_cut_too(tmp_path: Path) -> None:
     import keras
 
     layers = keras.layers
-    features = keras.applications.MobileNetV2(
-        include_top=False, weights=None, input_shape=(96, 96, 3)
-    )
+    features = keras.Sequential([layers.Conv2D(24, 3, strides=4, activation="relu")])
     model = keras.Sequential([features, layers.GlobalAveragePooling2D(), layers.Dense(3)])
     model.build((None, 96, 96, 3))
     model.save(tmp_path / "own.keras")
@@ -233,7 +243,7 @@ def test_a_users_own_sequential_network_is_cut_too(tmp_path: Path) -> None:
     expected = features.predict(pixels.astype("float32"), verbose=0).mean(axis=(1, 2))
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     encoder = load_encoder(str(tmp_path / "own.keras"))
-    assert encoder.dimension == 1280
+    assert encoder.dimension == 24
     assert cosines(encoder.encode(pixels).descriptors, expected).min() >= 0.9999
 
 
