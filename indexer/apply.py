@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count, groupby
 from typing import TypeVar
 
-from sqlalchemy import Connection, delete, insert, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
 
 from indexer.changes import Add, Change, Forget, Move, Remove, SkipFile, Touch
-from indexer.schema import descriptors, facts, pictures, skips
+from indexer.schema import descriptors, facts, pictures, removals, roots, skips
 
-__all__ = ["apply", "chunks", "put"]
+__all__ = ["apply", "drop_orphans", "drop_root", "fact", "put", "put_root"]
 
 _T = TypeVar("_T")
 _CHUNK = 500  # parameters in one IN (…), below every SQLite's limit
@@ -22,11 +33,43 @@ def put(connection: Connection, key: str, value: str) -> None:
     connection.execute(insert(facts).prefix_with("OR REPLACE").values(key=key, value=value))
 
 
-def apply(connection: Connection, change: Change, generation: int) -> bool:
-    """Write one change; whether it changed pictures or descriptors."""
+def fact(connection: Connection, key: str) -> str | None:
+    return connection.scalar(select(facts.c.value).where(facts.c.key == key))
+
+
+def put_root(connection: Connection, path: bytes, device: int, inode: int) -> None:
+    values = {"path": path, "device": device, "inode": inode}
+    connection.execute(insert(roots).prefix_with("OR REPLACE").values(**values))
+
+
+def drop_root(connection: Connection, path: bytes) -> None:
+    connection.execute(delete(roots).where(roots.c.path == path))
+
+
+def drop_orphans(connection: Connection, generation: int) -> int:
+    """Remove descriptors without a picture and pictures without a descriptor; how many."""
+    gone = connection.execute(
+        delete(descriptors).where(descriptors.c.picture_id.not_in(select(pictures.c.id)))
+    ).rowcount
+    bare = pictures.c.id.not_in(select(descriptors.c.picture_id))
+    return gone + _remove(connection, bare, generation)
+
+
+def apply(connection: Connection, changes: Iterable[Change], generation: int) -> bool:
+    """Write changes in their order; whether any changed pictures or descriptors."""
+    changed = False
+    for kind, group in groupby(changes, type):
+        if kind is Add:
+            _add(connection, [change for change in group if isinstance(change, Add)], generation)
+            changed = True
+        else:
+            written = [_apply(connection, change, generation) for change in group]
+            changed |= any(written)
+    return changed
+
+
+def _apply(connection: Connection, change: Change, generation: int) -> bool:
     match change:
-        case Add():
-            _add(connection, change, generation)
         case Move():
             _forget_skip(connection, change.path)
             connection.execute(
@@ -42,8 +85,8 @@ def apply(connection: Connection, change: Change, generation: int) -> bool:
             )
             return False
         case Remove():
-            for chunk in chunks(change.ids):
-                connection.execute(delete(pictures).where(pictures.c.id.in_(chunk)))
+            for chunk in _chunks(change.ids):
+                _remove(connection, pictures.c.id.in_(chunk), generation)
         case SkipFile():
             connection.execute(
                 insert(skips)
@@ -58,7 +101,7 @@ def apply(connection: Connection, change: Change, generation: int) -> bool:
             )
             if change.replaces is None:
                 return False
-            connection.execute(delete(pictures).where(pictures.c.id == change.replaces))
+            _remove(connection, pictures.c.id == change.replaces, generation)
         case Forget():
             for path in change.paths:
                 _forget_skip(connection, path)
@@ -66,36 +109,65 @@ def apply(connection: Connection, change: Change, generation: int) -> bool:
     return True
 
 
-def _add(connection: Connection, change: Add, generation: int) -> None:
-    _forget_skip(connection, change.path)
-    columns = {
-        "path": change.path,
-        "file_size": change.file_size,
-        "mtime_ns": change.mtime_ns,
-        "content_hash": change.content_hash,
-        "width": change.width,
-        "height": change.height,
-        "format": change.format,
-        "labels": json.dumps([[n, round(p, 6), i] for n, p, i in change.labels]),
-    }
-    picture_id = change.id
-    if picture_id is None:
-        result = connection.execute(insert(pictures).values(**columns, added_at=time.time()))
-        picture_id = int(result.lastrowid)
-    else:
-        connection.execute(update(pictures).where(pictures.c.id == picture_id).values(**columns))
+def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
+    """New pictures, or new content of known ones, in a few statements for all of them."""
+    query = text("SELECT seq FROM sqlite_sequence WHERE name = 'pictures'")
+    given = count(int(connection.scalar(query) or 0) + 1)
+    now = time.time()
+    rows = [
+        {
+            "id": next(given) if change.id is None else change.id,
+            "path": change.path,
+            "file_size": change.file_size,
+            "mtime_ns": change.mtime_ns,
+            "content_hash": change.content_hash,
+            "width": change.width,
+            "height": change.height,
+            "format": change.format,
+            "labels": json.dumps([[n, round(p, 6), i] for n, p, i in change.labels]),
+        }
+        for change in added
+    ]
+    fresh = [
+        {**row, "added_at": now}
+        for row, change in zip(rows, added, strict=True)
+        if change.id is None
+    ]
+    known = [
+        {"known": row["id"], **{name: row[name] for name in row if name != "id"}}
+        for row, change in zip(rows, added, strict=True)
+        if change.id is not None
+    ]
+    if fresh:
+        connection.execute(insert(pictures), fresh)
+    if known:
+        connection.execute(update(pictures).where(pictures.c.id == bindparam("known")), known)
     connection.execute(
-        insert(descriptors)
-        .prefix_with("OR REPLACE")
-        .values(picture_id=picture_id, generation=generation, vector=change.vector)
+        insert(descriptors).prefix_with("OR REPLACE"),
+        [
+            {"picture_id": row["id"], "generation": generation, "vector": change.vector}
+            for row, change in zip(rows, added, strict=True)
+        ],
     )
+    connection.execute(
+        delete(skips).where(skips.c.path == bindparam("added")),
+        [{"added": row["path"]} for row in rows],
+    )
+
+
+def _remove(connection: Connection, which: ColumnElement[bool], generation: int) -> int:
+    """Remove pictures, their descriptors with them, and remember that they left; how many."""
+    leaving = select(pictures.c.id, literal(generation)).where(which)
+    columns = [removals.c.picture_id, removals.c.generation]
+    connection.execute(insert(removals).prefix_with("OR REPLACE").from_select(columns, leaving))
+    return connection.execute(delete(pictures).where(which)).rowcount
 
 
 def _forget_skip(connection: Connection, path: bytes) -> None:
     connection.execute(delete(skips).where(skips.c.path == path))
 
 
-def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
     """Pieces short enough for one ``IN (…)``."""
     for start in range(0, len(values), _CHUNK):
         yield values[start : start + _CHUNK]

@@ -1,32 +1,35 @@
-"""All SQL: the catalogue, the only truth of a library.
+"""All questions to the catalogue, the only truth of a library.
 
-Writing happens in batches of :mod:`indexer.changes`, each in one transaction with everything that
-belongs to it, so a batch is either wholly there or not at all.
+What is asked is plain SQL on SQLite's own driver, so that a search starts without SQLAlchemy;
+what is written goes through :mod:`indexer.writer`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Select, delete, func, insert, select, text
 
-from indexer.apply import apply, chunks, put
-from indexer.changes import Change
-from indexer.database import check_version, connect, explained, migrate, version
 from indexer.discover import SEPARATOR
 from indexer.errors import LibraryDamaged
 from indexer.records import Label, Picture, Skip
-from indexer.schema import SCHEMA_VERSION, descriptors, facts, pictures, roots, skips
 from indexer.spec import EncoderSpec
+from indexer.sqlite import SCHEMA_VERSION, Connections, check_version, explained
 
 __all__ = ["Catalogue", "Known", "Root", "pack", "unpack"]
+
+_T = TypeVar("_T")
+_CHUNK = 500  # values in one IN (…), below every SQLite's limit
+_PAGE = 4096  # rows of a long answer that are read together; no transaction lasts longer
+
+Ids = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
 
 
 class Known(NamedTuple):
@@ -35,7 +38,6 @@ class Known(NamedTuple):
     id: int | None
     file_size: int
     mtime_ns: int
-    content_hash: bytes
     reason: str = ""
     kind: str = ""
 
@@ -49,19 +51,15 @@ class Root(NamedTuple):
 
 
 class Catalogue:
-    """The catalogue file of a library, open for reading or for writing."""
+    """The catalogue file of a library, open for reading.  Safe to use from several threads."""
 
-    def __init__(self, path: Path, *, write: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._engine = connect(path, write=write)
+        self._connections = Connections(path)
         try:
-            with explained(path):
-                if write:
-                    migrate(self._engine, path)
-                else:
-                    self._check_readable()
+            self._check_version()
         except BaseException:
-            self._engine.dispose()
+            self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -77,11 +75,10 @@ class Catalogue:
 
     def close(self) -> None:
         """Close every connection."""
-        self._engine.dispose()
+        self._connections.close()
 
-    def _check_readable(self) -> None:
-        with self._engine.connect() as connection:
-            found = version(connection)
+    def _check_version(self) -> None:
+        found = self.version()
         if found is None:
             raise LibraryDamaged(
                 f"{self.path} is not a parecido catalogue.",
@@ -90,11 +87,19 @@ class Catalogue:
         check_version(found, self.path)
         if found != SCHEMA_VERSION:
             # an older library, opened for reading: brought up to date by its first writer
-            Catalogue(self.path, write=True).close()
+            from indexer.writer import CatalogueWriter
 
-    def _rows(self, statement: Select[Any]) -> list[Any]:
-        with explained(self.path), self._engine.connect() as connection:
-            return list(connection.execute(statement))
+            CatalogueWriter(self.path).close()
+
+    def version(self) -> str | None:
+        """What it tells as the revision of its schema; None where the file is no catalogue."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"):
+            return None
+        rows = self._rows("SELECT version_num FROM alembic_version")
+        return str(rows[0][0]) if rows else ""
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        return self._connections.rows(query, values)
 
     # -- single values ---------------------------------------------------------------------------
 
@@ -113,200 +118,169 @@ class Catalogue:
         """A number that rises with every committed change of pictures or descriptors."""
         return int(self._fact("generation") or 0)
 
+    def keeps_exact_index(self) -> bool:
+        """Whether the library's index was asked to be exhaustive at any size."""
+        return self._fact("index") == "exact"
+
     def _fact(self, key: str) -> str | None:
-        rows = self._rows(select(facts.c.value).where(facts.c.key == key))
+        rows = self._rows("SELECT value FROM facts WHERE key = ?", (key,))
         return rows[0][0] if rows else None
 
     def counts(self) -> tuple[int, int]:
         """How many pictures and how many skipped files."""
-        return (
-            self._rows(select(func.count()).select_from(pictures))[0][0],
-            self._rows(select(func.count()).select_from(skips))[0][0],
-        )
+        query = "SELECT (SELECT count(*) FROM pictures), (SELECT count(*) FROM skips)"
+        pictures, skips = self._rows(query)[0]
+        return pictures, skips
 
     def largest_id(self) -> int:
         """The largest id given so far, 0 in an empty catalogue."""
-        return int(self._rows(select(func.coalesce(func.max(pictures.c.id), 0)))[0][0])
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM pictures")[0][0])
 
     # -- finding ---------------------------------------------------------------------------------
 
-    def known(self, paths: Sequence[bytes]) -> dict[bytes, Known]:
-        """What is known of each of these paths; unknown ones are left out."""
-        p, s = pictures.c, skips.c
-        found: dict[bytes, Known] = {}
-        for chunk in chunks(paths):
-            statement = select(p.path, p.id, p.file_size, p.mtime_ns, p.content_hash)
-            for path, *rest in self._rows(statement.where(p.path.in_(chunk))):
-                found[path] = Known(*rest)
-            skipped = select(s.path, s.file_size, s.mtime_ns, s.reason, s.kind)
-            for path, size, mtime_ns, reason, kind in self._rows(skipped.where(s.path.in_(chunk))):
-                found.setdefault(path, Known(None, size, mtime_ns, b"", reason, kind))
-        return found
+    def known(self, path: bytes) -> Known | None:
+        """What is known of that path."""
+        rows = self._rows("SELECT id, file_size, mtime_ns FROM pictures WHERE path = ?", (path,))
+        if not rows:
+            query = "SELECT NULL, file_size, mtime_ns, reason, kind FROM skips WHERE path = ?"
+            rows = self._rows(query, (path,))
+        return Known(*rows[0]) if rows else None
+
+    def known_below(self, folder: bytes) -> Iterator[tuple[Any, ...]]:
+        """Everything known below a folder, in byte order of the paths.
+
+        Tuples of the path and a :class:`Known`'s fields; plain ones, because there may be millions.
+        """
+        low, high = _below(folder)
+        query = (
+            "SELECT path, id, file_size, mtime_ns, '', '' FROM pictures WHERE path > ? AND path < ?"
+            " UNION ALL SELECT path, NULL, file_size, mtime_ns, reason, kind FROM skips"
+            " WHERE path > ? AND path < ? ORDER BY path LIMIT ?"
+        )
+        while True:
+            page = self._rows(query, (low, high, low, high, _PAGE))
+            yield from page
+            if len(page) < _PAGE:
+                return
+            low = page[-1][0]
 
     def twins(self, content_hash: bytes) -> list[tuple[int, bytes]]:
         """Ids and paths of the pictures with these very bytes, by id."""
-        p = pictures.c
-        statement = select(p.id, p.path).where(p.content_hash == content_hash).order_by(p.id)
-        return [(row.id, row.path) for row in self._rows(statement)]
+        query = "SELECT id, path FROM pictures WHERE content_hash = ? ORDER BY id"
+        return self._rows(query, (content_hash,))
+
+    def content_hash(self, picture_id: int) -> bytes | None:
+        """The hash of a picture's file."""
+        rows = self._rows("SELECT content_hash FROM pictures WHERE id = ?", (picture_id,))
+        return rows[0][0] if rows else None
 
     def pictures(self, ids: Sequence[int]) -> list[Picture]:
         """The pictures with these ids, in that order; ids that are gone are left out."""
         found = {}
-        for chunk in chunks(ids):
-            for row in self._rows(select(pictures).where(pictures.c.id.in_(chunk))):
-                found[row.id] = _picture(row)
+        for chunk in _chunks(ids):
+            for row in self._rows(f"{_PICTURE} WHERE id IN ({_marks(chunk)})", chunk):
+                found[row[0]] = _picture(row)
         return [found[i] for i in ids if i in found]
 
     def picture_at(self, path: str) -> Picture | None:
         """The picture at that absolute path, if it is indexed."""
-        rows = self._rows(select(pictures).where(pictures.c.path == os.fsencode(path)))
+        rows = self._rows(f"{_PICTURE} WHERE path = ?", (os.fsencode(path),))
         return _picture(rows[0]) if rows else None
 
     def under(self, path: bytes) -> Iterator[tuple[int, bytes]]:
         """Ids and paths of the pictures at that path or below it, in byte order of the paths."""
-        p = pictures.c
-        yield from self._paged(select(p.id, p.path), p.path, path)
+        yield from self._rows("SELECT id, path FROM pictures WHERE path = ?", (path,))
+        yield from self._paged("SELECT id, path FROM pictures", path)
 
     def skips_under(self, path: bytes) -> Iterator[bytes]:
         """Paths of the skipped files at that path or below it."""
-        s = skips.c
-        for row in self._paged(select(s.path, s.path), s.path, path):
-            yield row[1]
+        for row in self._rows("SELECT path FROM skips WHERE path = ?", (path,)):
+            yield row[0]
+        for row in self._paged("SELECT path FROM skips", path):
+            yield row[0]
 
-    def _paged(self, statement: Select[Any], column: Any, path: bytes) -> Iterator[Any]:
-        last = b""
-        # from the folder's path with a separator to the first path that is past all such
-        folder = path.rstrip(SEPARATOR)
-        low, high = folder + SEPARATOR, folder + bytes([SEPARATOR[0] + 1])
+    def _paged(self, query: str, folder: bytes) -> Iterator[Any]:
+        low, high = _below(folder)
+        query = f"{query} WHERE path > ? AND path < ? ORDER BY path LIMIT ?"
         while True:
-            page = self._rows(
-                statement.where(
-                    ((column >= low) & (column < high)) | (column == path), column > last
-                )
-                .order_by(column)
-                .limit(4096)
-            )
+            page = self._rows(query, (low, high, _PAGE))
             yield from page
-            if len(page) < 4096:
+            if len(page) < _PAGE:
                 return
-            last = page[-1][1]
+            low = page[-1][-1]
 
     def skipped(self) -> list[Skip]:
         """Every remembered skip, by path."""
-        s = skips.c
-        statement = select(s.path, s.reason, s.kind).order_by(s.path)
-        return [Skip(os.fsdecode(p), r, k) for p, r, k in self._rows(statement)]
+        rows = self._rows("SELECT path, reason, kind FROM skips ORDER BY path")
+        return [Skip(os.fsdecode(path), reason, kind) for path, reason, kind in rows]
 
     def roots(self) -> list[Root]:
         """What was given to be indexed, by path."""
-        return [Root(*row) for row in self._rows(select(roots).order_by(roots.c.path))]
+        return [Root(*r) for r in self._rows("SELECT path, device, inode FROM roots ORDER BY path")]
 
     # -- descriptors -----------------------------------------------------------------------------
 
-    def descriptors(
-        self, ids: Sequence[int]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    def descriptors(self, ids: Sequence[int]) -> tuple[Ids, Vectors]:
         """Ids ``(n,)`` in ascending order with their descriptors ``(n, dimension)``.
 
         Float32 of unit length (the stored float16 is normalised again).  Ids that are gone are
         left out.
         """
-        d = descriptors.c
         rows: list[Any] = []
-        for chunk in chunks(sorted(ids)):
-            rows += self._rows(
-                select(d.picture_id, d.vector).where(d.picture_id.in_(chunk)).order_by(d.picture_id)
+        for chunk in _chunks(sorted(ids)):
+            query = (
+                "SELECT picture_id, vector FROM descriptors"
+                f" WHERE picture_id IN ({_marks(chunk)}) ORDER BY picture_id"
             )
+            rows += self._rows(query, chunk)
         return _matrix(rows)
 
-    def descriptors_after(
-        self, generation: int, chunk: int = 4096
-    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+    def descriptors_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
         """All descriptors written after that generation, in chunks of ascending ids."""
-        d = descriptors.c
-        last = 0
-        while True:
-            rows = self._rows(
-                select(d.picture_id, d.vector)
-                .where(d.generation > generation, d.picture_id > last)
-                .order_by(d.picture_id)
-                .limit(chunk)
-            )
-            if rows:
-                yield _matrix(rows)
-            if len(rows) < chunk:
+        # all of them: along the table, not its index
+        newer = "generation > ? AND picture_id > ?" if generation >= 0 else "picture_id > ?"
+        values = (generation,) if generation >= 0 else ()
+        for rows in self._descriptor_pages(newer, values):
+            yield _matrix(rows)
+
+    def raw_descriptors(self) -> Iterator[list[tuple[int, bytes]]]:
+        """Every stored descriptor as it lies in the file, in chunks of ascending ids."""
+        yield from self._descriptor_pages("picture_id > ?", ())
+
+    def _descriptor_pages(self, condition: str, values: tuple[Any, ...]) -> Iterator[list[Any]]:
+        query = (
+            f"SELECT picture_id, vector FROM descriptors WHERE {condition}"
+            " ORDER BY picture_id LIMIT ?"
+        )
+        last = -1
+        while rows := self._rows(query, (*values, last, _PAGE)):
+            yield rows
+            if len(rows) < _PAGE:
                 return
             last = rows[-1][0]
 
-    def ids(self, before: int | None = None) -> npt.NDArray[np.int64]:
+    def ids(self, before: int | None = None) -> Ids:
         """Ids of all descriptors, ascending; with ``before``, of those not written after it."""
-        statement = select(descriptors.c.picture_id).order_by(descriptors.c.picture_id)
+        query = "SELECT picture_id FROM descriptors"
+        values: tuple[int, ...] = ()
         if before is not None:
-            statement = statement.where(descriptors.c.generation <= before)
-        return np.fromiter((row[0] for row in self._rows(statement)), np.int64)
+            query, values = f"{query} WHERE generation <= ?", (before,)
+        rows = self._rows(f"{query} ORDER BY picture_id", values)
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
-    # -- writing ---------------------------------------------------------------------------------
-
-    def write(
-        self,
-        changes: Iterable[Change],
-        *,
-        encoder: EncoderSpec | None = None,
-        seen_roots: Iterable[Root] = (),
-    ) -> None:
-        """Apply a batch in one transaction, synced to disk when this returns."""
-        with (
-            explained(self.path),
-            self._engine.connect().execution_options(immediate=True) as connection,
-            connection.begin(),
-        ):
-            generation = self._next_generation(connection)
-            if encoder is not None:
-                put(connection, "encoder", encoder.to_json())
-            for root in seen_roots:
-                connection.execute(insert(roots).prefix_with("OR REPLACE").values(**root._asdict()))
-            changed = [apply(connection, change, generation) for change in changes]
-            if any(changed):
-                put(connection, "generation", str(generation))
-
-    def drop_roots(self, paths: Iterable[bytes]) -> None:
-        """Forget that these were given to be indexed."""
-        with (
-            explained(self.path),
-            self._engine.connect().execution_options(immediate=True) as connection,
-            connection.begin(),
-        ):
-            for path in paths:
-                connection.execute(delete(roots).where(roots.c.path == path))
-
-    def drop_orphans(self) -> int:
-        """Remove descriptors without a picture and pictures without a descriptor."""
-        with (
-            explained(self.path),
-            self._engine.connect().execution_options(immediate=True) as connection,
-            connection.begin(),
-        ):
-            gone = connection.execute(
-                delete(descriptors).where(descriptors.c.picture_id.not_in(select(pictures.c.id)))
-            ).rowcount
-            gone += connection.execute(
-                delete(pictures).where(pictures.c.id.not_in(select(descriptors.c.picture_id)))
-            ).rowcount
-            if gone:
-                put(connection, "generation", str(self._next_generation(connection)))
-            return gone
-
-    def _next_generation(self, connection: Connection) -> int:
-        statement = select(facts.c.value).where(facts.c.key == "generation")
-        return int(connection.scalar(statement) or 0) + 1
+    def removed_after(self, generation: int) -> Ids:
+        """Ids of the pictures that left the library after that generation, ascending."""
+        query = "SELECT picture_id FROM removals WHERE generation > ? ORDER BY picture_id"
+        rows = self._rows(query, (generation,))
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
     # -- checking --------------------------------------------------------------------------------
 
     def integrity(self) -> list[str]:
         """What SQLite's own check finds; empty where all is well."""
-        with explained(self.path), self._engine.connect() as connection:
-            found = [row[0] for row in connection.execute(text("PRAGMA integrity_check(20)"))]
-            broken = connection.execute(text("PRAGMA foreign_key_check")).all()
+        with explained(self.path):
+            found = [row[0] for row in self._rows("PRAGMA integrity_check(20)")]
+            broken = self._rows("PRAGMA foreign_key_check")
         problems = [] if found == ["ok"] else [f"SQLite: {line}" for line in found]
         if broken:
             problems.append(f"{len(broken)} descriptors belong to no picture")
@@ -314,27 +288,8 @@ class Catalogue:
 
     def without_descriptor(self) -> list[int]:
         """Ids of pictures that have no descriptor."""
-        statement = select(pictures.c.id).where(
-            pictures.c.id.not_in(select(descriptors.c.picture_id))
-        )
-        return [row[0] for row in self._rows(statement)]
-
-    def raw_descriptors(self, chunk: int = 4096) -> Iterator[list[tuple[int, bytes]]]:
-        """Every stored descriptor as it lies in the file, in chunks of ascending ids."""
-        d = descriptors.c
-        last = -1
-        while True:
-            rows = self._rows(
-                select(d.picture_id, d.vector)
-                .where(d.picture_id > last)
-                .order_by(d.picture_id)
-                .limit(chunk)
-            )
-            if rows:
-                yield [(row[0], row[1]) for row in rows]
-            if len(rows) < chunk:
-                return
-            last = rows[-1][0]
+        query = "SELECT id FROM pictures WHERE id NOT IN (SELECT picture_id FROM descriptors)"
+        return [row[0] for row in self._rows(query)]
 
 
 def pack(vector: npt.NDArray[np.float32]) -> bytes:
@@ -347,9 +302,7 @@ def unpack(blob: bytes) -> npt.NDArray[np.float32]:
     return np.frombuffer(blob, "<f2").astype(np.float32)
 
 
-def _matrix(
-    rows: list[Any],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+def _matrix(rows: list[Any]) -> tuple[Ids, Vectors]:
     if not rows:
         return np.empty(0, np.int64), np.empty((0, 0), np.float32)
     width = len(rows[0][1])
@@ -364,15 +317,37 @@ def _matrix(
     return np.fromiter((row[0] for row in rows), np.int64, len(rows)), vectors
 
 
+_PICTURE = (
+    "SELECT id, path, width, height, format, file_size, mtime_ns, content_hash, labels"
+    " FROM pictures"
+)
+
+
 def _picture(row: Any) -> Picture:
+    picture_id, path, width, height, form, file_size, mtime_ns, content_hash, labels = row
     return Picture(
-        id=row.id,
-        path=os.fsdecode(row.path),
-        width=row.width,
-        height=row.height,
-        format=row.format,
-        file_size=row.file_size,
-        mtime_ns=row.mtime_ns,
-        content_hash=row.content_hash,
-        labels=tuple(Label(*label) for label in json.loads(row.labels)),
+        id=picture_id,
+        path=os.fsdecode(path),
+        width=width,
+        height=height,
+        format=form,
+        file_size=file_size,
+        mtime_ns=mtime_ns,
+        content_hash=content_hash,
+        labels=tuple(Label(*label) for label in json.loads(labels)),
     )
+
+
+def _below(folder: bytes) -> tuple[bytes, bytes]:
+    """Between which two paths everything below a folder lies, both exclusive."""
+    folder = folder.rstrip(SEPARATOR)
+    return folder + SEPARATOR, folder + bytes([SEPARATOR[0] + 1])
+
+
+def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(values), _CHUNK):
+        yield values[start : start + _CHUNK]
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))

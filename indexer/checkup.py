@@ -18,11 +18,12 @@ import numpy as np
 
 from indexer.catalogue import Catalogue, unpack
 from indexer.changes import Remove
-from indexer.database import explained, install
-from indexer.errors import LibraryDamaged, LibraryNotFound
+from indexer.errors import EncoderUnavailable, LibraryDamaged, LibraryNotFound
 from indexer.library import CATALOGUE, Library, library_path, locked
 from indexer.records import Problem
-from indexer.schema import metadata
+from indexer.spec import EncoderSpec
+from indexer.sqlite import explained
+from indexer.writer import CatalogueWriter
 
 __all__ = ["repair", "verify"]
 
@@ -35,8 +36,8 @@ def verify(library: Library) -> list[Problem]:
     """Everything that is wrong with a library; empty where all is well.
 
     Checks SQLite's own structure, that every picture has one descriptor of the right length, finite
-    and of unit length, and that the vector index holds exactly the catalogue's descriptors.  Reads
-    every descriptor once.
+    and of unit length, that the vector index holds exactly the catalogue's descriptors, and that a
+    quantised model is the one that made them.  Reads every descriptor once.
     """
     catalogue = library.catalogue
     problems = [Problem(line, True) for line in catalogue.integrity()]
@@ -51,6 +52,7 @@ def verify(library: Library) -> list[Problem]:
         if count:
             problems.append(Problem("the library does not tell its encoder", False))
         return problems
+    problems += _model_problems(library, spec)
     bad = _bad_descriptors(catalogue, spec.dimension)
     if bad:
         problems.append(
@@ -73,7 +75,8 @@ def repair(folder: str | os.PathLike[str] | None = None, *, wait: bool = False) 
     with locked(path, wait):
         if not _structure_is_sound(path / CATALOGUE):
             done.append(_salvage(path / CATALOGUE))
-        with Catalogue(path / CATALOGUE, write=True) as catalogue:
+            Library(path, Catalogue(path / CATALOGUE)).remove_vectors()  # it has lost pictures
+        with CatalogueWriter(path / CATALOGUE) as catalogue:
             orphans = catalogue.drop_orphans()
             if orphans:
                 done.append(f"removed {orphans} rows that belonged to nothing")
@@ -102,6 +105,19 @@ def _bad_descriptors(catalogue: Catalogue, dimension: int) -> list[int]:
     return bad
 
 
+def _model_problems(library: Library, spec: EncoderSpec) -> list[Problem]:
+    """An int8 model can only be put back; an empty library gets a new one from its next run."""
+    if spec.precision != "int8" or not library.catalogue.counts()[0]:
+        return []
+    from indexer.encoders.quantise import quantised_model
+
+    try:
+        quantised_model(spec, library.folder)
+    except EncoderUnavailable as error:
+        return [Problem(str(error), False)]
+    return []
+
+
 def _index_problems(library: Library) -> list[Problem]:
     """Compare the vector index with the catalogue, as of the generation that it shows.
 
@@ -118,8 +134,8 @@ def _index_problems(library: Library) -> list[Problem]:
         return [Problem(what, True)]
     for start in range(0, len(expected), _CHUNK):
         ids, vectors = catalogue.descriptors(expected[start : start + _CHUNK].tolist())
-        alike = np.isclose(index.vectors(ids), vectors, rtol=0, atol=index.tolerance).all(axis=1)
-        if not alike.all() and np.isin(ids[~alike], catalogue.ids(before=index.generation)).any():
+        other = index.differing(ids, vectors)
+        if len(other) and np.isin(other, catalogue.ids(before=index.generation)).any():
             return [Problem("the vector index differs from the catalogue", True)]
     return []
 
@@ -137,9 +153,11 @@ def _structure_is_sound(path: Path) -> bool:
 
 def _salvage(path: Path) -> str:
     """Copy every readable row into a new catalogue that takes the damaged one's place."""
+    from indexer.database import install
+
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
-    Catalogue(fresh, write=True).close()
+    CatalogueWriter(fresh).close()
     try:
         with (
             explained(path),
@@ -170,6 +188,8 @@ def _salvage(path: Path) -> str:
 
 def _copy_readable(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
     """Copy the rows of all tables; how many pictures there were."""
+    from indexer.schema import metadata
+
     kept = 0
     for table in metadata.sorted_tables:
         columns = [column.name for column in table.columns]

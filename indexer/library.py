@@ -16,11 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import filelock
-import platformdirs
-
 from indexer.catalogue import Catalogue
-from indexer.database import install
 from indexer.errors import (
     InvalidRequest,
     LibraryBusy,
@@ -28,12 +24,13 @@ from indexer.errors import (
     LibraryReadOnly,
     NoSpace,
 )
-from indexer.spec import EncoderSpec
+from indexer.spec import QUANTISED_FOLDER, EncoderSpec
 
 if TYPE_CHECKING:
     from indexer.vectors import VectorIndex
+    from indexer.writer import CatalogueWriter
 
-__all__ = ["Library", "default_library", "library_path", "locked"]
+__all__ = ["Library", "default_library", "library_path", "locked", "writing_folder"]
 
 CATALOGUE = "catalogue.sqlite"
 VECTORS = "vectors"
@@ -46,7 +43,11 @@ _WAIT_SECONDS = 0.2  # between two looks at whether to go on waiting
 def default_library() -> Path:
     """``$PARECIDO_LIBRARY``, or ``library`` in the user's data folder for parecido."""
     chosen = os.environ.get("PARECIDO_LIBRARY")
-    return Path(chosen) if chosen else Path(platformdirs.user_data_dir("parecido")) / "library"
+    if chosen:
+        return Path(chosen)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("parecido")) / "library"
 
 
 class Library:
@@ -98,29 +99,34 @@ class Library:
         """
         path = library_path(folder)
         if not (path / CATALOGUE).is_file():
-            with _writing_folder(path):
+            with writing_folder(path):
                 path.mkdir(parents=True, exist_ok=True)
                 _refuse_foreign(path)
-            with locked(path, wait=True), _writing_folder(path):
+            with locked(path, wait=True), writing_folder(path):
                 if not (path / CATALOGUE).is_file():
                     # under another name first: killed half-way, it would be no catalogue for ever
+                    from indexer.database import install
+                    from indexer.writer import CatalogueWriter
+
                     fresh = path / f"{CATALOGUE}.new"
-                    Catalogue(fresh, write=True).close()
+                    CatalogueWriter(fresh).close()
                     install(fresh, path / CATALOGUE)
         return cls.open(path)
 
     @contextmanager
     def writer(
         self, *, wait: bool = False, stop: Callable[[], bool] = lambda: False
-    ) -> Iterator[Catalogue]:
+    ) -> Iterator[CatalogueWriter]:
         """The catalogue for writing, behind the lock that only one process can hold.
 
         The lock dies with its holder.  Raises :class:`~indexer.errors.LibraryBusy`, naming the
         holder, unless told to ``wait``.
         """
+        from indexer.writer import CatalogueWriter
+
         with (
             locked(self.folder, wait, stop),
-            Catalogue(self.folder / CATALOGUE, write=True) as writer,
+            CatalogueWriter(self.folder / CATALOGUE) as writer,
         ):
             # of a catalogue that was removed or put back to an older state: before this one's
             # generation reaches theirs and they are taken for its own
@@ -128,7 +134,12 @@ class Library:
             for path in (self.folder / VECTORS).glob("*.faiss"):
                 if path.stem.isdecimal() and int(path.stem) > newest:
                     path.unlink(missing_ok=True)
-            yield writer
+            try:
+                yield writer
+            finally:
+                # SQLite folds the journal into the file when the last connection closes, if that
+                # may write: so readers go first
+                self.catalogue.close()
 
     @property
     def encoder(self) -> EncoderSpec | None:
@@ -146,6 +157,11 @@ class Library:
                 "Add some: parecido index FOLDER.",
             )
         return VectorIndex(self.folder / VECTORS, catalogue or self.catalogue, spec.dimension)
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether there is a file with the vector index, of whatever state."""
+        return any((self.folder / VECTORS).glob("*.faiss"))
 
     def remove_vectors(self) -> None:
         """Delete the vector index; it is built again when it is next opened."""
@@ -171,12 +187,27 @@ def library_path(folder: str | os.PathLike[str] | None) -> Path:
 def _refuse_foreign(folder: Path) -> None:
     """A new library goes into a folder of its own, never among somebody's pictures."""
     own = {LOCK, WRITER, f"{WRITER}.tmp", VECTORS}
-    foreign = sorted(n for n in os.listdir(folder) if n not in own and CATALOGUE not in n)
+    foreign = sorted(
+        name
+        for name in os.listdir(folder)
+        if name not in own and CATALOGUE not in name and not _is_model(folder / name)
+    )
     if foreign:
         raise InvalidRequest(
             f"{folder} is no library, and other things lie in it ({foreign[0]}).",
             "Choose a new or an empty folder with --library.",
         )
+
+
+def _is_model(path: Path) -> bool:
+    """Whether a folder holds a quantised model, or one that was being made, and nothing else."""
+    if path.name == QUANTISED_FOLDER:
+        own = {"model.bin", "model.xml"}
+    elif path.name.startswith(f"{QUANTISED_FOLDER}.new-"):
+        own = {"model", "pictures"}
+    else:
+        return False
+    return path.is_dir() and set(os.listdir(path)) <= own
 
 
 @contextmanager
@@ -188,9 +219,11 @@ def locked(
     Raises :class:`~indexer.errors.LibraryBusy`, naming the holder, unless told to ``wait``; then
     only when ``stop`` returns true.
     """
+    import filelock
+
     lock = filelock.FileLock(folder / LOCK)
     told = False
-    with _writing_folder(folder):
+    with writing_folder(folder):
         while not lock.is_locked:
             try:
                 lock.acquire(timeout=_WAIT_SECONDS if wait else 0)
@@ -204,7 +237,7 @@ def locked(
                     _log.info("Waiting for %s.", _holder(folder))
                     told = True
     try:
-        with _writing_folder(folder):
+        with writing_folder(folder):
             _sign(folder)
         yield
     finally:
@@ -234,7 +267,7 @@ def _holder(folder: Path) -> str:
 
 
 @contextmanager
-def _writing_folder(folder: Path) -> Iterator[None]:
+def writing_folder(folder: Path) -> Iterator[None]:
     """Map the system's refusals to write into a folder."""
     try:
         yield

@@ -18,10 +18,7 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["SCHEMA_VERSION", "descriptors", "facts", "metadata", "pictures", "roots", "skips"]
-
-SCHEMA_VERSION = "0001"
-"""Revision of the newest migration in ``indexer/migrations/versions``."""
+__all__ = ["descriptors", "facts", "metadata", "pictures", "removals", "roots", "skips"]
 
 metadata = MetaData()
 
@@ -76,6 +73,15 @@ descriptors = Table(
     Column("generation", BigInteger, nullable=False, index=True),
     Column("vector", LargeBinary, nullable=False),
 )
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("picture_id", Integer, primary_key=True, autoincrement=False),
+    # the generation that removed it: a vector index drops what left since it was written
+    Column("generation", BigInteger, nullable=False, index=True),
+)
+"""Pictures that left the library; their ids are never given again."""
 
 skips = Table(
     "skips",

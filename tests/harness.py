@@ -27,7 +27,11 @@ REPOSITORY = Path(__file__).parent.parent
 # of ours: one takes 20 ms instead of a second.
 CHILDREN = multiprocessing.get_context("forkserver")
 CHILDREN.set_forkserver_preload(
-    ["alembic.command", "faiss", "indexer.pipeline", "pytest", "search.engine", "tests.harness"]
+    [
+        *("alembic.command", "faiss", "filelock", "indexer.apply", "indexer.database"),
+        *("indexer.pipeline", "indexer.vectors", "platformdirs", "pytest", "search.engine"),
+        "tests.harness",
+    ]
 )
 
 
@@ -94,6 +98,14 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
     assert (done.returncode, len(lines)) == (1, 1), done.stderr
     assert lines[0].startswith("parecido: ")
     assert [word for word in words if word not in lines[0]] == []
+
+
+def page_size(path: Path) -> int:
+    """Bytes in a page of a SQLite file, as its header tells."""
+    with path.open("rb") as file:
+        file.seek(16)
+        told = int.from_bytes(file.read(2), "big")
+    return 1 << 16 if told == 1 else told
 
 
 def cosine(one: bytes, other: bytes) -> float:

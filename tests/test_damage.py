@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import faiss
@@ -13,18 +15,23 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from indexer import Library, index, verify
+from indexer import Library, index, remove, verify
 from indexer.catalogue import pack
 from indexer.checkup import repair
+from indexer.database import install
+from indexer.encoders import Encoder
 from indexer.errors import LibraryDamaged, LibraryTooNew
 from indexer.library import CATALOGUE
+from indexer.sqlite import Connections
 from search import Engine
-from tests.fakes import DIMENSION, fake_encoder, save_pictures
+from tests.fakes import DIMENSION, fake_encoder, save_picture, save_pictures
 from tests.harness import (
     Row,
     assert_one_line,
     check_sound,
     holdings,
+    in_child,
+    page_size,
     parecido,
     snapshot,
 )
@@ -135,7 +142,7 @@ def test_a_vector_index_cut_short_anywhere_is_built_again(indexed: Library) -> N
 def test_bits_flipped_among_a_vector_indexs_numbers_and_ids_are_noticed(indexed: Library) -> None:
     path = vector_file(indexed)
     data = path.read_bytes()
-    ids_start = len(data) - 40 - 20 * 8 - 8
+    ids_start = data.rindex(b'{"facts"') - 20 * 8 - 8
     for position in (*range(90), *range(ids_start, len(data), 3)):
         flipped = bytearray(data)
         flipped[position] ^= 1 << position % 8
@@ -159,7 +166,7 @@ def test_bits_flipped_among_the_vectors_are_noticed_and_it_is_built_again(
 def test_bits_flipped_among_a_large_ones_vectors_are_found_by_verify_and_mended_by_repair(
     indexed: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.vectors._WHOLE_BYTES", 0)  # every file is a large one
+    monkeypatch.setattr("indexer.vectorfile._WHOLE_BYTES", 0)  # every file is a large one
     indexed.vectors().save()
     path = vector_file(indexed)
     data = path.read_bytes()
@@ -212,8 +219,12 @@ def test_a_catalogue_put_back_to_an_older_state_does_not_grow_into_a_later_vecto
 
 # -- the catalogue, the only truth -----------------------------------------------------------------
 
-PAGE = 4096
 PICTURES = 400
+LONG = 300  # numbers in a descriptor, so that there are pages to lose
+
+
+def long_encoder() -> Encoder:
+    return fake_encoder(dimension=LONG)
 
 
 @pytest.fixture(scope="module")
@@ -222,8 +233,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("large")
     save_pictures(made / "pictures", PICTURES)
     with Library.create(made / "library") as library:
-        index(library, [made / "pictures"], encoder=fake_encoder())
+        index(library, [made / "pictures"], encoder=long_encoder())
     return made
+
+
+@pytest.fixture
+def _long_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New libraries of the command line have the same."""
+    monkeypatch.setenv("FAKE_DIMENSION", str(LONG))
 
 
 @pytest.fixture
@@ -261,6 +278,13 @@ def overwrite(path: Path, start: int, data: bytes) -> bytes:
     return path.read_bytes()
 
 
+def overwrite_page(path: Path, number: int, filling: str) -> bytes:
+    """Put zeros or noise in the place of a catalogue's page; what the file holds then."""
+    size = page_size(path)
+    data = bytes(size) if filling == "zeros" else np.random.default_rng(5).bytes(size)
+    return overwrite(path, (number - 1) * size, data)
+
+
 def check_refused(library: Path) -> None:
     """Assert that using a damaged library tells so, with the way out."""
     with pytest.raises(LibraryDamaged) as caught, Library.open(library) as opened:
@@ -280,7 +304,7 @@ def check_mended(
     assert len(saved) == kept
     assert saved.items() <= whole.items()
     with Library.open(library) as opened:
-        report = index(opened, [folder / "pictures"], encoder=fake_encoder())
+        report = index(opened, [folder / "pictures"], encoder=long_encoder())
     assert (report.added, report.unchanged) == (PICTURES - kept, kept)
     assert {path: row for path, (_, row) in check_sound(library).items()} == whole
 
@@ -294,8 +318,7 @@ def test_a_repair_saves_all_but_the_pictures_on_an_overwritten_page(
     connection = sqlite3.connect(copy / CATALOGUE)
     (lost,) = connection.execute("SELECT ncell FROM dbstat WHERE pageno = ?", (page,)).fetchone()
     connection.close()
-    noise = bytes(PAGE) if filling == "zeros" else np.random.default_rng(5).bytes(PAGE)
-    damaged = overwrite(copy / CATALOGUE, (page - 1) * PAGE, noise)
+    damaged = overwrite_page(copy / CATALOGUE, page, filling)
     check_refused(copy)
     assert lost > 10
     check_mended(copy, damaged, folder, whole, PICTURES - lost)
@@ -306,20 +329,23 @@ def test_a_repair_after_a_tables_root_is_lost_leaves_everything_to_the_next_run(
     name: str, copy: Path, folder: Path, whole: dict[bytes, Row]
 ) -> None:
     page = pages_of(copy, name)[0]
-    damaged = overwrite(copy / CATALOGUE, (page - 1) * PAGE, bytes(PAGE))
+    damaged = overwrite_page(copy / CATALOGUE, page, "zeros")
     check_refused(copy)
     check_mended(copy, damaged, folder, whole, 0)
 
 
 @pytest.mark.parametrize(
-    "name", ["roots", "skips", "ix_pictures_content_hash", "sqlite_autoindex_pictures_1"]
+    "name",
+    [
+        *("roots", "skips", "removals", "ix_removals_generation", "ix_descriptors_generation"),
+        *("ix_pictures_content_hash", "sqlite_autoindex_pictures_1"),
+    ],
 )
 def test_a_repair_after_a_lesser_table_or_an_index_is_lost_keeps_every_picture(
     name: str, copy: Path, folder: Path, whole: dict[bytes, Row]
 ) -> None:
     page = pages_of(copy, name)[0]
-    noise = np.random.default_rng(6).bytes(PAGE)
-    damaged = overwrite(copy / CATALOGUE, (page - 1) * PAGE, noise)
+    damaged = overwrite_page(copy / CATALOGUE, page, "noise")
     check_refused(copy)
     check_mended(copy, damaged, folder, whole, PICTURES)
 
@@ -328,11 +354,11 @@ def test_a_repair_after_a_lesser_table_or_an_index_is_lost_keeps_every_picture(
 def test_a_repair_saves_what_lies_before_the_end_of_a_truncated_catalogue(
     pages_lost: int, copy: Path, folder: Path, whole: dict[bytes, Row]
 ) -> None:
-    data = (copy / CATALOGUE).read_bytes()
-    damaged = data[: len(data) - pages_lost * PAGE]
+    data, page = (copy / CATALOGUE).read_bytes(), page_size(copy / CATALOGUE)
+    damaged = data[: len(data) - pages_lost * page]
     (copy / CATALOGUE).write_bytes(damaged)
     check_refused(copy)
-    kept = _expected_to_stay(data, len(damaged) // PAGE, copy)
+    kept = _expected_to_stay(data, len(damaged) // page, copy)
     assert PICTURES > kept > 100
     check_mended(copy, damaged, folder, whole, kept)
 
@@ -358,22 +384,18 @@ def _expected_to_stay(data: bytes, pages: int, near: Path) -> int:
     return len(starts["pictures"] & starts["descriptors"])
 
 
-@pytest.mark.parametrize(
-    ("start", "data"),
-    [
-        (0, b"x" * 100),
-        (0, bytes(PAGE)),
-        (0, None),
-    ],
-    ids=["header", "first page", "cut to nothing"],
-)
+@pytest.mark.usefixtures("_long_descriptors")
+@pytest.mark.parametrize("lost", ["header", "first page", "everything"])
 def test_a_catalogue_without_its_first_page_is_told_and_left_as_it_is(
-    start: int, data: bytes | None, copy: Path, folder: Path, whole: dict[bytes, Row]
+    lost: str, copy: Path, folder: Path, whole: dict[bytes, Row]
 ) -> None:
-    if data is None:
-        (copy / CATALOGUE).write_bytes(b"")
-    else:
-        overwrite(copy / CATALOGUE, start, data)
+    match lost:
+        case "header":
+            overwrite(copy / CATALOGUE, 0, b"x" * 100)
+        case "first page":
+            overwrite_page(copy / CATALOGUE, 1, "zeros")
+        case "everything":
+            (copy / CATALOGUE).write_bytes(b"")
     before = snapshot(copy)
     for command in (["index", folder / "pictures"], ["search", folder / "pictures"], ["verify"]):
         assert_one_line(parecido(*command, "--library", copy), str(copy / CATALOGUE))
@@ -391,8 +413,8 @@ def test_a_catalogue_without_its_first_page_is_told_and_left_as_it_is(
 def test_the_command_line_tells_of_damage_in_one_line_and_repairs(
     copy: Path, folder: Path, whole: dict[bytes, Row]
 ) -> None:
-    page = pages_of(copy, "pictures")[3]
-    overwrite(copy / CATALOGUE, (page - 1) * PAGE, bytes(PAGE))
+    page = pages_of(copy, "pictures")[2]
+    overwrite_page(copy / CATALOGUE, page, "zeros")
     where = ("--library", copy)
     assert_one_line(parecido("verify", *where), "is damaged", "parecido verify --repair")
     repaired = parecido("verify", "--repair", *where)
@@ -423,6 +445,118 @@ def test_a_library_of_a_newer_version_is_refused_and_left_as_it_is(
     after = snapshot(copy)
     assert {name: after[name] for name in before} == before
     assert [n for n in after if n not in before and not n.endswith(("-wal", "-shm"))] == []
+
+
+def _without_row(library: Path) -> None:
+    with closing(sqlite3.connect(library / CATALOGUE)) as connection, connection:
+        connection.execute("DELETE FROM alembic_version")
+
+
+def _empty(library: Path) -> None:
+    with closing(sqlite3.connect(library / CATALOGUE)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ''")
+
+
+def _zeros(library: Path) -> None:
+    # the page stands, and the row on it is nothing
+    size, page = page_size(library / CATALOGUE), pages_of(library, "alembic_version")[0]
+    overwrite(library / CATALOGUE, page * size - size // 2, bytes(size // 2))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_without_row, _empty, _zeros],
+    ids=lambda damage: damage.__name__.strip("_").replace("_", " "),
+)
+def test_a_catalogue_that_does_not_tell_its_version_is_damaged_and_can_be_repaired(
+    damage: Callable[[Path], None], copy: Path, whole: dict[bytes, Row]
+) -> None:
+    damage(copy)
+    with pytest.raises(LibraryDamaged):
+        Library.open(copy)
+    repair(copy)
+    assert {path: row for path, (_, row) in check_sound(copy).items()} == whole
+
+
+def test_a_library_of_an_older_version_is_brought_up_to_date_when_it_is_opened(
+    copy: Path, folder: Path, whole: dict[bytes, Row]
+) -> None:
+    gone = sorted((folder / "pictures").iterdir())[:5]
+    with Library.open(copy) as opened:
+        generation = opened.catalogue.generation()
+        assert remove(opened, gone) == 5
+    # what left before the update: the vector index's file still has it, and no table tells
+    (vectors,) = (copy / "vectors").glob("*.faiss")
+    assert int(vectors.stem) <= generation
+    with closing(sqlite3.connect(copy / CATALOGUE)) as connection, connection:
+        connection.execute("DROP TABLE removals")
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    assert len(check_sound(copy)) == PICTURES - 5
+    with Library.open(copy) as opened, Engine(opened) as engine:
+        _, stored = opened.catalogue.descriptors([opened.catalogue.largest_id()])
+        assert len(engine.search_vector(stored[0], k=PICTURES - 5)) == PICTURES - 5
+        assert index(opened, [folder / "pictures"], encoder=long_encoder()).added == 5
+    assert {path: row for path, (_, row) in check_sound(copy).items()} == whole
+
+
+# -- what was open meanwhile -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["in this process", "in another one"])
+def test_an_engine_that_outlives_a_repair_answers_from_the_repaired_catalogue(
+    where: str, copy: Path, folder: Path, whole: dict[bytes, Row]
+) -> None:
+    page = pages_of(copy, "descriptors")[2]
+    query = save_picture(folder / "query.png", 4711)
+    with Library.open(copy) as opened, Engine(opened, encoder=long_encoder()) as engine:
+        assert len(engine.search(query, k=PICTURES).hits) == PICTURES
+        overwrite_page(copy / CATALOGUE, page, "zeros")
+        repair(copy) if where == "in this process" else in_child(repair, copy)
+        repaired = check_sound(copy)
+        assert 100 < len(repaired) < PICTURES
+        assert holdings(opened) == repaired
+        hits = engine.search(query, k=len(repaired)).hits
+        assert {os.fsencode(hit.path) for hit in hits} == repaired.keys()
+        # its lost pictures come back under new ids, some of which were other pictures' before
+        with Library.open(copy) as another:
+            index(another, [folder / "pictures"], encoder=long_encoder())
+        assert {path: row for path, (_, row) in holdings(opened).items()} == whole
+        best = {hit.path: hit.score for hit in engine.search(query, k=PICTURES).hits}
+        fresh = Engine(opened, encoder=long_encoder()).search(query, k=PICTURES)
+        assert best == {hit.path: hit.score for hit in fresh.hits}
+        assert len(best) == PICTURES
+
+
+def test_a_question_that_is_asked_during_a_repair_leaves_no_connection_to_the_old_file(
+    indexed: Library, tmp_path: Path
+) -> None:
+    path = indexed.folder / CATALOGUE
+    with Library.create(tmp_path / "other") as other:
+        save_pictures(tmp_path / "few", 3, first=700)
+        index(other, [tmp_path / "few"], encoder=fake_encoder())
+    connections = Connections(path)
+    with connections.take() as connection:
+        assert connection.execute("SELECT count(*) FROM pictures").fetchone() == (20,)
+        install(tmp_path / "other" / CATALOGUE, path)
+        # others notice the new file, and then the first question is answered
+        assert connections.rows("SELECT count(*) FROM pictures") == [(3,)]
+    for _ in range(3):
+        assert connections.rows("SELECT count(*) FROM pictures") == [(3,)]
+    connections.close()
+
+
+def test_a_connection_whose_question_failed_is_not_used_again(indexed: Library) -> None:
+    connections = Connections(indexed.folder / CATALOGUE)
+    with connections.take() as first:
+        pass
+    with pytest.raises(LibraryDamaged):
+        connections.rows("SELECT no_such_column FROM pictures")
+    with connections.take() as second:
+        assert second is not first
+        assert second.execute("SELECT count(*) FROM pictures").fetchone() == (20,)
+    connections.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        second.execute("SELECT 1")
 
 
 # -- single descriptors ----------------------------------------------------------------------------
@@ -461,8 +595,10 @@ def test_a_bad_descriptor_is_found_removed_and_made_again_by_the_next_run(
         )
     connection.commit()
     connection.close()
-    (problem,) = verify(indexed)
-    assert (problem.what, problem.repairable) == (said, True)
+    problems = [said]
+    if vector is None:
+        problems.append("the vector index holds 20 descriptors, the catalogue 19")
+    assert [(p.what, p.repairable) for p in verify(indexed)] == [(what, True) for what in problems]
     done = repair(indexed.folder)
     assert any(line.startswith("removed 1 ") for line in done)
     assert verify(indexed) == []

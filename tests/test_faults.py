@@ -10,10 +10,13 @@ import sqlite3
 import struct
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +26,11 @@ from sqlalchemy import event
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.pool import Pool
 
-from indexer import Library, index, verify
-from indexer.catalogue import Catalogue
+from indexer import IndexOptions, Library, index, verify
 from indexer.changes import Add
 from indexer.encoders import Encoder
 from indexer.errors import LibraryReadOnly, NoSpace
+from indexer.writer import CatalogueWriter
 from search import Engine
 from tests.fakes import FakeRuntime, fake_encoder, fake_spec, save_picture, save_pictures
 from tests.harness import (
@@ -36,6 +39,7 @@ from tests.harness import (
     check_sound,
     holdings,
     in_child,
+    page_size,
     parecido,
     snapshot,
 )
@@ -43,19 +47,7 @@ from tests.harness import (
 Holdings = dict[bytes, tuple[int, Row]]
 Mount = Callable[[str], Path]
 NOBODY = 65534
-
-
-class WideRuntime(FakeRuntime):
-    """The fake descriptor a hundred times over: 1200 dimensions, which fill a disk soon."""
-
-    def run(
-        self, batch: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-        return np.tile(super().run(batch)[0], 100) / 10, None
-
-
-def wide_encoder() -> Encoder:
-    return Encoder(fake_spec(dimension=1200), WideRuntime())
+WIDE = 1200  # numbers in a descriptor: they fill a disk soon
 
 
 def rows(found: Holdings) -> dict[bytes, Row]:
@@ -63,18 +55,27 @@ def rows(found: Holdings) -> dict[bytes, Row]:
     return {path: row for path, (_, row) in found.items()}
 
 
+class Told(list[bytes]):
+    """The paths of pictures in every ``write`` that came back, and how many such there were."""
+
+    commits = 0
+
+
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Commits follow each other closely; the paths of every ``write`` that came back."""
-    committed: list[bytes] = []
-    write = Catalogue.write
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    """Commits follow each other closely, and each is told."""
+    committed = Told()
+    write = CatalogueWriter.write
 
-    def telling(catalogue: Catalogue, changes: list[Any], **named: Any) -> None:
+    def telling(catalogue: CatalogueWriter, changes: list[Any], **named: Any) -> None:
         write(catalogue, changes, **named)
-        committed.extend(change.path for change in changes if isinstance(change, Add))
+        added = [change.path for change in changes if isinstance(change, Add)]
+        committed.extend(added)
+        committed.commits += bool(added)
 
-    monkeypatch.setattr(Catalogue, "write", telling)
+    monkeypatch.setattr(CatalogueWriter, "write", telling)
     monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("indexer.flow.AHEAD", 4)
     return committed
 
 
@@ -111,82 +112,176 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wide(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bytes, Row]:
-    """What an undisturbed run of the wide encoder gives."""
-    with Library.create(tmp_path_factory.mktemp("wide") / "library") as library:
-        index(library, [pictures], encoder=wide_encoder())
-        return rows(holdings(library))
+def wide_library(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of them, with long descriptors."""
+    folder = tmp_path_factory.mktemp("wide") / "library"
+    with Library.create(folder) as library:
+        index(library, [pictures], encoder=fake_encoder(dimension=WIDE))
+    return folder
 
 
 @pytest.fixture(scope="module")
-def plain(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bytes, Row]:
-    """What an undisturbed run of the fake encoder gives."""
-    with Library.create(tmp_path_factory.mktemp("plain") / "library") as library:
-        index(library, [pictures], encoder=fake_encoder())
-        return rows(holdings(library))
+def wide(wide_library: Path) -> dict[bytes, Row]:
+    """What an undisturbed run with long descriptors gives."""
+    return rows(check_sound(wide_library))
 
 
-def leave_free(disk: Path, kilobytes: int) -> Path:
-    """A file that fills a disk but for so many kilobytes."""
+class Sizes(NamedTuple):
+    """What a catalogue takes on the disk, in bytes."""
+
+    page: int
+    empty: int
+    """A catalogue without pictures."""
+    full: int
+    """One of 400 pictures with long descriptors."""
+
+
+SHARED = 32 << 10  # the file that readers and writers of a journal share
+FOLDED_AT = 400  # pages of journal; SQLite's own 1000 would take a thousand pictures
+
+
+@pytest.fixture(scope="module")
+def sizes(wide_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Sizes:
+    """From these follows where the scenarios below strike, whatever size a page has."""
+    empty = tmp_path_factory.mktemp("empty") / "library"
+    Library.create(empty).close()
+    files = [folder / "catalogue.sqlite" for folder in (empty, wide_library)]
+    return Sizes(page_size(files[0]), *(path.stat().st_size for path in files))
+
+
+def leave_free(disk: Path, size: int) -> Path:
+    """A file that fills a disk but for so many bytes."""
     ballast = disk / "ballast"
     status = os.statvfs(disk)
-    ballast.write_bytes(bytes(status.f_bavail * status.f_frsize - kilobytes * 1024))
+    ballast.write_bytes(bytes(status.f_bavail * status.f_frsize - size))
     return ballast
 
 
+# how many times an empty catalogue, how many pages more, and whether the shared file as well
 @pytest.mark.parametrize(
-    ("free", "filled_by"),
+    ("empty", "pages", "shared", "filled_by"),
     [
-        (0, "the writer's sign"),
-        (40, "the schema"),
-        (130, "the journal of the new catalogue, folded"),
-        (200, "the second batch"),
-        (1500, "a batch in the middle"),
-        (4500, "the journal while it is folded"),
+        (0, 0, 0, "the writer's sign"),
+        (0.5, 0, 0, "the schema"),
+        (1.5, 0, 1, "the journal of the new catalogue, folded"),
+        (2, 3, 1, "the second batch"),
+        (1, 100, 1, "a batch in the middle"),
+        (1, FOLDED_AT + 18, 1, "the journal while it is folded"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_disk_that_fills_up_keeps_what_was_committed_and_goes_on_when_freed(
-    free: int,
+    empty: float,
+    pages: int,
+    shared: int,
     filled_by: str,
     mount: Mount,
     pictures: Path,
     wide: dict[bytes, Row],
-    told: list[bytes],
+    told: Told,
+    sizes: Sizes,
 ) -> None:
-    disk = mount("12m")
-    ballast = leave_free(disk, free)
-    with pytest.raises(NoSpace) as caught, Library.create(disk / "library") as library:
-        index(library, [pictures], encoder=wide_encoder())
+    disk = mount("32m")
+    ballast = leave_free(disk, int(empty * sizes.empty) + pages * sizes.page + shared * SHARED)
+    with (
+        pytest.raises(NoSpace) as caught,
+        on_each_connection(f"PRAGMA wal_autocheckpoint = {FOLDED_AT}"),
+        Library.create(disk / "library") as library,
+    ):
+        index(library, [pictures], encoder=fake_encoder(dimension=WIDE))
+    assert _where_it_struck(disk / "library", told, sizes) == filled_by
     assert str(disk / "library") in caught.value.message
     assert caught.value.remedy.startswith("Free some space")
     found = rows(check_sound(disk / "library"))
-    assert (len(found) > 0) == (free >= 200)
     assert found == {path: wide[path] for path in told}
     ballast.unlink()
     with Library.create(disk / "library") as library:
-        index(library, [pictures], encoder=wide_encoder())
+        index(library, [pictures], encoder=fake_encoder(dimension=WIDE))
     assert rows(check_sound(disk / "library")) == wide
+    assert [path for path in (disk / "library").iterdir() if ".new" in path.name] == []
+
+
+def _where_it_struck(library: Path, told: Told, sizes: Sizes) -> str:
+    """What was being written when the disk was full, as the files tell that were left."""
+    catalogue, fresh = library / "catalogue.sqlite", library / "catalogue.sqlite.new"
+    if not catalogue.exists():
+        if not fresh.exists():
+            return "the writer's sign"
+        one_page = fresh.stat().st_size <= sizes.page
+        return "the schema" if one_page else "the journal of the new catalogue, folded"
+    if catalogue.stat().st_size > sizes.empty:
+        return "the journal while it is folded"
+    return {0: "the first batch", 1: "the second batch"}.get(told.commits, "a batch in the middle")
+
+
+@contextmanager
+def on_each_connection(statement: str) -> Iterator[None]:
+    """Say something to SQLite on every connection that writes."""
+
+    def say(connection: Any, _record: object) -> None:
+        connection.execute(statement)
+
+    event.listen(Pool, "connect", say)
+    try:
+        yield
+    finally:
+        event.remove(Pool, "connect", say)
 
 
 def test_a_disk_too_full_for_the_vector_index_does_without_it(
     mount: Mount,
     pictures: Path,
     wide: dict[bytes, Row],
-    told: list[bytes],
+    told: Told,
+    sizes: Sizes,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    disk = mount("12m")
-    ballast = leave_free(disk, 5800)
+    monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 1e9)
+    disk = mount("32m")
+    vectors = len(wide) * WIDE * 4
+    # beside the catalogue lies its journal, and that leaves too little for the index, but enough
+    # to fold the journal
+    ballast = leave_free(disk, sizes.empty + SHARED + sizes.full + vectors * 4 // 5)
     with Library.create(disk / "library") as library:
-        report = index(library, [pictures], encoder=wide_encoder())
+        report = index(library, [pictures], encoder=fake_encoder(dimension=WIDE))
         assert report.added == len(told) == len(wide)
         assert "vector index could not be cached" in caplog.text
         assert "No space left" in caplog.text
         assert list((disk / "library" / "vectors").iterdir()) == []
         assert rows(check_sound(disk / "library")) == wide
         ballast.unlink()
-        index(library, [pictures], encoder=wide_encoder())
+        index(library, [pictures], encoder=fake_encoder(dimension=WIDE))
         assert len(list((disk / "library" / "vectors").glob("*.faiss"))) == 1
+
+
+def test_a_disk_too_full_to_fold_the_journal_keeps_it_and_every_picture(
+    mount: Mount,
+    pictures: Path,
+    wide: dict[bytes, Row],
+    sizes: Sizes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk = mount("32m")
+    library, journal = disk / "library", disk / "library" / "catalogue.sqlite-wal"
+    close = CatalogueWriter.close
+
+    def fill_up_and_close(writer: CatalogueWriter) -> None:
+        if writer.counts()[0] == len(wide):
+            leave_free(disk, 2 * sizes.page)
+        close(writer)
+
+    with monkeypatch.context() as filling:
+        filling.setattr(CatalogueWriter, "close", fill_up_and_close)
+        with Library.create(library) as opened:
+            index(opened, [pictures], encoder=fake_encoder(dimension=WIDE))
+    assert journal.stat().st_size > sizes.full // 2
+    assert rows(check_sound(library)) == wide
+    (disk / "ballast").unlink()
+    with Library.open(library) as opened:
+        index(opened, [pictures], encoder=fake_encoder(dimension=WIDE))
+    assert not journal.exists() or journal.stat().st_size == 0
+    assert rows(check_sound(library)) == wide
 
 
 def test_a_small_vector_index_on_a_full_disk_is_not_left_cut_short(
@@ -202,9 +297,13 @@ def test_a_small_vector_index_on_a_full_disk_is_not_left_cut_short(
     assert list((disk / "library" / "vectors").iterdir()) == []
 
 
-def test_the_command_line_tells_of_a_full_disk_in_one_line(mount: Mount, pictures: Path) -> None:
-    disk = mount("2m")
-    ballast = leave_free(disk, 180)  # a catalogue of 400 pictures takes 190 and its journal more
+def test_the_command_line_tells_of_a_full_disk_in_one_line(
+    mount: Mount, pictures: Path, sizes: Sizes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_DIMENSION", str(WIDE))
+    disk = mount("16m")
+    # enough to make a catalogue, which takes its own size again for the journal, but not to fill it
+    ballast = leave_free(disk, 2 * sizes.empty + 3 * sizes.page + SHARED)
     library = disk / "library"
     failed = parecido("index", pictures, "--library", library)
     assert_one_line(failed, str(library), "is full", "Free some space and run the command again.")
@@ -217,8 +316,8 @@ def test_the_command_line_tells_of_a_full_disk_in_one_line(mount: Mount, picture
 
 @pytest.fixture
 def few(tmp_path: Path) -> tuple[Path, dict[bytes, Row]]:
-    """20 pictures, and what an undisturbed run gives."""
-    save_pictures(tmp_path / "few", 20)
+    """30 pictures, and what an undisturbed run gives."""
+    save_pictures(tmp_path / "few", 30)
     with Library.create(tmp_path / "undisturbed") as library:
         index(library, [tmp_path / "few"], encoder=fake_encoder())
         return tmp_path / "few", rows(holdings(library))
@@ -226,58 +325,58 @@ def few(tmp_path: Path) -> tuple[Path, dict[bytes, Row]]:
 
 @pytest.mark.parametrize(
     ("call", "nth"),
-    [("do_execute", n) for n in (1, 2, 3, 5, 8, 13, 21, 34, 55)]
-    + [("do_commit", n) for n in (1, 2, 3, 5)],
+    [("statement", n) for n in (1, 2, 3, 5, 8, 13, 21)] + [("commit", n) for n in (1, 2, 3, 5)],
 )
 def test_a_write_that_finds_the_disk_full_loses_its_batch_alone(
     call: str,
     nth: int,
     few: tuple[Path, dict[bytes, Row]],
     library: Library,
-    told: list[bytes],
+    told: Told,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder, undisturbed = few
-    real, calls = getattr(DefaultDialect, call), itertools.count(1)
+    calls = itertools.count(1)
 
-    def full(*given: Any, **named: Any) -> Any:
-        if call == "do_execute" and str(given[2]).startswith(("SELECT", "PRAGMA")):
+    def full(real: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        if call == "statement" and str(given[2]).startswith(("SELECT", "PRAGMA")):
             return real(*given, **named)
-        if call == "do_commit" and not given[1].dbapi_connection.in_transaction:
+        if call == "commit" and not given[1].dbapi_connection.in_transaction:
             return real(*given, **named)
         if next(calls) == nth:
             raise sqlite3.OperationalError("database or disk is full")
         return real(*given, **named)
 
     with monkeypatch.context() as failing:
-        failing.setattr(DefaultDialect, call, full)
+        for name in ("do_commit",) if call == "commit" else ("do_execute", "do_executemany"):
+            real = getattr(DefaultDialect, name)
+            instead = lambda *given, _real=real, **named: full(_real, *given, **named)  # noqa: E731
+            failing.setattr(DefaultDialect, name, instead)
         with pytest.raises(NoSpace, match="everything committed is kept"):
-            index(library, [folder], encoder=fake_encoder())
+            # one worker and batches of one: at most five pictures in a commit
+            index(library, [folder], IndexOptions(workers=1), encoder=fake_encoder(batch_size=1))
     assert rows(check_sound(library.folder)) == {path: undisturbed[path] for path in told}
     index(library, [folder], encoder=fake_encoder())
     assert rows(check_sound(library.folder)) == undisturbed
 
 
-@pytest.mark.parametrize("pages", [16, 24, 32])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
 def test_a_catalogue_that_may_not_grow_is_a_full_disk(
-    pages: int,
+    share: float,
     pictures: Path,
-    plain: dict[bytes, Row],
+    wide: dict[bytes, Row],
     library: Library,
-    told: list[bytes],
+    told: Told,
+    sizes: Sizes,
 ) -> None:
-    def limit(connection: Any, _record: object) -> None:
-        connection.execute(f"PRAGMA max_page_count = {pages}")
-
-    event.listen(Pool, "connect", limit)
-    try:
-        with pytest.raises(NoSpace):
-            index(library, [pictures], encoder=fake_encoder())
-    finally:
-        event.remove(Pool, "connect", limit)
-    assert rows(check_sound(library.folder)) == {path: plain[path] for path in told}
-    index(library, [pictures], encoder=fake_encoder())
-    assert rows(check_sound(library.folder)) == plain
+    pages = int(sizes.empty + share * (sizes.full - sizes.empty)) // sizes.page
+    encoder = fake_encoder(dimension=WIDE)
+    with on_each_connection(f"PRAGMA max_page_count = {pages}"), pytest.raises(NoSpace):
+        index(library, [pictures], encoder=encoder)
+    assert share - 0.1 < len(told) / len(wide) < share + 0.1
+    assert rows(check_sound(library.folder)) == {path: wide[path] for path in told}
+    index(library, [pictures], encoder=encoder)
+    assert rows(check_sound(library.folder)) == wide
 
 
 # -- places that cannot be written -----------------------------------------------------------------
@@ -337,7 +436,9 @@ def _copy(source: Path, library: Path, beside: str, with_vectors: bool) -> None:
         with pytest.raises(BrokenProcessPool):
             in_child(_die_writing, library)
     journal = library / "catalogue.sqlite-wal"
-    sizes = {"nothing": None, "a reader's files": 0, "a killed writer's journal": 8272}
+    # the journal's head, and two changed pages with a head each
+    changed = 32 + 2 * (24 + page_size(library / "catalogue.sqlite"))
+    sizes = {"nothing": None, "a reader's files": 0, "a killed writer's journal": changed}
     assert (journal.stat().st_size if journal.exists() else None) == sizes[beside]
 
 
@@ -366,7 +467,10 @@ def test_the_command_line_tells_of_a_read_only_disk_in_one_line(
 
 
 def _as_nobody(own: Path, query: Path, function: Callable[..., Any], *arguments: object) -> Any:
-    _use(own, query, query)  # imports everything, in case nobody may read our Python
+    # imports everything, in case nobody may read our Python
+    _use(own, query, query)
+    with Library.open(own) as opened, opened.writer():
+        pass
     os.setgid(NOBODY)
     os.setuid(NOBODY)
     return function(*arguments)
@@ -428,7 +532,7 @@ _ODD = (44, 36)
     ],
     ids=lambda error: type(error).__name__,
 )
-@pytest.mark.parametrize("position", [0, 7, 19])
+@pytest.mark.parametrize("position", [0, 7, 29])
 def test_a_decoder_that_fails_on_one_file_changes_nothing_for_its_neighbours(
     position: int,
     error: Exception,
@@ -449,36 +553,56 @@ def test_a_decoder_that_fails_on_one_file_changes_nothing_for_its_neighbours(
     report = index(library, [folder], encoder=fake_encoder())
     assert [skip.path for skip in report.skipped] == [str(bad)]
     assert report.skipped[0].reason
-    assert report.added == 19
+    assert report.added == 29
     del undisturbed[os.fsencode(bad)]
     assert rows(check_sound(library.folder)) == undisturbed
 
 
 class FailingRuntime(FakeRuntime):
-    """Fails at its n-th batch, as a driver or a card may."""
+    """Fails at its n-th batch, as a driver or a card may, when ``ready`` says so."""
 
-    def __init__(self, fails_at: int) -> None:
+    def __init__(self, fails_at: int, ready: Callable[[], bool] = lambda: True) -> None:
         super().__init__()
         self._batches = itertools.count(1)
         self._fails_at = fails_at
+        self._ready = ready
 
     def run(
         self, batch: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
         if next(self._batches) == self._fails_at:
+            while not self._ready():
+                time.sleep(0.001)
             raise RuntimeError("the device went away")
         return super().run(batch)
 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 4, 5])
 def test_an_encoder_that_fails_in_mid_run_keeps_what_was_committed(
-    fails_at: int, few: tuple[Path, dict[bytes, Row]], library: Library, told: list[bytes]
+    fails_at: int, few: tuple[Path, dict[bytes, Row]], library: Library, told: Told
 ) -> None:
     folder, undisturbed = few
+    before = 4 * (fails_at - 1)
+    # one worker: no other batch overtakes the one that fails, and those before it are committed
+    runtime = FailingRuntime(fails_at, lambda: len(told) >= before)
+    with pytest.raises(RuntimeError, match="the device went away"):
+        index(library, [folder], IndexOptions(workers=1), encoder=Encoder(fake_spec(), runtime))
+    assert len(told) == before
+    assert rows(check_sound(library.folder)) == {path: undisturbed[path] for path in told}
+    index(library, [folder], encoder=fake_encoder())
+    assert rows(check_sound(library.folder)) == undisturbed
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 4, 7])
+def test_an_encoder_that_fails_on_one_of_many_workers_ends_them_all(
+    fails_at: int, few: tuple[Path, dict[bytes, Row]], library: Library, told: Told
+) -> None:
+    folder, undisturbed = few
+    threads = set(threading.enumerate())
     encoder = Encoder(fake_spec(), FailingRuntime(fails_at))
     with pytest.raises(RuntimeError, match="the device went away"):
-        index(library, [folder], encoder=encoder)
-    assert len(told) == 4 * (fails_at - 1)
+        index(library, [folder], IndexOptions(workers=4), encoder=encoder)
+    assert set(threading.enumerate()) <= threads
     assert rows(check_sound(library.folder)) == {path: undisturbed[path] for path in told}
     index(library, [folder], encoder=fake_encoder())
     assert rows(check_sound(library.folder)) == undisturbed

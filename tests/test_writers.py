@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from indexer.catalogue import Catalogue
 from indexer.cli import library_facts
 from indexer.errors import LibraryBusy
 from indexer.pipeline import remove
+from indexer.writer import CatalogueWriter
 from search import Engine
 from tests.fakes import DIMENSION, fake_encoder, save_picture, save_pictures
 from tests.harness import (
@@ -240,15 +243,16 @@ def _ask_in_child(library: Path, started: Event, ended: Event) -> list[Answer]:
 def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A commit for each batch, with a pause for the readers; the pictures after each."""
     counts = []
-    write = Catalogue.write
+    write = CatalogueWriter.write
 
-    def telling(catalogue: Catalogue, changes: list[Any], **named: Any) -> None:
+    def telling(catalogue: CatalogueWriter, changes: list[Any], **named: Any) -> None:
         write(catalogue, changes, **named)
         counts.append(catalogue.counts()[0])
         time.sleep(0.02)
 
-    monkeypatch.setattr(Catalogue, "write", telling)
+    monkeypatch.setattr(CatalogueWriter, "write", telling)
     monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("indexer.flow.AHEAD", 4)
     return counts
 
 
@@ -265,13 +269,15 @@ def test_searches_during_indexing_answer_from_a_committed_state(
             count = lambda: indexed.catalogue.counts()[0]  # noqa: E731
             asking = [threads.submit(_ask, engine, count, over.is_set) for _ in range(2)]
             try:
-                index(indexed, [tmp_path / "pictures"], encoder=fake_encoder())
+                # one worker: each batch is committed before the next one is full
+                one = IndexOptions(workers=1)
+                index(indexed, [tmp_path / "pictures"], one, encoder=fake_encoder())
             finally:
                 over.set()
                 ended.set()
             answered = [future.result() for future in (*asking, child)]
     assert commits[-1] == 220
-    assert len(set(commits)) >= 40
+    assert len(set(commits)) >= 10
     ids, vectors = indexed.catalogue.descriptors(indexed.catalogue.ids().tolist())
     scores = (vectors.astype(np.float64) @ _queries().T.astype(np.float64)).astype(np.float32)
     # ids rise with the commits, so a committed state is the first so many ids
@@ -293,13 +299,13 @@ def _best(ids: npt.NDArray[np.int64], scores: npt.NDArray[np.float32]) -> list[t
 
 def _state_of(answer: Answer, states: dict[tuple[int, int], list[tuple[int, float]]]) -> int:
     """The committed state that an answer tells of, which lies between its begin and end."""
-    for (query, count), best in sorted(states.items()):
-        if query == answer.query and answer.before <= count <= answer.after:
-            same_ids = [i for i, _ in best] == [i for i, _ in answer.hits]
-            if same_ids and np.allclose(
-                [s for _, s in best], [s for _, s in answer.hits], rtol=0, atol=1e-6
-            ):
-                return count
+    for count in range(answer.before, answer.after + 1):
+        best = states.get((answer.query, count), [])
+        same_ids = [i for i, _ in best] == [i for i, _ in answer.hits]
+        if same_ids and np.allclose(
+            [s for _, s in best], [s for _, s in answer.hits], rtol=0, atol=1e-6
+        ):
+            return count
     raise AssertionError(f"no state from {answer.before} to {answer.after} pictures gives {answer}")
 
 
@@ -346,6 +352,155 @@ def _note(library: Library, versions: dict[int, list[npt.NDArray[np.float64]]]) 
     ids, vectors = library.catalogue.descriptors(library.catalogue.ids().tolist())
     for picture_id, vector in zip(ids.tolist(), vectors, strict=True):
         versions.setdefault(picture_id, []).append(vector.astype(np.float64))
+
+
+def test_many_threads_search_through_one_engine_while_pictures_come_change_and_go(
+    indexed: Library, tmp_path: Path, commits: list[int]
+) -> None:
+    folder = tmp_path / "pictures"
+    save_pictures(folder, 40, first=20)
+    steady = [folder / f"{number:04d}.png" for number in (3, 20, 41)]  # these are left alone
+    index(indexed, [folder], encoder=fake_encoder())
+    query = save_picture(tmp_path / "query.png", 4711)
+    over = threading.Event()
+
+    def search(number: int, engine: Engine) -> int:
+        times = 0
+        while not over.is_set() or not times:
+            path = steady[number % 3]
+            best = engine.search(path, k=5, include_self=True).hits[0]
+            assert (best.path, round(best.score, 3)) == (str(path), 1)
+            other = engine.search(query, k=10) if number % 2 else engine.search_bytes(data, k=10)
+            scores = [hit.score for hit in other.hits]
+            assert scores == sorted(scores, reverse=True)
+            assert len({hit.id for hit in other.hits}) == len(scores) == 10
+            times += 1
+        return times
+
+    data = query.read_bytes()
+    with ThreadPoolExecutor(8) as threads, Engine(indexed, encoder=fake_encoder()) as engine:
+        searching = [threads.submit(search, number, engine) for number in range(8)]
+        try:
+            for round_number in range(4):
+                for path in sorted(folder.iterdir())[round_number::9]:
+                    if path not in steady:
+                        path.unlink()
+                for number in range(5 + round_number, 60, 8):
+                    if folder / f"{number:04d}.png" not in steady:
+                        save_picture(folder / f"{number:04d}.png", 100 * round_number + number)
+                index(indexed, [folder], encoder=fake_encoder())
+        finally:
+            over.set()
+        assert min(future.result() for future in searching) >= 1
+        hits = engine.search(query, k=indexed.catalogue.counts()[0]).hits
+    assert len(commits) >= 4
+    assert {hit.path for hit in hits} == set(map(str, folder.iterdir()))
+    assert len(check_sound(indexed.folder)) == len(hits)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_a_crowd_of_readers_leaves_few_connections_and_a_closed_library_none(
+    indexed: Library,
+) -> None:
+    def descriptors_on_it() -> int:
+        catalogue = str(indexed.folder / "catalogue.sqlite")
+        links = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.exists()]
+        return len([target for target in links if target.startswith(catalogue)])
+
+    together = threading.Barrier(24)
+
+    def ask() -> int:
+        together.wait()
+        return len(indexed.catalogue.pictures(range(1, 21)))
+
+    with ThreadPoolExecutor(24) as threads:
+        answers = [threads.submit(ask) for _ in range(24)]
+        assert {future.result() for future in answers} == {20}
+    # each connection has the file and its journal; SQLite may close the file a little later
+    assert descriptors_on_it() < 24 * 2
+    indexed.close()
+    assert descriptors_on_it() == 0
+    assert indexed.catalogue.counts() == (20, 0)  # it opens again when it is asked
+
+
+# -- the journal -----------------------------------------------------------------------------------
+
+
+def journal_of(library: Path) -> int:
+    """How many bytes of a library lie in its journal."""
+    journal = library / "catalogue.sqlite-wal"
+    return journal.stat().st_size if journal.exists() else 0
+
+
+def _write_and_die(library: Path, pictures: Path) -> None:
+    with Library.open(library) as opened:
+        index(opened, [pictures], encoder=fake_encoder())
+        with opened.writer() as writer:
+            writer.keep_exact_index(True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize("asked", [False, True], ids=["just opened", "asked before"])
+def test_a_killed_writers_journal_is_folded_by_a_run_that_finds_nothing_new(
+    asked: bool, indexed: Library, tmp_path: Path
+) -> None:
+    child = CHILDREN.Process(target=_write_and_die, args=(indexed.folder, tmp_path / "pictures"))
+    child.start()
+    child.join()
+    assert journal_of(indexed.folder) > 0
+    with Library.open(indexed.folder) as library:
+        if asked:
+            assert library.catalogue.keeps_exact_index()
+        assert index(library, [tmp_path / "pictures"], encoder=fake_encoder()).unchanged == 20
+        assert journal_of(indexed.folder) == 0
+        assert library.catalogue.keeps_exact_index()
+
+
+def test_the_journal_is_folded_after_each_run_although_the_library_stays_open(
+    indexed: Library, tmp_path: Path
+) -> None:
+    with Engine(indexed, encoder=fake_encoder()) as engine:
+        for number in range(3):
+            save_picture(tmp_path / "pictures" / f"new{number}.png", 500 + number)
+            assert index(indexed, [tmp_path / "pictures"], encoder=fake_encoder()).added == 1
+            assert journal_of(indexed.folder) == 0
+            # what lies in the one file is everything
+            shutil.copy(indexed.folder / "catalogue.sqlite", tmp_path / f"copy{number}.sqlite")
+            with Catalogue(tmp_path / f"copy{number}.sqlite") as copy:
+                assert copy.counts() == indexed.catalogue.counts() == (21 + number, 0)
+            assert len(engine.search_vector(_queries()[0], k=21 + number)) == 21 + number
+    assert remove(indexed, [tmp_path / "pictures"]) == 23
+    assert journal_of(indexed.folder) == 0
+
+
+def _stay_open(library: Path, opened: Event, ended: Event) -> tuple[int, int]:
+    """Ask, keep the library open, ask again: how many pictures there were."""
+    with Library.open(library) as reader:
+        before = reader.catalogue.counts()[0]
+        opened.set()
+        ended.wait()
+        return before, reader.catalogue.counts()[0]
+
+
+def test_the_journal_is_folded_after_each_run_although_another_process_has_the_library_open(
+    indexed: Library, tmp_path: Path
+) -> None:
+    with CHILDREN.Manager() as manager, ThreadPoolExecutor(1) as threads:
+        opened, ended = manager.Event(), manager.Event()
+        reading = threads.submit(in_child, _stay_open, indexed.folder, opened, ended)
+        opened.wait()
+        try:
+            save_picture(tmp_path / "pictures" / "new.png", 500)
+            assert index(indexed, [tmp_path / "pictures"], encoder=fake_encoder()).added == 1
+            left = journal_of(indexed.folder)
+        finally:
+            ended.set()
+        assert reading.result() == (20, 21)
+    assert left == 0
+
+
+# -- readers while writers come and go -------------------------------------------------------------
 
 
 def _read(library: Path, what: str, ended: Event) -> tuple[int, list[str]]:
