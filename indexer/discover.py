@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from indexer.errors import InvalidRequest, PathNotFound
 
@@ -16,8 +17,7 @@ __all__ = ["SEPARATOR", "FileEntry", "Walk", "absolute", "signed64"]
 SEPARATOR = os.fsencode(os.sep)
 
 
-@dataclass(frozen=True)
-class FileEntry:
+class FileEntry(NamedTuple):
     """A file as the walk saw it."""
 
     path: bytes
@@ -45,13 +45,13 @@ def absolute(path: str | os.PathLike[str]) -> str:
     return os.path.abspath(os.path.expanduser(os.fspath(path)))
 
 
-def _entry(path: str, status: os.stat_result) -> FileEntry:
-    return FileEntry(os.fsencode(path), status.st_size, signed64(status.st_mtime_ns))
+def _entry(path: bytes, status: os.stat_result) -> FileEntry:
+    return FileEntry(path, status.st_size, signed64(status.st_mtime_ns))
 
 
 @dataclass
 class Walk:
-    """Walks roots depth first, names in byte order, and tells what it could not see.
+    """Walks roots in byte order of the paths, and tells what it could not see.
 
     Hidden names are left out, unless named as a root or asked for; so are excluded ones and
     ``avoid`` (the library itself).  Symbolic links are followed; a folder is entered once, by its
@@ -70,7 +70,7 @@ class Walk:
 
     def __post_init__(self) -> None:
         self._visited: set[tuple[int, int]] = set()
-        self._files: set[str] = set()
+        self._files: set[bytes] = set()
         self._spec = None
         if self.exclude:
             import pathspec
@@ -91,7 +91,16 @@ class Walk:
             self._visited.add((status.st_dev, status.st_ino))
 
     def __iter__(self) -> Iterator[FileEntry]:
-        folders: list[tuple[str, os.stat_result]] = []
+        for _, entries in self.segments():
+            yield from entries
+
+    def segments(self) -> Iterator[tuple[bytes | None, Iterable[FileEntry]]]:
+        """The walk in pieces: a folder with the files below it, in byte order of their paths.
+
+        Files that were given as roots come first, with None for a folder.  A segment must be used
+        up before the next is asked for.
+        """
+        folders: list[tuple[bytes, os.stat_result]] = []
         for root in dict.fromkeys(self.roots):
             try:
                 status = os.stat(root)
@@ -99,74 +108,83 @@ class Walk:
                 raise PathNotFound(
                     f"{root} is not there.", "Check the path; nothing was removed."
                 ) from error
+            path = os.fsencode(root)
             if stat.S_ISDIR(status.st_mode):
-                folders.append((root, status))
+                folders.append((path, status))
             else:
-                self._files.add(root)
-                yield _entry(root, status)
+                self._files.add(path)
+                yield None, [_entry(path, status)]
         # links last: what they point at may lie under a root and belongs there
         folders.sort(key=lambda folder: os.path.islink(folder[0]))
-        links: list[tuple[str, str]] = []
-        for root, status in folders:
-            yield from self._below(root, root, status, links)
-        for root, link in links:
+        links: list[tuple[bytes, bytes]] = []
+        for folder, status in folders:
+            yield folder, self._below(folder, folder, status, links)
+        for folder, link in links:
             try:
                 status = os.stat(link)
             except OSError:
-                self.broken.append(os.fsencode(link))
+                self.broken.append(link)
             else:
-                yield from self._below(root, link, status, links)
+                yield link, self._below(folder, link, status, links)
 
     def _below(
-        self, root: str, folder: str, status: os.stat_result, links: list[tuple[str, str]]
+        self, root: bytes, folder: bytes, status: os.stat_result, links: list[tuple[bytes, bytes]]
     ) -> Iterator[FileEntry]:
         # a stack of listings, not recursion: folders may lie deeper than Python's limit
         stack = [self._listing(folder, status)]
         while stack:
-            entry = next(stack[-1], None)
-            if entry is None:
-                stack.pop()
-                continue
-            if entry.name.startswith(".") and not self.hidden:
-                continue
-            try:
-                is_folder = entry.is_dir()
-                if self._excluded(root, entry.path, is_folder) or entry.path in self._files:
+            for entry in stack[-1]:
+                if not self.hidden and entry.name.startswith(b"."):
                     continue
-                found = entry.stat()
-            except OSError as error:
-                self._unseen(entry, error)
-                continue
-            if not is_folder:
-                if stat.S_ISREG(found.st_mode):
-                    yield _entry(entry.path, found)
-            elif entry.is_symlink():
-                links.append((root, entry.path))
+                path = entry.path
+                try:
+                    is_folder = entry.is_dir()
+                    if self._spec is not None and self._excluded(root, path, is_folder):
+                        continue
+                    found = entry.stat()
+                except OSError as error:
+                    self._unseen(path, error)
+                    continue
+                if not is_folder:
+                    if stat.S_ISREG(found.st_mode) and path not in self._files:
+                        yield _entry(path, found)
+                elif entry.is_symlink():
+                    links.append((root, path))
+                else:
+                    stack.append(self._listing(path, found))
+                    break
             else:
-                stack.append(self._listing(entry.path, found))
+                stack.pop()
 
-    def _unseen(self, entry: os.DirEntry[str], error: OSError) -> None:
-        path = os.fsencode(entry.path)
+    def _unseen(self, path: bytes, error: OSError) -> None:
         if os.path.islink(path):
             self.broken.append(path)
         elif not isinstance(error, FileNotFoundError):  # else it went a moment ago
             self.unreadable.append(path)
 
-    def _listing(self, folder: str, status: os.stat_result) -> Iterator[os.DirEntry[str]]:
+    def _listing(self, folder: bytes, status: os.stat_result) -> Iterator[os.DirEntry[bytes]]:
         identity = (status.st_dev, status.st_ino)
         if identity in self._visited:
             return iter(())
         self._visited.add(identity)
         try:
             with os.scandir(folder) as listing:
-                return iter(sorted(listing, key=lambda entry: os.fsencode(entry.name)))
+                return iter(sorted(listing, key=_place))
         except OSError:
-            self.unreadable.append(os.fsencode(folder))
+            self.unreadable.append(folder)
             return iter(())
 
-    def _excluded(self, root: str, path: str, is_folder: bool) -> bool:
-        if self._spec is None:
-            return False
+    def _excluded(self, root: bytes, path: bytes, is_folder: bool) -> bool:
         # patterns become regular expressions, in which "." and "$" take a line's end for special
-        relative = os.path.relpath(path, root).replace(os.sep, "/").replace("\n", "\0")
+        relative = os.fsdecode(os.path.relpath(path, root)).replace(os.sep, "/")
+        relative = relative.replace("\n", "\0")
+        assert self._spec is not None
         return bool(self._spec.match_file(relative + "/" if is_folder else relative))
+
+
+def _place(entry: os.DirEntry[bytes]) -> bytes:
+    """By which names are sorted so that the paths of all files below come in byte order."""
+    try:
+        return entry.name + SEPARATOR if entry.is_dir(follow_symlinks=False) else entry.name
+    except OSError:
+        return entry.name

@@ -21,12 +21,19 @@ class IndexOptions:
     weights: str | os.PathLike[str] | None = None
     preprocessing: str | None = None
     """Of a network file; ``none`` by default."""
+    precision: str | None = None
+    """``float32``, ``half`` or, for a new library on a CPU, ``int8``, calibrated on its pictures.
+
+    By default the library's own, half for a new one on a GPU.
+    """
+    exact: bool | None = None
+    """Whether the vector index is exhaustive at any size; by default as the library was told."""
     device: str = "auto"
     exclude: Sequence[str] = ()
     """Patterns as in a ``.gitignore``; what they match leaves the library."""
     hidden: bool = False
     workers: int = 0
-    """Decoding threads; 0 is one for each core."""
+    """Threads that read, decode and encode; 0 is one more than cores."""
     batch_size: int = 0
     """Pictures in a full batch; 0 is the device's own."""
     limits: Limits = field(default_factory=Limits)

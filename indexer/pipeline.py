@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from indexer.catalogue import Catalogue, Root
@@ -18,14 +19,27 @@ from indexer.decode import pillow_limit
 from indexer.discover import SEPARATOR, Walk, absolute, signed64
 from indexer.encoders import Encoder, EncoderSpec
 from indexer.encoders.base import sha256_of
+from indexer.encoders.quantise import (
+    CALIBRATION_FILES,
+    check_can_quantise,
+    drop_quantised,
+    quantise,
+    quantised_model,
+)
 from indexer.encoders.registry import FILE_SUFFIXES, network_named, resolve
+from indexer.encoders.runtimes import exported
 from indexer.errors import EncoderMismatch, InvalidRequest, ParecidoError, PathNotFound
-from indexer.library import Library
+from indexer.library import Library, writing_folder
 from indexer.options import IndexOptions
 from indexer.records import IndexReport
 from indexer.run import Progress, Run, within
+from indexer.writer import CatalogueWriter
 
 __all__ = ["IndexOptions", "index", "remove"]
+
+# Searches hold what is not in the vector index's file in memory, so a long run writes it in
+# between: a second each time for a million pictures, and adding so many takes a minute.
+_SAVE_EVERY = 16_384
 
 
 def index(
@@ -67,7 +81,7 @@ def index(
 
 def _index(
     library: Library,
-    catalogue: Catalogue,
+    catalogue: CatalogueWriter,
     roots: Sequence[str],
     options: IndexOptions,
     encoder: Encoder | None,
@@ -81,11 +95,37 @@ def _index(
         raise _mismatch(library, own, spec.title)
     report = IndexReport()
     present, new_roots, absent = _look_at_roots(catalogue, roots, report, options.hidden)
-    run = Run(catalogue, spec, encoder, options, report, progress, stop, new_roots, absent)
+    preparing = time.monotonic()
+    spec = _with_its_model(spec, library, catalogue, present, options, stop)
+    preparing = time.monotonic() - preparing
+    if options.exact is not None and options.exact != catalogue.keeps_exact_index():
+        catalogue.keep_exact_index(options.exact)
+    saved = 0
+
+    def save_now_and_then() -> None:
+        nonlocal saved
+        if report.added + report.updated - saved >= _SAVE_EVERY:
+            saved = report.added + report.updated
+            library.vectors(catalogue).save_if_worthwhile()
+
+    run = Run(
+        catalogue,
+        spec,
+        encoder,
+        options,
+        report,
+        progress,
+        stop,
+        new_roots,
+        absent,
+        committed=save_now_and_then,
+        folder=library.folder,
+    )
     with pillow_limit(options.limits):
         run.all(Walk(present, options.exclude, options.hidden, library.folder))
-    if library.encoder is not None:
-        library.vectors(catalogue).save_if_worthwhile()
+    report.preparing_seconds += preparing
+    if library.encoder is not None and (run.committed_anything or not library.has_vectors):
+        library.vectors(catalogue).save_if_worthwhile(hurry=report.interrupted)
     report.seconds = time.monotonic() - started
     return report
 
@@ -137,13 +177,45 @@ def _choose(catalogue: Catalogue, options: IndexOptions, library: Library) -> En
         if asked:
             raise _mismatch(library, own, asked)
         return _with_given_file(own, options)
-    return resolve(
+    int8 = options.precision == "int8"
+    if int8:
+        check_can_quantise(options.device)
+    spec = resolve(
         options.model or "auto",
         pooling=options.pooling,
         weights=options.weights,
         preprocessing=options.preprocessing,
+        precision="float32" if int8 else options.precision or "auto",
         show_output=options.show_output,
     )
+    return replace(spec, precision="int8") if int8 else spec  # not calibrated yet
+
+
+def _with_its_model(
+    spec: EncoderSpec,
+    library: Library,
+    catalogue: Catalogue,
+    present: Sequence[str],
+    options: IndexOptions,
+    stop: Callable[[], bool],
+) -> EncoderSpec:
+    """The spec; of an int8 encoder that is not calibrated yet, calibrated on what lies there.
+
+    In a library without pictures, a quantised model that another encoder left is removed.
+    """
+    if catalogue.counts()[0]:
+        return spec
+    if spec.precision != "int8":
+        drop_quantised(library.folder)
+        return spec
+    if spec.calibration:  # of an encoder that was given ready
+        quantised_model(spec, library.folder)
+        return spec
+    walk = Walk(present, options.exclude, options.hidden, library.folder)
+    files = [Path(os.fsdecode(entry.path)) for entry in islice(walk, CALIBRATION_FILES)]
+    plain = replace(spec, precision="float32")
+    with pillow_limit(options.limits), writing_folder(library.folder):
+        return quantise(plain, exported, files, library.folder, options.limits, stop)
 
 
 def _disagreement(own: EncoderSpec, options: IndexOptions) -> str:
@@ -157,6 +229,8 @@ def _disagreement(own: EncoderSpec, options: IndexOptions) -> str:
         return network_named(model).name
     if options.preprocessing not in (None, own.preprocessing):
         return f"{own.model} with {options.preprocessing} preprocessing"
+    if options.precision not in (None, "auto", own.precision):
+        return f"{own.model} in {options.precision}"
     if options.pooling not in (None, own.pooling):
         return f"{own.model} with {options.pooling} pooling"
     if options.weights is not None:
@@ -176,8 +250,8 @@ def _with_given_file(own: EncoderSpec, options: IndexOptions) -> EncoderSpec:
 def _mismatch(library: Library, own: EncoderSpec, asked: str) -> EncoderMismatch:
     return EncoderMismatch(
         f"The library {library.folder} was built with {own.title}, and {asked} was asked for.",
-        "Leave out --model, --pooling and --weights to go on with its own, or choose another "
-        "--library for the new one.",
+        "Leave out --model, --pooling, --weights and --precision to go on with its own, or choose "
+        "another --library for the new one.",
     )
 
 

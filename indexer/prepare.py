@@ -1,4 +1,4 @@
-"""The part of the way that runs on worker threads: one file → its bytes' hash and its pixels."""
+"""One file on a worker thread: its bytes, their hash, its pixels."""
 
 from __future__ import annotations
 
@@ -12,22 +12,37 @@ from indexer.catalogue import Known
 from indexer.decode import Decoded, Limits, decode, probe
 from indexer.discover import FileEntry
 from indexer.errors import PictureUnreadable
+from indexer.records import Label
 from indexer.spec import EncoderSpec
 
-__all__ = ["Prepared", "content_hash", "prepare"]
+__all__ = ["Described", "Prepared", "content_hash", "prepare"]
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the encoder said of some bytes; every file that holds them shares it."""
+
+    width: int
+    height: int
+    format: str
+    labels: tuple[Label, ...]
+    vector: bytes
+    """Little-endian float16, as the catalogue stores it."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What became of one file: exactly one of ``decoded``, ``known_bytes`` and ``refused``."""
+    """What became of one file: ``refused``, ``decoded``, later ``described``, or none of these.
+
+    None of these: its bytes are known, and nothing was decoded.
+    """
 
     entry: FileEntry
     known: Known | None
     """What the catalogue knew of the path before."""
     content_hash: bytes = b""
     decoded: Decoded | None = None
-    known_bytes: bool = False
-    """The catalogue has a picture with these very bytes; nothing was decoded."""
+    described: Described | None = None
     refused: PictureUnreadable | None = None
 
 
@@ -41,14 +56,15 @@ def prepare(
     known: Known | None,
     spec: EncoderSpec,
     limits: Limits,
-    have: Callable[[bytes], bool],
+    claim: Callable[[bytes], bool],
 ) -> Prepared:
-    """Read, hash and decode one file; ``have`` tells whether a hash is in the catalogue."""
+    """Read and hash one file, and decode it if ``claim`` says so of the hash."""
+    digest = b""
     try:
         data = probe(Path(os.fsdecode(entry.path)), limits)
         digest = content_hash(data)
-        if have(digest):
-            return Prepared(entry, known, digest, known_bytes=True)
+        if not claim(digest):
+            return Prepared(entry, known, digest)
         return Prepared(entry, known, digest, decoded=decode(data, spec, limits))
     except PictureUnreadable as error:
-        return Prepared(entry, known, refused=error)
+        return Prepared(entry, known, digest, refused=error)

@@ -1,7 +1,8 @@
 """``python -m tests.fake_cli``: the command line with the fake encoder in place of every other.
 
 Where ``FAKE_GATE`` names a path, the encoder makes the file ``PATH.reached`` with its first batch
-and goes on when a file lies at the path itself.
+and goes on when a file lies at the path itself.  ``FAKE_DIMENSION`` is how long the descriptors of
+new libraries are, 12 by default.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+import indexer.flow
 import indexer.pipeline
-import indexer.run
 import search.cli
 import search.engine
 from indexer.encoders import Encoder
-from tests.fakes import FakeRuntime, fake_spec
+from indexer.spec import EncoderSpec
+from tests.fakes import DIMENSION, FakeRuntime, fake_spec
 
 
 class GatedRuntime(FakeRuntime):
@@ -37,9 +39,14 @@ class GatedRuntime(FakeRuntime):
 
 def use_fakes() -> None:
     """New libraries get the fake encoder, and whoever opens an encoder gets it too."""
-    indexer.pipeline.resolve = lambda *_, **__: fake_spec()
-    for module in (indexer.run, search.engine):
-        module.open_encoder = lambda *_, **__: Encoder(fake_spec(), GatedRuntime())
+    dimension = int(os.environ.get("FAKE_DIMENSION", DIMENSION))
+    indexer.pipeline.resolve = lambda *_, **__: fake_spec(dimension=dimension)
+    for module in (indexer.flow, search.engine):
+        module.open_encoder = _open_encoder
+
+
+def _open_encoder(spec: EncoderSpec, **_: object) -> Encoder:
+    return Encoder(spec, GatedRuntime(dimension=spec.dimension))
 
 
 if __name__ == "__main__":

@@ -31,20 +31,22 @@ def fake_spec(**changes: object) -> EncoderSpec:
 class FakeRuntime:
     """The descriptor is the mean colour of each quadrant: 4 × RGB, in reading order, plus one.
 
-    Plus one, so that black has a direction too.  Counts what it is given.
+    Plus one, so that black has a direction too.  Where more than 12 numbers are wanted, these are
+    repeated.  Counts what it is given.
     """
 
     name = "fake"
 
-    def __init__(self, batch_size: int = 4) -> None:
+    def __init__(self, batch_size: int = 4, dimension: int = DIMENSION) -> None:
         self.batch_size = batch_size
         self.pictures = 0
+        self._times = dimension // DIMENSION
 
     def run(
         self, batch: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
         self.pictures += len(batch)
-        return quadrants(batch), None
+        return np.tile(quadrants(batch), self._times) / np.float32(self._times**0.5), None
 
 
 def quadrants(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -59,7 +61,8 @@ def quadrants(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 def fake_encoder(batch_size: int = 4, **changes: object) -> Encoder:
     """An encoder that needs no network; ``encoder._runtime.pictures`` counts its work."""
-    return Encoder(fake_spec(**changes), FakeRuntime(batch_size))
+    spec = fake_spec(**changes)
+    return Encoder(spec, FakeRuntime(batch_size, spec.dimension))
 
 
 def save_picture(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> Path:

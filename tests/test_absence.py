@@ -81,18 +81,18 @@ def test_files_without_permission_to_look_at_are_kept(
     class Closed:
         """A directory entry that may be listed and not looked at."""
 
-        def __init__(self, entry: os.DirEntry[str]) -> None:
+        def __init__(self, entry: os.DirEntry[bytes]) -> None:
             self.name, self.path = entry.name, entry.path
 
-        def is_dir(self) -> bool:
+        def is_dir(self, follow_symlinks: bool = True) -> bool:
             raise PermissionError(13, "Permission denied", self.path)
 
     scandir = os.scandir
 
     class Listing:
-        def __init__(self, path: str) -> None:
+        def __init__(self, path: str | bytes | os.PathLike[str]) -> None:
             with scandir(path) as listing:
-                closed = str(path).endswith("closed")
+                closed = os.fsencode(path).endswith(b"closed")
                 self.entries = [Closed(entry) if closed else entry for entry in listing]
 
         def __enter__(self) -> object:
@@ -166,9 +166,9 @@ def test_a_time_outside_sqlites_range_is_a_time_like_any_other(
 
     entry = discover._entry
 
-    def dated(path: str, status: os.stat_result) -> discover.FileEntry:
+    def dated(path: bytes, status: os.stat_result) -> discover.FileEntry:
         found = entry(path, status)
-        if path != str(odd):
+        if path != os.fsencode(odd):
             return found
         return discover.FileEntry(found.path, found.file_size, discover.signed64(when))
 

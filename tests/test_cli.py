@@ -16,7 +16,8 @@ from PIL import Image
 
 from indexer.library import Library
 from search.cli import COMMANDS, cli
-from tests.fakes import save_picture, save_pictures
+from tests.fakes import fake_spec, save_picture, save_pictures
+from tests.harness import check_sound, parecido
 from tests.real import photographs
 
 
@@ -226,7 +227,7 @@ def test_info_verify_and_remove(indexed: Library, tmp_path: Path) -> None:
         "skipped": 0,
         "dimension": 12,
         "pooling": "avg",
-        "encoder": "fake · avg · 12-d · 981cbdd6",
+        "encoder": f"fake · avg · 12-d · {fake_spec().fingerprint[:8]}",
     }
     assert facts["bytes"] > 0
     assert "pictures     20\n" in run("info", *library).stdout
@@ -398,6 +399,37 @@ def test_the_whole_way_with_the_real_network(tmp_path: Path) -> None:
     assert cosines[0][0] == pytest.approx(1, abs=1e-6)
     assert cosines[0][1] > cosines[0][2]
     assert json.loads(run("verify", "--json", *library).stdout)["ok"] is True
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_every_worker_is_in_the_network_commits_what_they_hold(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    files = save_pictures(tmp_path / "p", 80)
+    gate, library = tmp_path / "gate", tmp_path / "library"
+    command = (sys.executable, "-m", "tests.fake_cli")
+    process = subprocess.Popen(
+        [*command, "index", tmp_path / "p", "--workers", "2", "--library", library],
+        env={**os.environ, "FAKE_GATE": str(gate)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not Path(f"{gate}.reached").exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.send_signal(number)
+    gate.touch()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Interrupted" in out
+    committed = len(check_sound(library))
+    assert 0 < committed < len(files)
+    assert not (library / "writer.json").exists()
+    rest = parecido("index", tmp_path / "p", "--library", library, "--json")
+    report = json.loads(rest.stdout)
+    assert (report["added"], report["unchanged"]) == (len(files) - committed, committed)
 
 
 @pytest.mark.network

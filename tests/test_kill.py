@@ -21,10 +21,10 @@ import pytest
 from PIL import Image
 
 from indexer import Library, index
-from indexer.catalogue import Catalogue
 from indexer.changes import Add
 from indexer.checkup import repair
 from indexer.library import CATALOGUE
+from indexer.writer import CatalogueWriter
 from tests.fakes import fake_encoder, save_picture, save_pictures
 from tests.harness import CHILDREN, Row, check_sound, cosine
 
@@ -33,13 +33,13 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL"
 # -- a written schedule: before and after the n-th call of what changes the disk -------------------
 
 
-def _places() -> dict[str, tuple[Any, str]]:
-    """Everything through which an indexing run changes the disk."""
+def _places() -> dict[str, tuple[Any, ...]]:
+    """Everything through which an indexing run changes the disk: owners with names of theirs."""
     import faiss
     from sqlalchemy.engine.default import DefaultDialect
 
     return {
-        "statement": (DefaultDialect, "do_execute"),
+        "statement": (DefaultDialect, "do_execute", "do_executemany"),
         "commit": (DefaultDialect, "do_commit"),
         "replace": (os, "replace"),
         "link": (os, "link"),
@@ -52,10 +52,10 @@ def _places() -> dict[str, tuple[Any, str]]:
 
 def _arm(place: str, after: bool, strike: int) -> None:
     """Let this process die before or after the n-th call at a place."""
-    owner, name = _places()[place]
-    real, calls = getattr(owner, name), itertools.count(1)
+    owner, *names = _places()[place]
+    calls = itertools.count(1)
 
-    def fatal(*given: Any, **named: Any) -> Any:
+    def fatal(real: Callable[..., Any], *given: Any, **named: Any) -> Any:
         if place == "statement" and str(given[2]).startswith(("SELECT", "PRAGMA")):
             return real(*given, **named)  # reading changes nothing
         last = next(calls) == strike
@@ -67,26 +67,30 @@ def _arm(place: str, after: bool, strike: int) -> None:
             if last:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    setattr(owner, name, fatal)
+    for name in names:
+        real = getattr(owner, name)
+        setattr(owner, name, lambda *given, _real=real, **named: fatal(_real, *given, **named))
 
 
 def _index_until_killed(
     place: str, after: bool, strike: int, library: Path, pictures: Path, told: Path
 ) -> None:
     """Index with a commit for each batch; tell what was committed; die at the written moment."""
+    import indexer.flow
     import indexer.run
     import indexer.vectors
 
     indexer.run.COMMIT_SECONDS = 0.0
+    indexer.flow.AHEAD = 1
     indexer.vectors._SAVE_ROWS = indexer.vectors._SAVE_SHARE = 0  # write the vector index each time
-    write = Catalogue.write
+    write = CatalogueWriter.write
 
-    def telling(catalogue: Catalogue, changes: list[Any], **named: Any) -> None:
+    def telling(catalogue: CatalogueWriter, changes: list[Any], **named: Any) -> None:
         write(catalogue, changes, **named)
         with told.open("ab") as file:
             file.writelines(change.path + b"\n" for change in changes if isinstance(change, Add))
 
-    Catalogue.write = telling  # type: ignore[assignment,method-assign]
+    CatalogueWriter.write = telling  # type: ignore[assignment,method-assign]
     _arm(place, after, strike)
     with Library.create(library) as opened:
         index(opened, [pictures], encoder=fake_encoder())
@@ -255,8 +259,18 @@ PICTURES = 150
 KILLS = 50
 
 
+# The command line, committing ten times as often: a machine that indexes all pictures within one
+# second would commit once, and no kill would strike between commits.
+OFTEN = """
+import indexer.run
+from search.cli import main
+indexer.run.COMMIT_SECONDS = 0.1
+main()
+"""
+
+
 def _parecido_index(library: Path, pictures: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "search.cli", "index", str(pictures)]
+    command = [sys.executable, "-c", OFTEN, "index", str(pictures)]
     return subprocess.Popen(
         [*command, "--model", "efficientnet-lite0", "--library", str(library)],
         stdout=subprocess.DEVNULL,
@@ -390,7 +404,7 @@ def _sleep_or_end(process: subprocess.Popen[bytes], seconds: float) -> None:
 SIGHTS: dict[str, Callable[[Path], bool]] = {
     "the journal of the new catalogue": lambda p: _size(p / f"{CATALOGUE}.new-wal") > 0,
     "the first commit's journal": lambda p: _size(p / f"{CATALOGUE}-wal") > 0,
-    "a later commit's journal": lambda p: _size(p / f"{CATALOGUE}-wal") > 300_000,
+    "a later commit's journal": lambda p: _pages(p / f"{CATALOGUE}-wal") > 40,
     "the vector index half written": lambda p: any((p / "vectors").glob("*.tmp")),
     "the vector index in its place": lambda p: any((p / "vectors").glob("*.faiss")),
 }
@@ -401,6 +415,16 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _pages(journal: Path) -> float:
+    """How many pages there are in a journal, which tells their size at its begin."""
+    try:
+        with journal.open("rb") as file:
+            head = file.read(12)
+    except FileNotFoundError:
+        return 0
+    return _size(journal) / int.from_bytes(head[8:], "big") if len(head) == 12 else 0
 
 
 @pytest.mark.network

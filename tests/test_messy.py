@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import indexer.run
+import indexer.flow
 from indexer import Library, index
 from indexer.discover import FileEntry
 from indexer.prepare import Prepared
@@ -88,7 +88,7 @@ def outcome(
         inventory = {row["path"]: row for row in csv.DictReader(file)}
     seconds: dict[str, float] = {}
     prepared: dict[str, Prepared] = {}
-    prepare = indexer.run.prepare
+    prepare = indexer.flow.prepare
 
     def timed(entry: FileEntry, *arguments: Any) -> Prepared:
         name = os.fsdecode(os.path.basename(entry.path))
@@ -101,7 +101,7 @@ def outcome(
         pytest.MonkeyPatch.context() as patch,
         Library.create(tmp_path_factory.mktemp("messy") / "library") as library,
     ):
-        patch.setattr(indexer.run, "prepare", timed)
+        patch.setattr(indexer.flow, "prepare", timed)
         report = index(library, [folder], encoder=fake_encoder())
         paths = {os.fsdecode(path) for _, path in library.catalogue.under(os.fsencode(folder))}
         indexed = {str(Path(path).relative_to(folder)) for path in paths}

@@ -13,7 +13,8 @@ from indexer import IndexOptions, IndexReport, Library, Limits, index, remove, v
 from indexer import decode as decode_module
 from indexer.encoders import Encoder
 from indexer.errors import EncoderMismatch, InvalidRequest, PathNotFound, PictureUnreadable
-from indexer.run import Run
+from indexer.flow import Flow
+from indexer.prepare import Prepared
 from tests.fakes import fake_encoder, quadrants, save_picture, save_pictures
 
 
@@ -63,7 +64,7 @@ def test_a_second_run_encodes_nothing_and_writes_nothing(
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("an unchanged file was read")
 
-    monkeypatch.setattr("indexer.run.prepare", forbidden)
+    monkeypatch.setattr("indexer.flow.prepare", forbidden)
     second = index(library, [tmp_path / "p"], encoder=encoder)
     assert (second.added, second.unchanged, second.encoded, len(second.skipped)) == (0, 5, 0, 1)
     after = {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in library.folder.rglob("*.*")}
@@ -255,8 +256,8 @@ def test_a_folder_that_cannot_be_listed_keeps_its_pictures(
     index(library, [tmp_path / "p"], encoder=encoder)
     scandir = os.scandir
 
-    def refuse(path: str) -> object:
-        if str(path).endswith("locked"):
+    def refuse(path: str | bytes | os.PathLike[str]) -> object:
+        if os.fsencode(path).endswith(b"locked"):
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
@@ -292,7 +293,7 @@ def test_a_skipped_file_is_tried_again_only_when_it_changes(
         tried.append(entry.path)
         return prepare(entry, *rest)
 
-    monkeypatch.setattr("indexer.run.prepare", watched)
+    monkeypatch.setattr("indexer.flow.prepare", watched)
     report = index(library, [tmp_path / "p"], encoder=encoder)
     assert tried == []
     assert [skip.path for skip in report.skipped] == [str(bad)]
@@ -462,13 +463,13 @@ def test_copies_that_wait_for_their_twin_hold_no_pixels(
         shutil.copyfile(first, tmp_path / "p" / f"{number}.png")
     monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 1e9)
     held = []
-    encode = Run._encode
+    encode = Flow._encode
 
-    def watched(run: Run, shape: tuple[int, ...]) -> None:
-        held.extend(copy.decoded for copy in run._buckets[shape][0].copies)
-        encode(run, shape)
+    def watched(flow: Flow, batch: list[Prepared]) -> list[Prepared]:
+        held.extend(copy.decoded for copy in flow._claims[batch[0].content_hash].copies)
+        return encode(flow, batch)
 
-    monkeypatch.setattr(Run, "_encode", watched)
+    monkeypatch.setattr(Flow, "_encode", watched)
     encoder = fake_encoder(batch_size=100)
     assert index(library, [tmp_path / "p"], encoder=encoder).added == 30
     assert held == [None] * 29
@@ -484,23 +485,23 @@ def test_an_empty_folder_is_told(library: Library, tmp_path: Path, encoder: Enco
 def test_a_stopped_run_keeps_what_was_ready_and_the_next_completes_it(
     library: Library, tmp_path: Path, encoder: Encoder
 ) -> None:
-    files = save_pictures(tmp_path / "p", 40)
+    files = save_pictures(tmp_path / "p", 150)
     seen = 0
 
-    def count(_: IndexReport) -> None:
+    def count(report: IndexReport) -> None:
         nonlocal seen
-        seen += 1
+        seen = report.added
 
     report = index(
         library, [tmp_path / "p"], encoder=encoder, progress=count, stop=lambda: seen >= 12
     )
     assert report.interrupted
-    assert 12 <= report.added < 40
+    assert 12 <= report.added < 150
     assert len(paths_of(library)) == report.added
     check(library)
     rest = index(library, [tmp_path / "p"], encoder=encoder)
-    assert rest.added + report.added == 40
-    assert encoded(encoder) == 40
+    assert rest.added + report.added == 150
+    assert encoded(encoder) == 150
     assert set(paths_of(library)) == set(map(str, files))
 
 
