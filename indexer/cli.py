@@ -42,6 +42,19 @@ _SHOWN_SKIPS = 10
     help="Input of a network of your own: RGB in 0..255, or as Keras prepares it.  [default: none]",
 )
 @click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "half", "int8"]),
+    help="Arithmetic inside the network.  half: 16 bits, twice as fast on GPUs and on processors "
+    "with AMX.  int8: 8 bits on a CPU, calibrated on the first pictures of a new library; needs "
+    "parecido[int8].  [default: the library's own; for a new one half on a GPU, else float32]",
+)
+@click.option(
+    "--exact/--no-exact",
+    default=None,
+    help="Keep an exhaustive vector index at any size, or the one that suits the size.  "
+    "[default: as before; --no-exact for a new library]",
+)
+@click.option(
     "--exclude",
     metavar="GLOB",
     multiple=True,
@@ -53,7 +66,7 @@ _SHOWN_SKIPS = 10
     metavar="N",
     type=click.IntRange(min=0),
     default=0,
-    help="Decoding threads.  [default: one for each core]",
+    help="Threads that read, decode and encode.  [default: one more than cores]",
 )
 @click.option(
     "--batch-size",
@@ -214,7 +227,7 @@ def _shown(name: str, value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, int):
-        return f"{value / 1e6:,.1f} MB" if name == "bytes" else f"{value:,}"
+        return f"{value / 1e6:,.1f} MB" if name.endswith("bytes") else f"{value:,}"
     return "-" if value is None else str(value)
 
 
@@ -232,9 +245,26 @@ def library_facts(library: Any) -> dict[str, Any]:
         "pooling": spec.pooling if spec else None,
         "dimension": spec.dimension if spec else None,
         "fingerprint": spec.fingerprint if spec else None,
-        "index": f"{index.kind}, {plural(index.count, 'descriptor')}" if index else None,
+        **_index_facts(index),
         "roots": [os.fsdecode(root.path) for root in library.catalogue.roots()],
         "bytes": library.disk_bytes,
+    }
+
+
+def _index_facts(index: Any) -> dict[str, Any]:
+    facts = index.facts if index else None
+    if facts is None:
+        return {"index": None, "index_bytes": 0, "recall": None}
+    kinds = {
+        "flat": "exhaustive, float32",
+        "flat16": "exhaustive, float16",
+        "compressed": f"compressed, trained on {facts.trained_on:,}",
+    }
+    return {
+        "index": f"{kinds[facts.kind]}, {plural(index.count, 'descriptor')}",
+        "index_bytes": index.file_bytes,
+        # against exact search, on a sample of the library's own pictures
+        "recall": facts.recall,
     }
 
 

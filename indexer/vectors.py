@@ -8,20 +8,20 @@ however old the file is, and a small change never rewrites a large file.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import struct
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
+from indexer import compressed, vectorfile
 from indexer.catalogue import Catalogue
-from indexer.durable import replacing
+from indexer.errors import LibraryDamaged
+from indexer.vectorfile import Facts
 
 __all__ = ["VectorIndex"]
 
@@ -30,48 +30,70 @@ _log = logging.getLogger("parecido")
 Ids = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
 
+# Up to here a library is searched exhaustively in float32: 50,000 descriptors of 1280 numbers,
+# which take 25 ms on one core.
+_FLAT_BYTES = 256 << 20
 # Below these changes since the file was written, reading the tail from the catalogue is cheaper
-# than writing the file: 2048 descriptors of 2048 dimensions are 8 MB.
+# than writing the file: 2048 descriptors of 2048 numbers are 8 MB.
 _SAVE_ROWS = 2048
 _SAVE_SHARE = 0.1
+# The tail of a compressed index is searched exhaustively, so it is kept short: 4096 rows of 2048
+# numbers take 2 ms.  Adding them to a file of a million takes a second.
+_SAVE_ROWS_COMPRESSED = 4096
 
 
 class VectorIndex:
-    """Exhaustive inner-product search over a catalogue's descriptors.
+    """Inner-product search over a catalogue's descriptors.
 
-    Not safe for a refresh during a search: let one thread do both, or lock.
+    Exhaustive for libraries that this suits, and for those that asked for it; a compressed index
+    (see :mod:`indexer.compressed`) for others.  Not safe for a refresh during a search: let one
+    thread do both, or lock.
     """
 
     def __init__(self, folder: Path, catalogue: Catalogue, dimension: int) -> None:
         self._folder = folder
         self._catalogue = catalogue
         self._dimension = dimension
-        self._base: Any = None
-        self._base_ids: Ids = np.empty(0, np.int64)
-        self._base_generation = 0
-        self._tail: Any = None
-        self._tail_count = 0
-        self._dropped: Ids = np.empty(0, np.int64)
+        self._forget_base()
         self.generation = -1
         """The catalogue's generation that searches see."""
         self._load()
         self.refresh()
 
+    def _forget_base(self) -> None:
+        self._base: Any = None
+        self._facts: Facts | None = None
+        self._base_ids: Ids | None = None
+        self._places: compressed.Places | None = None
+        self._base_generation = 0
+        self._forget_changes()
+
+    def _forget_changes(self) -> None:
+        self._tail: Any = None
+        self._tail_ids = np.empty(0, np.int64)
+        self._dropped = np.empty(0, np.int64)
+        self.generation = self._base_generation if self._base is not None else -1
+
     @property
     def count(self) -> int:
         """Descriptors that a search sees."""
-        return len(self._base_ids) - len(self._dropped) + self._tail_count
+        base = self._facts.count if self._facts is not None else 0
+        return base - len(self._dropped) + len(self._tail_ids)
+
+    @property
+    def facts(self) -> Facts | None:
+        """What is known of the file in use; None where there is none."""
+        return self._facts
 
     @property
     def kind(self) -> str:
-        """``flat`` or ``flat16``: exhaustive over float32, or over the stored float16."""
-        index = self._base if self._base is not None else self._tail
-        return "flat16" if _is_half(index) else "flat"
+        """``flat``, ``flat16`` or ``compressed``, as in :class:`~indexer.vectorfile.Facts`."""
+        return self._facts.kind if self._facts is not None else "flat"
 
     @property
-    def tolerance(self) -> float:
-        """How far a number of :meth:`vectors` may be from the catalogue's."""
-        return 1e-3 if self.kind == "flat16" else 1e-6
+    def is_exhaustive(self) -> bool:
+        """Whether a search looks at every descriptor."""
+        return self.kind != "compressed"
 
     @property
     def file_bytes(self) -> int:
@@ -79,45 +101,85 @@ class VectorIndex:
         path = self._path(self._base_generation)
         return path.stat().st_size if self._base is not None and path.exists() else 0
 
+    # -- what searches see -----------------------------------------------------------------------
+
     def refresh(self) -> None:
         """Make every committed picture, and none that is gone, visible to searches."""
         generation = self._catalogue.generation()
         if generation == self.generation:
             return
-        # Rows are told by their generation alone, and the old ones are listed before the new ones
-        # are read, so a commit in between is harmless: what it changed is in the tail and dropped
-        # from the base, what it added comes now or with the next refresh, what it removed has no
-        # picture.
-        standing = self._catalogue.ids(before=self._base_generation)
-        tail: Any = None
-        self._tail_count = 0
-        for ids, vectors in self._catalogue.descriptors_after(self._base_generation):
-            if tail is None:
-                tail = _new_index(self._dimension, self._catalogue.counts()[0])
-            tail.add_with_ids(vectors, ids)
-            self._tail_count += len(ids)
-        self._tail = tail
-        if tail is not None:
-            replaced = faiss.vector_to_array(tail.id_map)
-            standing = np.setdiff1d(standing, replaced, assume_unique=True)
-        self._dropped = np.setdiff1d(self._base_ids, standing, assume_unique=True)
+        if generation < self.generation or self._may_shorten_tail():
+            self._load()  # the catalogue was put back to an older state; or a writer saved a file
+        if self._base is None and self._bytes() > _FLAT_BYTES:
+            self.save()  # too much to hold beside the file
+            return
+        # Rows are told by their generation alone, and what left is asked for last, so commits in
+        # between are harmless: what they changed is read again with the next refresh.
+        fresh: list[tuple[Ids, Vectors]] = []
+        since = self.generation
+        for ids, vectors in self._catalogue.descriptors_after(since):
+            if vectors.shape[1] != self._dimension:
+                raise LibraryDamaged(
+                    f"Expected descriptors of {self._dimension} numbers, got {vectors.shape[1]}.",
+                    "Run: parecido verify --repair.",
+                )
+            fresh.append((ids, vectors))
+        left = self._catalogue.removed_after(since) if since >= 0 else np.empty(0, np.int64)
+        self._drop(np.unique(np.concatenate([left, *(ids for ids, _ in fresh)])))
+        for ids, vectors in fresh:
+            stayed = np.isin(ids, left, invert=True)
+            if self._tail is None:
+                self._tail = _flat(self._dimension, half=self.kind != "flat")
+            self._tail.add_with_ids(vectors[stayed], ids[stayed])
+            self._tail_ids = np.concatenate([self._tail_ids, ids[stayed]])
         self.generation = generation
 
-    def search(self, queries: Vectors, k: int) -> tuple[Vectors, Ids]:
-        """The ``k`` largest inner products for each row of ``queries`` ``(n, dimension)``.
+    def _may_shorten_tail(self) -> bool:
+        """Whether the tail is long and a writer has saved a newer file."""
+        if len(self._tail_ids) <= _SAVE_ROWS_COMPRESSED:
+            return False
+        newest = max((path.stem for path in self._folder.glob("*.faiss")), default="")
+        return newest > self._path(self._base_generation).stem
 
-        Returns scores and ids, both ``(n, k)``, best first; ids of missing neighbours are -1.
+    def _drop(self, gone: Ids) -> None:
+        """Take ids out of what searches see; those that are not in it do no harm."""
+        if not len(gone):
+            return
+        if self._tail is not None and np.isin(gone, self._tail_ids).any():
+            self._tail.remove_ids(faiss.IDSelectorBatch(gone))
+            self._tail_ids = np.setdiff1d(self._tail_ids, gone)
+        if self._base is not None:
+            held = np.intersect1d(gone, self._held(), assume_unique=True)
+            self._dropped = np.union1d(self._dropped, held)
+
+    def _held(self) -> Ids:
+        """The ids in the file, ascending."""
+        if self._base_ids is None:
+            self._base_ids = np.sort(_ids_of(self._base))
+        return self._base_ids
+
+    def search(self, queries: Vectors, k: int) -> tuple[Vectors, Ids]:
+        """Candidates for the ``k`` largest inner products with each row of ``queries``.
+
+        Queries are ``(n, dimension)`` float32.  Returns scores and ids, both ``(n, m)``, best
+        first; ids of missing neighbours are -1.  Of an exhaustive index the ``k`` best, with scores
+        good to 1e-6 (1e-3 for ``flat16``); of a compressed one more than ``k``, with rough scores.
         """
         queries = np.ascontiguousarray(queries, np.float32)
         parts = []
-        if self._base is not None and len(self._base_ids) > len(self._dropped):
-            parameters = None
+        if self._facts is not None and self._facts.count > len(self._dropped):
+            selector = None
             if len(self._dropped):
                 selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(self._dropped))
-                parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-            parts.append(self._base.search(queries, k, params=parameters))
-        if self._tail is not None:
-            parts.append(self._tail.search(queries, k))
+            if self.is_exhaustive:
+                parameters = selector and faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+            else:
+                lists = faiss.extract_index_ivf(self._base).nlist
+                nprobe, k = compressed.scope(self._facts, lists, k)
+                parameters = compressed.parameters(nprobe, selector)
+            parts.append(self._base.search(queries, min(k, self.count), params=parameters))
+        if len(self._tail_ids):
+            parts.append(self._tail.search(queries, min(k, len(self._tail_ids))))
         if not parts:
             shape = (len(queries), k)
             return np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)
@@ -129,78 +191,135 @@ class VectorIndex:
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(scores, best, axis=1), np.take_along_axis(ids, best, axis=1)
 
+    # -- checking --------------------------------------------------------------------------------
+
     def ids(self) -> Ids:
         """The ids that a search sees, ascending."""
-        standing = np.setdiff1d(self._base_ids, self._dropped, assume_unique=True)
-        if self._tail is None:
-            return standing
-        return np.sort(np.concatenate([standing, faiss.vector_to_array(self._tail.id_map)]))
+        held = self._held() if self._base is not None else np.empty(0, np.int64)
+        standing = np.setdiff1d(held, self._dropped, assume_unique=True)
+        return np.sort(np.concatenate([standing, self._tail_ids]))
 
-    def vectors(self, ids: Ids) -> Vectors:
-        """The descriptors that a search sees for these ids, ``(n, dimension)``."""
-        in_tail = set() if self._tail is None else set(faiss.vector_to_array(self._tail.id_map))
-        rows = [
-            (self._tail if i in in_tail else self._base).reconstruct(int(i)) for i in ids.tolist()
-        ]
-        return np.stack(rows) if rows else np.empty((0, self._dimension), np.float32)
+    def differing(self, ids: Ids, vectors: Vectors) -> Ids:
+        """Those of the ids ``(n,)`` that a search does not see with these descriptors."""
+        in_tail = np.isin(ids, self._tail_ids)
+        wrong = [np.empty(0, np.int64)]
+        for index, part in ((self._tail, in_tail), (self._base, ~in_tail)):
+            if not part.any():
+                continue
+            if index is self._base and not self.is_exhaustive:
+                if self._places is None:
+                    self._places = compressed.Places(index)
+                wrong.append(self._places.differing(ids[part], vectors[part]))
+                continue
+            seen = np.stack([index.reconstruct(int(i)) for i in ids[part]])
+            tolerance = 1e-6 if _is_float32(index) else 1e-3
+            alike = np.isclose(seen, vectors[part], rtol=0, atol=tolerance).all(axis=1)
+            wrong.append(ids[part][~alike])
+        return np.concatenate(wrong)
 
     # -- the file --------------------------------------------------------------------------------
 
-    def save_if_worthwhile(self) -> None:
-        """Write the file anew if much has changed since it was written."""
-        changed = self._tail_count + len(self._dropped)
-        if self._base is None or changed > max(_SAVE_ROWS, _SAVE_SHARE * len(self._base_ids)):
+    def save_if_worthwhile(self, *, hurry: bool = False) -> None:
+        """Write the file anew if much has changed since it was written.
+
+        In a ``hurry`` only if that is a matter of seconds.
+        """
+        self.refresh()
+        if hurry and self._must_learn():
+            return
+        changed = len(self._tail_ids) + len(self._dropped)
+        if self.is_exhaustive:
+            enough = max(_SAVE_ROWS, _SAVE_SHARE * (self._facts.count if self._facts else 0))
+        else:
+            enough = _SAVE_ROWS_COMPRESSED
+        if self._facts is None or changed > enough or self._is_of_another_kind():
             self.save()
 
     def save(self) -> None:
         """Write everything that a search sees into one file.
 
-        Being a cache, it may fail: a warning is logged and the older file stays in use.
+        Being a cache, it may fail: a warning is logged, and the index serves from memory.
         """
-        count, generation = self._catalogue.counts()[0], self._catalogue.generation()
-        if count == 0:
+        generation = self._catalogue.generation()
+        if self._catalogue.counts()[0] == 0:
             self._remove_files()
+            self._forget_base()
+            self.generation = generation
             return
-        index = _new_index(self._dimension, count)
-        for ids, vectors in self._catalogue.descriptors_after(-1):
-            index.add_with_ids(vectors, ids)
+        index, facts = self._whole()
         try:
             self._folder.mkdir(exist_ok=True)
-            with replacing(self._path(generation)) as temporary, temporary.open("w+b") as file:
-                # through Python's file: FAISS's own keeps silent about what it cannot flush
-                faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
-                _seal(file, index.ntotal)
+            vectorfile.write(self._path(generation), index, facts)
         except (OSError, RuntimeError) as error:
             _log.warning("The vector index could not be cached (%s); no harm done.", error)
+            self._use(index, facts, generation)
             return
         self._remove_files(keep=generation)
-        self._base = None
         self._load()
-        self.generation = -1
+        if self._base is None:  # what was written cannot be read
+            self._use(index, facts, generation)
         self.refresh()
 
+    def _whole(self) -> tuple[Any, Facts]:
+        """An index of everything in the catalogue, grown from the file's where that can be."""
+        if self._suits_flat():
+            # float16 loses nothing but a rounding: it is what the catalogue stores
+            half = self._bytes() > max(_FLAT_BYTES, _memory() // 4)
+            flat = _flat(self._dimension, half=half)
+            for ids, vectors in self._catalogue.descriptors_after(-1):
+                flat.add_with_ids(vectors, ids)
+            return flat, Facts("flat16" if half else "flat", self._dimension, flat.ntotal)
+        if self._facts and not self._must_learn():
+            with suppress(OSError, RuntimeError, ValueError):
+                index, facts = vectorfile.read(self._path(self._base_generation), change=True)
+                return compressed.extend(
+                    index, facts, self._catalogue, self._base_generation, self._dropped
+                )
+        return compressed.build(self._catalogue, self._dimension)
+
+    def _suits_flat(self) -> bool:
+        """Whether an exhaustive search is quick enough, or asked for."""
+        # a library that shrinks keeps its compressed index for a while, not to go to and fro
+        limit = _FLAT_BYTES if self.is_exhaustive else _FLAT_BYTES // 2
+        return self._bytes() <= limit or self._catalogue.keeps_exact_index()
+
+    def _bytes(self) -> int:
+        """What the descriptors take in float32."""
+        return self._catalogue.counts()[0] * self._dimension * 4
+
+    def _is_of_another_kind(self) -> bool:
+        """Whether the library has grown, shrunk or been told so that another index suits it."""
+        return self._suits_flat() != self.is_exhaustive or self._must_learn()
+
+    def _must_learn(self) -> bool:
+        """Whether a new file would be a compressed one that is trained anew."""
+        if self._suits_flat():
+            return False
+        if self._facts is None or self.is_exhaustive:
+            return True
+        return compressed.has_outgrown(self._facts, self._catalogue.counts()[0])
+
     def _load(self) -> None:
-        self._base, self._base_ids, self._base_generation = None, np.empty(0, np.int64), 0
+        self._forget_base()
         newest = self._catalogue.generation()
         for path in sorted(self._folder.glob("*.faiss"), reverse=True):
             try:
                 generation = int(path.stem)
                 if generation > newest:  # the catalogue was put back to an older state
                     continue
-                _check_seal(path)
-                index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-                if not isinstance(index, faiss.IndexIDMap2):
-                    index = faiss.downcast_index(index)
-                if index.d != self._dimension or not isinstance(index, faiss.IndexIDMap2):
-                    raise RuntimeError(f"expected {self._dimension} dimensions, got {index.d}")
-                ids = faiss.vector_to_array(index.id_map)
-                if len(ids) != index.ntotal or index.index.ntotal != index.ntotal:
-                    raise RuntimeError("its ids and vectors are of unequal number")
-            except (RuntimeError, ValueError, OSError) as error:
+                index, facts = vectorfile.read(path)
+                if facts.dimension != self._dimension:
+                    raise RuntimeError(f"expected {self._dimension} numbers, got {facts.dimension}")
+            except (RuntimeError, ValueError, TypeError, OSError) as error:
                 _log.debug("The vector index %s is unreadable and is built again: %s", path, error)
                 continue
-            self._base, self._base_ids, self._base_generation = index, ids, generation
+            self._use(index, facts, generation)
             return
+
+    def _use(self, index: Any, facts: Facts, generation: int) -> None:
+        self._base, self._facts, self._base_ids, self._places = index, facts, None, None
+        self._base_generation = generation
+        self._forget_changes()
 
     def _path(self, generation: int) -> Path:
         return self._folder / f"{generation:012d}.faiss"
@@ -213,64 +332,27 @@ class VectorIndex:
                         path.unlink()
 
 
-def _new_index(dimension: int, count: int) -> Any:
-    """An empty exhaustive index with ids: float32, or float16 where that would take much memory.
-
-    Float16 loses nothing but the last normalisation's rounding: it is what the catalogue stores.
-    """
-    if count * dimension * 4 <= _memory() // 4:
-        flat: Any = faiss.IndexFlatIP(dimension)
-    else:
-        flat = faiss.IndexScalarQuantizer(
+def _flat(dimension: int, *, half: bool) -> Any:
+    """An empty exhaustive index with ids, in float16 or float32."""
+    if half:
+        flat: Any = faiss.IndexScalarQuantizer(
             dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
         )
+    else:
+        flat = faiss.IndexFlatIP(dimension)
     return faiss.IndexIDMap2(flat)
 
 
-# FAISS trusts what it reads: a file cut short can crash it, and one flipped bit can turn products
-# into distances or lose a picture.  So a file ends with a digest: of all of it where that takes no
-# longer than a query (256 MB in 0.15 s), else of its length, its first bytes and its ids, which are
-# 8 MB of a million pictures; the vectors of such a file are checked by verify.
-_WHOLE_BYTES = 256 << 20
-_HEAD_BYTES = 512
-_SEAL = struct.Struct("<Q32s")
+def _ids_of(index: Any) -> Ids:
+    """The ids in an index of this module, in its order."""
+    if isinstance(index, faiss.IndexIDMap2):
+        ids: Ids = faiss.vector_to_array(index.id_map)
+        return ids
+    return compressed.Places(index).ids
 
 
-def _seal(file: BinaryIO, count: int) -> None:
-    """Append the digest to a file with that many ids."""
-    length = file.seek(0, os.SEEK_END)
-    digest = _digest(file, length, count)
-    file.seek(0, os.SEEK_END)
-    file.write(_SEAL.pack(count, digest))
-
-
-def _check_seal(path: Path) -> None:
-    """Raise ``RuntimeError`` unless a file's digest is there and right."""
-    with path.open("rb") as file:
-        length = file.seek(0, os.SEEK_END) - _SEAL.size
-        file.seek(max(0, length))
-        seal = file.read()
-        if len(seal) == _SEAL.size:
-            count, digest = _SEAL.unpack(seal)
-            if digest == _digest(file, length, count):
-                return
-    raise RuntimeError("it is incomplete or damaged")
-
-
-def _digest(file: BinaryIO, length: int, count: int) -> bytes:
-    file.seek(0)
-    if length <= _WHOLE_BYTES:
-        return hashlib.sha256(b"%d %d" % (length, count) + file.read(length)).digest()
-    head = file.read(min(_HEAD_BYTES, length))
-    file.seek(max(0, length - 8 * (count + 1)))  # FAISS writes their number before the ids
-    ids = file.read(length - file.tell())
-    return hashlib.sha256(b"%d %d" % (length, count) + head + ids).digest()
-
-
-def _is_half(index: Any) -> bool:
-    return index is not None and isinstance(
-        faiss.downcast_index(index.index), faiss.IndexScalarQuantizer
-    )
+def _is_float32(index: Any) -> bool:
+    return isinstance(faiss.downcast_index(index.index), faiss.IndexFlat)
 
 
 def _memory() -> int:

@@ -35,6 +35,11 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one do
 @click.option(
     "--min-score", type=click.FloatRange(-1, 1), metavar="X", help="Leave out lower cosines."
 )
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="Look at every picture, however large the library.",
+)
 @click.option("--include-self", is_flag=True, help="Let an indexed picture find itself.")
 @_json
 @click.option("--paths", "as_paths", is_flag=True, help="Print paths only, one a line.")
@@ -48,6 +53,7 @@ def search_command(
     images: tuple[str, ...],
     k: int | None,
     min_score: float | None,
+    exact: bool,
     include_self: bool,
     as_json: bool,
     as_paths: bool,
@@ -79,7 +85,7 @@ def search_command(
         for image in images:
             try:
                 with quiet_decoders():
-                    results, source = _ask(engine, image, k, min_score, include_self)
+                    results, source = _ask(engine, image, k, min_score, include_self, exact)
             except (PathNotFound, PictureUnreadable) as error:
                 # one bad query among many is told, and the rest answered
                 failed = True
@@ -97,12 +103,17 @@ def search_command(
 
 
 def _ask(
-    engine: Engine, image: str, k: int | None, min_score: float | None, include_self: bool
+    engine: Engine,
+    image: str,
+    k: int | None,
+    min_score: float | None,
+    include_self: bool,
+    exact: bool,
 ) -> tuple[Results, bytes | str]:
     if image == "-":
         data = _standard_input()
-        return engine.search_bytes(data, k=k, min_score=min_score), data
-    results = engine.search(image, k=k, min_score=min_score, include_self=include_self)
+        return engine.search_bytes(data, k=k, min_score=min_score, exact=exact), data
+    results = engine.search(image, k=k, min_score=min_score, include_self=include_self, exact=exact)
     return results, image
 
 
@@ -220,9 +231,9 @@ def _encoder(model: str | None, device: str, library: str | None) -> Encoder:
     if model is None:
         try:
             with Library.open(library) as opened:
-                spec = opened.encoder
+                spec, folder = opened.encoder, opened.folder
             if spec is not None:
-                return open_encoder(spec, device=device, streams=1)
+                return open_encoder(spec, device=device, streams=1, folder=folder)
         except LibraryNotFound:
             pass  # these commands need no library
     return load_encoder(model or "auto", device=device)

@@ -18,6 +18,7 @@ from indexer.decode import Limits, decode, pillow_limit, probe
 from indexer.discover import absolute, signed64
 from indexer.encoders import Encoder, EncoderSpec, open_encoder
 from indexer.errors import EncoderMismatch, InvalidRequest, LibraryNotFound, PathNotFound
+from indexer.exhaustive import Nearest
 from indexer.library import Library
 from indexer.records import Picture
 from search.results import Hit, Results
@@ -95,7 +96,9 @@ class Engine:
         with self._lock:
             spec = self._current()
             if self._encoder is None:
-                self._encoder = open_encoder(spec, device=self._device, streams=1)
+                self._encoder = open_encoder(
+                    spec, device=self._device, streams=1, folder=self.library.folder
+                )
             return self._encoder
 
     def _current(self) -> EncoderSpec:
@@ -123,12 +126,15 @@ class Engine:
         k: int | None = None,
         min_score: float | None = None,
         include_self: bool = False,
+        exact: bool = False,
     ) -> Results:
         """The pictures most like a picture file.
 
         An indexed path is answered from its stored descriptor, without encoding, and is left out of
         its own hits unless ``include_self``.  ``k`` is 10 by default, or as many as there are;
-        ``min_score`` is a cosine.  Hits are ordered by score, equal ones by id.
+        ``min_score`` is a cosine.  Hits are ordered by score, equal ones by id.  Scores are exact;
+        with ``exact`` every descriptor of the library is looked at, also where it has a compressed
+        index, which may miss one neighbour in a hundred.
 
         Raises :class:`~indexer.errors.PathNotFound`, ``PictureUnreadable``, or ``InvalidRequest``
         for a ``k`` below 1 or above the number of pictures in the library.
@@ -137,7 +143,7 @@ class Engine:
         self._check(k, min_score)
         vector, picture = self._descriptor(query)
         leave_out = picture.id if picture is not None and not include_self else None
-        hits = self._nearest(vector, k, min_score, leave_out)
+        hits = self._nearest(vector, k, min_score, leave_out, exact)
         return self._results(os.fspath(query), started, hits)
 
     def search_bytes(
@@ -147,11 +153,12 @@ class Engine:
         k: int | None = None,
         min_score: float | None = None,
         name: str = "-",
+        exact: bool = False,
     ) -> Results:
         """The pictures most like a picture given as the bytes of a file."""
         started = time.perf_counter()
         self._check(k, min_score)
-        hits = self._nearest(self._encode(data), k, min_score, None)
+        hits = self._nearest(self._encode(data), k, min_score, None, exact)
         return self._results(name, started, hits)
 
     def search_vector(
@@ -161,6 +168,7 @@ class Engine:
         k: int | None = None,
         min_score: float | None = None,
         leave_out: int | None = None,
+        exact: bool = False,
     ) -> tuple[Hit, ...]:
         """The pictures nearest to a descriptor ``(dimension,)`` of any positive length.
 
@@ -177,7 +185,7 @@ class Engine:
                 "Use descriptors of the library's own encoder.",
             )
         unit = (vector / length).astype(np.float32)
-        return self._nearest(unit, k, min_score, leave_out)
+        return self._nearest(unit, k, min_score, leave_out, exact)
 
     def descriptors(
         self, queries: Iterable[str | os.PathLike[str]] | str | os.PathLike[str]
@@ -246,9 +254,14 @@ class Engine:
                 )
 
     def _nearest(
-        self, query: Vectors, k: int | None, min_score: float | None, leave_out: int | None
+        self,
+        query: Vectors,
+        k: int | None,
+        min_score: float | None,
+        leave_out: int | None,
+        exact: bool,
     ) -> tuple[Hit, ...]:
-        ids, scores = self._exact(query, int(k or DEFAULT_K), leave_out)
+        ids, scores = self._ranked(query, int(k or DEFAULT_K), leave_out, exact)
         if min_score is not None:
             ids, scores = ids[scores >= min_score], scores[scores >= min_score]
         pictures = {p.id: p for p in self.library.catalogue.pictures(ids.tolist())}
@@ -257,21 +270,22 @@ class Engine:
         ]
         return tuple(Hit.of(rank, s, pictures[i]) for rank, (i, s) in enumerate(found, 1))
 
-    def _exact(
-        self, query: Vectors, k: int, leave_out: int | None
+    def _ranked(
+        self, query: Vectors, k: int, leave_out: int | None, exact: bool
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Ids and cosines of the ``k`` nearest, by the catalogue's descriptors, ties by id."""
         wanted = k + (leave_out is not None)
         asked = wanted + 8
         while True:
-            candidates, rough, count = self._candidates(query, asked)
+            candidates, rough, count, is_complete = self._candidates(query, asked, exact)
             ids, vectors = self.library.catalogue.descriptors(candidates.tolist())
             scores = exact_scores(query, vectors)
             order = np.lexsort((ids, -scores))
             # enough when the worst candidate is clearly below the last wanted one: others that
-            # FAISS left out cannot come before it
+            # were left out cannot come before it
             if len(candidates) >= count or (
-                len(order) >= wanted and rough[-1] < scores[order[wanted - 1]] - _SLACK
+                len(order) >= wanted
+                and (not is_complete or rough[-1] < scores[order[wanted - 1]] - _SLACK)
             ):
                 break
             asked *= 4
@@ -279,8 +293,10 @@ class Engine:
         return ids[keep], scores[keep]
 
     def _candidates(
-        self, query: Vectors, asked: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], int]:
+        self, query: Vectors, asked: int, exact: bool
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], int, bool]:
+        """Candidates' ids and rough scores, best first; how many pictures there are; whether none
+        is left out that has a better score."""
         with self._lock:
             spec = self._current()
             if self._vectors is None:
@@ -290,9 +306,17 @@ class Engine:
                     self._vectors.save_if_worthwhile()  # lost or damaged: for the next time
             self._vectors.refresh()
             count = self._vectors.count
-            scores, ids = self._vectors.search(query[None], max(1, min(asked, count)))
-        there = ids[0] >= 0
-        return ids[0][there], scores[0][there], count
+            asked = max(1, min(asked, count))
+            is_complete = self._vectors.is_exhaustive or exact
+            if is_complete and not self._vectors.is_exhaustive:
+                nearest = Nearest(query[None], asked)
+                for ids, vectors in self.library.catalogue.descriptors_after(-1):
+                    nearest.see(ids, vectors)
+                scores, found = nearest.best()
+            else:
+                scores, found = self._vectors.search(query[None], asked)
+        there = found[0] >= 0
+        return found[0][there], scores[0][there], count, is_complete
 
 
 def _has_changed(path: str, picture: Picture) -> bool:

@@ -136,6 +136,9 @@ def test_half_precision_storage_answers_the_same(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("indexer.vectors._memory", lambda: 0)
+    monkeypatch.setattr("indexer.vectors._FLAT_BYTES", 0)
+    with library.writer() as writer:
+        writer.keep_exact_index(True)
     add(library, drawn(5, 300))
     vectors = library.vectors()
     vectors.save()
