@@ -88,7 +88,9 @@ def test_everything_that_decides_a_descriptor_changes_the_fingerprint() -> None:
         "preprocessing": "tf",
         "size": SizePolicy(32, 40, step=8),
         "resample": "lanczos",
-        "recipe": 2,
+        "recipe": spec.recipe + 1,
+        "precision": "half",
+        "calibration": "2" * 64,
     }
     assert {field.name for field in fields(EncoderSpec)} == {*other, "weights_file"}
     for name, value in other.items():

@@ -16,8 +16,8 @@ from PIL import Image
 
 from indexer.decode import Limits, decode_file
 from indexer.encoders import Encoder, load_encoder
+from indexer.encoders.keras_runtime import KerasRuntime
 from indexer.encoders.registry import network_named, resolve
-from indexer.encoders.runtimes import KerasRuntime
 from indexer.errors import InvalidRequest, WeightsInvalid, WeightsUnavailable
 from indexer.library import Library
 from indexer.options import IndexOptions

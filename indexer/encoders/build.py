@@ -26,7 +26,8 @@ def run_in_child(request: dict[str, Any], show_output: bool = False) -> dict[str
     """Do one request in a fresh interpreter and return its result.
 
     Requests are ``{"do": "export", "spec": …, "weights": …, "folder": …}``,
-    ``{"do": "describe", "file": …}`` and ``{"do": "fetch", "model": …, "pooling": …}``.
+    ``{"do": "describe", "file": …}``, ``{"do": "fetch", "model": …, "pooling": …}`` and
+    ``{"do": "quantise", "spec": …, "model": …, "pictures": …, "folder": …}``.
     With ``show_output`` what Keras says (download progress) goes to this process's stderr.
     Raises the same error that the work raised in the child.
     """
@@ -133,12 +134,22 @@ def _check_agreement(model: Any, path: Path, spec: Any) -> None:
         )
 
 
-def keras_model(spec: Any, weights: Path) -> Any:
-    """The whole encoder as a Keras model (imports Keras); see :mod:`indexer.encoders.assemble`."""
+def keras_model(spec: Any, weights: Path, policy: str = "float32") -> Any:
+    """The whole encoder as a Keras model (imports Keras); see :mod:`indexer.encoders.assemble`.
+
+    ``policy`` is Keras's dtype policy for the network's layers; a network file keeps its own.
+    """
+    import keras
+
     from indexer.encoders.assemble import assemble
     from indexer.encoders.registry import network_of
 
-    return assemble(network_of(spec).build(weights, spec.pooling), spec.pooling, spec.size)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return assemble(network_of(spec).build(weights, spec.pooling), spec.pooling, spec.size)
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _describe(request: dict[str, Any]) -> dict[str, Any]:
@@ -153,9 +164,17 @@ def _fetch(request: dict[str, Any]) -> dict[str, Any]:
     return {"path": str(network_named(request["model"]).fetch_weights(request["pooling"]))}
 
 
+def _quantise(request: dict[str, Any]) -> dict[str, Any]:
+    from indexer.encoders.quantise import quantise_in_child
+
+    return quantise_in_child(request)
+
+
 def _main(asked: Path, answered: Path) -> None:
     request = json.loads(asked.read_text("utf-8"))
-    work = {"export": _export, "describe": _describe, "fetch": _fetch}[request["do"]]
+    work = {"export": _export, "describe": _describe, "fetch": _fetch, "quantise": _quantise}[
+        request["do"]
+    ]
     try:
         result = work(request)
     except ParecidoError as error:

@@ -15,9 +15,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import filelock
-import platformdirs
-
 from indexer.durable import sync_folder, sync_tree
 from indexer.errors import NoSpace
 
@@ -29,7 +26,12 @@ _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENO
 
 def cache_folder() -> Path:
     """``$PARECIDO_CACHE`` or the user's cache folder for parecido."""
-    return Path(os.environ.get("PARECIDO_CACHE") or platformdirs.user_cache_dir("parecido"))
+    chosen = os.environ.get("PARECIDO_CACHE")
+    if chosen:
+        return Path(chosen)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("parecido"))
 
 
 def cached_folder(key: str, fill: Callable[[Path], None]) -> Path:
@@ -41,6 +43,8 @@ def cached_folder(key: str, fill: Callable[[Path], None]) -> Path:
     folder = cache_folder() / key
     if _intact(folder):
         return folder
+    import filelock
+
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder.parent / f"{key}.lock")

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from indexer.decode import Limits, decode_file
 from indexer.encoders.devices import gpu_usable, gpu_visible
+from indexer.encoders.keras_runtime import KerasRuntime
 from indexer.encoders.labels import IMAGENET_CLASSES, top_labels
 from indexer.encoders.registry import resolve
-from indexer.encoders.runtimes import KerasRuntime, OpenVINORuntime, Runtime, openvino_installed
+from indexer.encoders.runtimes import OpenVINORuntime, Runtime, openvino_installed
 from indexer.errors import (
     EncoderUnavailable,
     InvalidRequest,
@@ -154,30 +155,64 @@ def load_encoder(
     pooling: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     preprocessing: str | None = None,
+    precision: str = "auto",
     device: str = "auto",
     batch_size: int = 0,
 ) -> Encoder:
     """An encoder by name, as ``parecido models`` lists them, or from a user's own network file.
 
-    ``device`` is ``auto``, ``cpu`` or ``gpu``; ``batch_size`` 0 takes the device's own.  Raises
-    :class:`~indexer.errors.UnknownEncoder`, :class:`~indexer.errors.WeightsUnavailable`,
-    :class:`~indexer.errors.WeightsInvalid` or :class:`~indexer.errors.EncoderUnavailable`.
+    ``precision`` is ``float32``, ``half`` (16 bits inside the network where the device is faster
+    so) or ``auto``: half on a GPU.  ``device`` is ``auto``, ``cpu`` or ``gpu``; ``batch_size`` 0
+    takes the device's own.  Raises :class:`~indexer.errors.UnknownEncoder`,
+    :class:`~indexer.errors.WeightsUnavailable`, :class:`~indexer.errors.WeightsInvalid` or
+    :class:`~indexer.errors.EncoderUnavailable`.
     """
-    spec = resolve(model, pooling=pooling, weights=weights, preprocessing=preprocessing)
+    spec = resolve(
+        model,
+        pooling=pooling,
+        weights=weights,
+        preprocessing=preprocessing,
+        precision=precision,
+    )
     return open_encoder(spec, device=device, batch_size=batch_size)
 
 
 def open_encoder(
-    spec: EncoderSpec, *, device: str = "auto", batch_size: int = 0, streams: int = 0
+    spec: EncoderSpec,
+    *,
+    device: str = "auto",
+    batch_size: int = 0,
+    streams: int = 0,
+    folder: Path | None = None,
 ) -> Encoder:
     """The encoder of a spec on a device; built and cached on first use.
 
     ``streams`` is how many pictures a CPU works on at once: 0 for one on each core, which gives the
     most pictures a second; 1 for all cores on one picture, which gives the soonest answer.
+    ``folder`` is the library's, which an int8 encoder needs: its model lies there.
     """
     if device not in DEVICES:
         raise InvalidRequest(f"Expected device {', '.join(DEVICES)}, got {device!r}.")
+    if spec.precision == "int8":
+        return Encoder(spec, _quantised_runtime(spec, device, batch_size, streams, folder))
     return Encoder(spec, _runtime(spec, device, batch_size, streams))
+
+
+def _quantised_runtime(
+    spec: EncoderSpec, device: str, batch_size: int, streams: int, folder: Path | None
+) -> Runtime:
+    """OpenVINO on the CPU, whether there is a GPU or not; nothing else runs the model."""
+    if device == "gpu":
+        raise EncoderUnavailable(
+            f"{spec.title} runs on a CPU only, and a GPU was asked for.",
+            "Leave out --device gpu, or index into a new library with --precision half.",
+        )
+    if not openvino_installed():
+        raise EncoderUnavailable(
+            f"{spec.title} runs in OpenVINO only, which is not installed.",
+            "Install it: pip install openvino; or index into a new library.",
+        )
+    return OpenVINORuntime(spec, batch_size, streams, folder)
 
 
 def _runtime(spec: EncoderSpec, device: str, batch_size: int, streams: int) -> Runtime:

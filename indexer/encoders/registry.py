@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +28,7 @@ __all__ = ["ModelInfo", "fetch", "model_table", "network_named", "network_of", "
 DEFAULT_POOLING = "avg"
 OFFLINE_MODEL = "efficientnet-lite0"
 GPU_MODEL = "resnet50"
+PRECISIONS = ("auto", "float32", "half")
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
@@ -110,15 +111,37 @@ def resolve(
     pooling: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     preprocessing: str | None = None,
+    precision: str = "auto",
     show_output: bool = False,
 ) -> EncoderSpec:
     """The encoder that these options mean on this machine, its weights fetched if need be.
 
+    ``precision`` is ``float32``, ``half`` or ``auto``: ``half`` where a GPU is visible.
     ``model`` is ``auto``, a name, or the path of a network saved by Keras; ``weights`` a file with
     other weights for a named network; ``pooling`` ``avg`` by default; ``preprocessing`` is for a
     network file only.  ``auto`` is ``resnet50`` where a GPU is visible and its weights can be had,
     ``efficientnet-lite0`` otherwise.
     """
+    if precision == "int8":
+        raise InvalidRequest(
+            "An int8 encoder is calibrated on a library's pictures and belongs to that library.",
+            "Make one with parecido index --precision int8, or use --precision half.",
+        )
+    if precision not in PRECISIONS:
+        raise InvalidRequest(f"Expected a precision of {PRECISIONS}, got {precision!r}.")
+    spec = _resolve(model, pooling, weights, preprocessing, show_output)
+    if precision == "auto":
+        precision = "half" if gpu_visible() else "float32"
+    return replace(spec, precision=precision)
+
+
+def _resolve(
+    model: str,
+    pooling: str | None,
+    weights: str | os.PathLike[str] | None,
+    preprocessing: str | None,
+    show_output: bool,
+) -> EncoderSpec:
     if model == "auto":
         if weights is not None:
             raise InvalidRequest(
@@ -126,10 +149,10 @@ def resolve(
             )
         if gpu_visible():
             try:
-                return resolve(GPU_MODEL, pooling=pooling, show_output=show_output)
+                return _resolve(GPU_MODEL, pooling, None, None, show_output)
             except WeightsUnavailable:  # no network: the encoder that needs none
                 pass
-        return resolve(OFFLINE_MODEL, pooling=pooling)
+        return _resolve(OFFLINE_MODEL, pooling, None, None, show_output)
     if model.lower().endswith(FILE_SUFFIXES):
         if weights is not None:
             raise InvalidRequest(
