@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -26,8 +26,11 @@ lint: $(VENV)/.dev ## check style, types and the order of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: $(VENV)/.dev ## measure speed, as ratios to a plain recipe and to the machine's limits
+	$(BIN)/python -m benchmarks
+
 clean: ## remove what demo, test and lint made; .venv stays
-	rm -rf data/gallery data/queries data/library data/sheets
+	rm -rf data/gallery data/queries data/library data/sheets benchmarks/work
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 

@@ -1,0 +1,1 @@
+"""How fast parecido is, beside what one would write by hand and beside what the machine allows."""

@@ -1,0 +1,56 @@
+"""Libraries filled without indexing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer import Library
+from indexer.catalogue import pack
+from indexer.changes import Add
+from indexer.records import Label
+from indexer.spec import EncoderSpec
+
+__all__ = ["LABELS", "fill_library"]
+
+LABELS = tuple(Label(f"class number {i}", 0.5 / (i + 1), i) for i in range(5))
+
+
+def fill_library(
+    folder: Path,
+    pieces: Iterable[npt.NDArray[np.float32]],
+    spec: EncoderSpec,
+    *,
+    index: bool = True,
+) -> int:
+    """Make a library of unit descriptors, in pieces ``(n, dimension)``; how many there were.
+
+    Rows as a run leaves them, with five labels and a digest each, of pictures that lie nowhere.
+    With ``index`` the vector index is written too.
+    """
+    count = 0
+    with Library.create(folder) as library, library.writer() as catalogue:
+        for vectors in pieces:
+            adds = [
+                Add(
+                    path=b"/nowhere/%04d/%08d.jpg" % (i // 1000, i),
+                    file_size=1_000_000 + i,
+                    mtime_ns=1_700_000_000_000_000_000 + i,
+                    content_hash=blake2b(b"%d" % i, digest_size=16).digest(),
+                    width=4000,
+                    height=3000,
+                    format="JPEG",
+                    labels=LABELS,
+                    vector=pack(vector),
+                )
+                for i, vector in enumerate(vectors, count)
+            ]
+            catalogue.write(adds, encoder=spec if count == 0 else None)
+            count += len(vectors)
+        if index:
+            library.vectors(catalogue).save_if_worthwhile()
+    return count
