@@ -25,7 +25,7 @@ from benchmarks.synthetic import descriptors
 __all__ = ["measure"]
 
 _COUNT, _QUICK_COUNT = 100_000, 2_000
-_ROUNDS = 7
+_ROUNDS = 5
 _OF_PLAIN = 1 / 8
 _OF_LIMIT = 1.3
 

@@ -148,10 +148,9 @@ def render(
             whole = image.size
             form = image.format or ""
             if form in ("JPEG", "MPO"):
-                orientation = _orientation(image)
-                stored = _turned(target(*_turned(whole, orientation)), orientation)
+                wanted = target(*_turned(whole, _orientation(image)))
                 # the decoder scales by 1/2, 1/4 or 1/8 in the DCT: 12 megapixels in 73 ms, not 260
-                image.draft("RGB" if image.mode != "L" else "L", stored)
+                image.draft("RGB" if image.mode != "L" else "L", (max(wanted), max(wanted)))
             if image.width * image.height > _LARGE_PIXELS:
                 with _large:
                     return _finished(image, whole, form, target, resample)

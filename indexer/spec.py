@@ -79,7 +79,7 @@ class EncoderSpec:
     library by its own pictures."""
     calibration: str = ""
     """Digest of the quantised model, which cannot be made again; empty for other precisions."""
-    recipe: int = 2
+    recipe: int = 1
     """Raised when a change of this program's own code changes descriptors."""
 
     @property
