@@ -371,21 +371,26 @@ def test_bytes_whose_last_holder_changes_after_a_worker_looked_are_decoded_after
     copy = Path(shutil.copy(original, tmp_path / "p" / "copy.png"))
     save_picture(original, 2)
     monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 0.0)
-    write, twins, committed = CatalogueWriter.write, CatalogueWriter.twins, threading.Event()
+    write, make, committed = CatalogueWriter.write, Flow.__init__, threading.Event()
 
     def telling(writer: CatalogueWriter, changes: list[Any], **named: Any) -> None:
         write(writer, changes, **named)
         if any(isinstance(c, Add) and c.path == os.fsencode(original) for c in changes):
             committed.set()
 
-    def late(writer: CatalogueWriter, digest: bytes) -> list[tuple[int, bytes]]:
-        found = twins(writer, digest)
-        if found and threading.current_thread() is not threading.main_thread():
-            committed.wait()
-        return found
+    def make_late(flow: Flow, *given: Any) -> None:
+        before, have, rest = given[:4], given[4], given[5:]
+
+        def late(digest: bytes) -> bool:
+            found = bool(have(digest))
+            if found:
+                committed.wait()
+            return found
+
+        make(flow, *before, late, *rest)
 
     monkeypatch.setattr(CatalogueWriter, "write", telling)
-    monkeypatch.setattr(CatalogueWriter, "twins", late)
+    monkeypatch.setattr(Flow, "__init__", make_late)
     encoder = fake_encoder(batch_size=1)
     report = index(library, [tmp_path / "p"], IndexOptions(workers=2), encoder=encoder)
     assert (report.updated, report.added, encoded(encoder)) == (1, 1, 2)
