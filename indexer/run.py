@@ -76,7 +76,6 @@ class Run:
         self._fresh: list[bytes] = []
         self._new_roots = list(new_roots)
         self._absent = list(absent)
-        self._claimed: set[int] = set()
         self._last_commit = time.monotonic()
         self._vanished = False
         self.committed_anything = False
@@ -191,15 +190,15 @@ class Run:
         twins = self._catalogue.twins(prepared.content_hash)
         if known is None or known.id is None:
             for twin_id, path in twins:
-                if twin_id not in self._claimed and self._is_gone(path):
-                    self._claimed.add(twin_id)
+                # one that was seen lies where it lay: no look at each of a crowd of copies
+                if twin_id not in self._seen and self._is_gone(path):
                     self._seen.add(twin_id)
                     self._changes.append(Move(twin_id, entry.path, entry.file_size, entry.mtime_ns))
                     self._report.moved += 1
                     return
-        for twin in self._catalogue.pictures([twin_id for twin_id, _ in twins]):
-            _, vectors = self._catalogue.descriptors([twin.id])
-            if len(vectors):
+        for twin_id, _ in twins:
+            _, vectors = self._catalogue.descriptors([twin_id])
+            for twin in self._catalogue.pictures([twin_id]) if len(vectors) else ():
                 described = Described(
                     twin.width, twin.height, twin.format, twin.labels, pack(vectors[0])
                 )
@@ -252,7 +251,6 @@ class Run:
         )
         self.committed_anything = True
         self._changes, self._new_roots = [], []
-        self._claimed.clear()
         self._flow.forget(self._fresh)
         self._fresh = []
         self._committed()

@@ -34,9 +34,12 @@ from tests.harness import check_sound
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait; whoever waits for ever is ended by pytest's own limit."""
-    while not condition():
+    """Wait, and fail rather than wait for ever."""
+    for _ in range(60_000):
+        if condition():
+            return
         time.sleep(0.001)
+    raise AssertionError("what was waited for did not come")
 
 
 AHEAD = 4
