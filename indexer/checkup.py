@@ -75,7 +75,8 @@ def repair(folder: str | os.PathLike[str] | None = None, *, wait: bool = False) 
     with locked(path, wait):
         if not _structure_is_sound(path / CATALOGUE):
             done.append(_salvage(path / CATALOGUE))
-            Library(path, Catalogue(path / CATALOGUE)).remove_vectors()  # it has lost pictures
+            with Library(path, Catalogue(path / CATALOGUE)) as salvaged:
+                salvaged.remove_vectors()  # it has lost pictures
         with CatalogueWriter(path / CATALOGUE) as catalogue:
             orphans = catalogue.drop_orphans()
             if orphans:

@@ -55,7 +55,7 @@ def index(
 
     Folders are searched recursively.  What is unchanged costs a look at its size and time; what
     moved keeps its id; what is gone from below these folders leaves the library.  No picture is
-    ever written to.  ``progress`` is called with the running report after each file; when ``stop``
+    ever written to.  ``progress`` is called with the running report now and then; when ``stop``
     returns true, what is ready is committed and the run ends with ``interrupted`` set.
 
     Raises :class:`~indexer.errors.EncoderMismatch` where the options name another encoder than the
