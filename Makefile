@@ -18,7 +18,7 @@ demo: $(VENV)/.demo ## index a small gallery, search it, and draw data/sheets/de
 	@$(BIN)/python data/demo.py
 
 test: $(VENV)/.dev ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.dev ## check style, types and the order of imports
 	$(BIN)/ruff check .

@@ -164,10 +164,20 @@ class Catalogue:
                 return
             low = page[-1][0]
 
-    def twins(self, content_hash: bytes) -> list[tuple[int, bytes]]:
-        """Ids and paths of the pictures with these very bytes, by id."""
-        query = "SELECT id, path FROM pictures WHERE content_hash = ? ORDER BY id"
-        return self._rows(query, (content_hash,))
+    def has_bytes(self, content_hash: bytes) -> bool:
+        """Whether there is a picture with these very bytes."""
+        query = "SELECT 1 FROM pictures WHERE content_hash = ? LIMIT 1"
+        return bool(self._rows(query, (content_hash,)))
+
+    def twins(self, content_hash: bytes, after: int = 0) -> list[tuple[int, bytes]]:
+        """Ids and paths of the pictures with these very bytes and a larger id, by id."""
+        query = "SELECT id, path FROM pictures WHERE content_hash = ? AND id > ? ORDER BY id"
+        return self._rows(query, (content_hash, after))
+
+    def twin(self, content_hash: bytes) -> Picture | None:
+        """The first picture with these very bytes."""
+        rows = self._rows(f"{_PICTURE} WHERE content_hash = ? ORDER BY id LIMIT 1", (content_hash,))
+        return _picture(rows[0]) if rows else None
 
     def content_hash(self, picture_id: int) -> bytes | None:
         """The hash of a picture's file."""

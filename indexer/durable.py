@@ -5,12 +5,13 @@ The order is always: write under a temporary name, sync the file, rename, sync t
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["replacing", "sync_folder", "sync_tree"]
+__all__ = ["file_digest", "replacing", "sync_folder", "sync_tree"]
 
 
 @contextmanager
@@ -28,6 +29,12 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone, or on a disk that refused the writing too
             temporary.unlink()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_tree(folder: Path) -> None:

@@ -82,11 +82,6 @@ class Flow:
         self.encoded = 0
         """Pictures that went through the network."""
 
-    @property
-    def encoder_is_open(self) -> bool:
-        """Whether a picture has needed the encoder yet."""
-        return self._encoder is not None
-
     # -- for the thread that owns it -------------------------------------------------------------
 
     def put(self, entry: FileEntry, known: Known | None, *, anyway: bool = False) -> None:
@@ -118,11 +113,6 @@ class Flow:
             batches = [self._buckets.pop(shape).pictures for shape in shapes]
         for batch in batches:
             self._submit(self._encode, batch)
-
-    def drop_waiting(self) -> None:
-        """Give up what waits in buckets."""
-        with self._lock:
-            self._buckets.clear()
 
     def forget(self, digests: Iterable[bytes]) -> None:
         """These bytes are in the catalogue now."""
@@ -184,7 +174,7 @@ class Flow:
             return [prepared, *(replace(copy, refused=prepared.refused) for copy in copies)]
         if prepared.decoded is None:
             return early
-        if self._abandoned and not self.encoder_is_open:
+        if self._abandoned and self._encoder is None:
             return []  # building one takes long, and nothing else is ready
         batch = self._into_bucket(prepared)
         return self._encode(batch) if batch else []

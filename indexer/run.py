@@ -68,9 +68,7 @@ class Run:
         # Up to three sleep while a GPU works for them.
         asleep = 3 if options.device != "cpu" and gpu_visible() else 1
         workers = options.workers or (os.cpu_count() or 1) + asleep
-        self._flow = Flow(
-            spec, encoder, options, workers, lambda digest: bool(catalogue.twins(digest)), folder
-        )
+        self._flow = Flow(spec, encoder, options, workers, catalogue.has_bytes, folder)
         self._changes: list[Change] = []
         # of the bytes among these changes
         self._fresh: list[bytes] = []
@@ -78,6 +76,8 @@ class Run:
         self._absent = list(absent)
         self._last_commit = time.monotonic()
         self._vanished = False
+        # of bytes that many files hold, up to which id they were looked at
+        self._standing: dict[bytes, int] = {}
         self.committed_anything = False
         """Whether the catalogue has been written."""
 
@@ -133,8 +133,6 @@ class Run:
         """Wait for the workers, and then for the buckets that nothing fills any more."""
         while self._take_all(wait=True):
             self._pulse()
-        if self._report.interrupted and not self._flow.encoder_is_open:
-            self._flow.drop_waiting()  # nothing was encoded yet, and building the encoder is long
         self._flow.flush()
         while self._take_all(wait=True):
             self._pulse()
@@ -187,18 +185,17 @@ class Run:
             self._changes.append(Touch(known.id, entry.file_size, entry.mtime_ns))
             self._report.unchanged += 1
             return
-        twins = self._catalogue.twins(prepared.content_hash)
         if known is None or known.id is None:
-            for twin_id, path in twins:
-                # one that was seen lies where it lay: no look at each of a crowd of copies
-                if twin_id not in self._seen and self._is_gone(path):
-                    self._seen.add(twin_id)
-                    self._changes.append(Move(twin_id, entry.path, entry.file_size, entry.mtime_ns))
-                    self._report.moved += 1
-                    return
-        for twin_id, _ in twins:
-            _, vectors = self._catalogue.descriptors([twin_id])
-            for twin in self._catalogue.pictures([twin_id]) if len(vectors) else ():
+            gone = self._gone_twin(prepared.content_hash)
+            if gone is not None:
+                self._seen.add(gone)
+                self._changes.append(Move(gone, entry.path, entry.file_size, entry.mtime_ns))
+                self._report.moved += 1
+                return
+        twin = self._catalogue.twin(prepared.content_hash)
+        if twin is not None:
+            _, vectors = self._catalogue.descriptors([twin.id])
+            if len(vectors):
                 described = Described(
                     twin.width, twin.height, twin.format, twin.labels, pack(vectors[0])
                 )
@@ -206,6 +203,17 @@ class Run:
                 return
         # the twin was given other content since the worker looked: decode after all
         self._flow.put(entry, known, anyway=True)
+
+    def _gone_twin(self, digest: bytes) -> int | None:
+        """The id of a picture with these bytes whose file is no longer there.
+
+        Each is looked at once in a run, so that a crowd of copies is not compared with itself.
+        """
+        for twin_id, path in self._catalogue.twins(digest, self._standing.get(digest, 0)):
+            self._standing[digest] = twin_id
+            if twin_id not in self._seen and self._is_gone(path):
+                return twin_id
+        return None
 
     def _is_gone(self, path: bytes) -> bool:
         """Whether nothing lies at an indexed path any more, and it is no absent disk's."""

@@ -106,10 +106,12 @@ def _open_for_reading(path: Path) -> tuple[sqlite3.Connection, bool]:
     try:
         connection.execute("PRAGMA schema_version").fetchone()
         return connection, True
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         connection.close()
         wal = path.with_name(path.name + "-wal")
-        if not path.exists() or (wal.exists() and wal.stat().st_size > 0):
+        # the last where the disk is full
+        is_denied = any(w in str(error) for w in ("unable to open", "readonly", "disk I/O"))
+        if not is_denied or not path.exists() or (wal.exists() and wal.stat().st_size > 0):
             raise
         # On a disk that cannot be written SQLite cannot make the files that WAL readers share.
         # With no journal beside it the file is complete and nobody can change it.

@@ -305,16 +305,18 @@ class Engine:
                 if self._vectors.file_bytes == 0:
                     self._vectors.save_if_worthwhile()  # lost or damaged: for the next time
             self._vectors.refresh()
-            count = self._vectors.count
+            index = self._vectors
+            count = index.count
             asked = max(1, min(asked, count))
-            is_complete = self._vectors.is_exhaustive or exact
-            if is_complete and not self._vectors.is_exhaustive:
-                nearest = Nearest(query[None], asked)
-                for ids, vectors in self.library.catalogue.descriptors_after(-1):
-                    nearest.see(ids, vectors)
-                scores, found = nearest.best()
-            else:
-                scores, found = self._vectors.search(query[None], asked)
+            if index.is_exhaustive or not exact:
+                scores, found = index.search(query[None], asked)
+                is_complete = index.is_exhaustive
+        if exact and not index.is_exhaustive:  # others need not wait for it
+            nearest = Nearest(query[None], asked)
+            for ids, vectors in self.library.catalogue.descriptors_after(-1):
+                nearest.see(ids, vectors)
+            scores, found = nearest.best()
+            is_complete = True
         there = found[0] >= 0
         return found[0][there], scores[0][there], count, is_complete
 

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -15,9 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer import Library, verify
-from indexer.catalogue import unpack
+from indexer.catalogue import pack, unpack
+from indexer.changes import Add
+from indexer.encoders import EncoderSpec
 from indexer.library import CATALOGUE
 from indexer.records import Label
+from tests.fakes import fake_spec
 
 _T = TypeVar("_T")
 
@@ -33,6 +36,32 @@ CHILDREN.set_forkserver_preload(
         "tests.harness",
     ]
 )
+
+
+def put(
+    library: Library,
+    vectors: npt.NDArray[np.floating],
+    ids: Sequence[int | None] | None = None,
+    spec: EncoderSpec | None = None,
+) -> None:
+    """Put bare descriptors into a library, past the pipeline, as new pictures or over old ones."""
+    changes = [
+        Add(
+            path=b"/v/" + os.urandom(8).hex().encode(),
+            file_size=1,
+            mtime_ns=1,
+            content_hash=os.urandom(16),
+            width=1,
+            height=1,
+            format="PNG",
+            labels=(),
+            vector=pack(vector / np.linalg.norm(vector)),
+            id=i,
+        )
+        for vector, i in zip(vectors, ids or [None] * len(vectors), strict=True)
+    ]
+    with library.writer() as catalogue:
+        catalogue.write(changes, encoder=spec or fake_spec())
 
 
 class Row(NamedTuple):

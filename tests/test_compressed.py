@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,15 +10,14 @@ import numpy as np
 import pytest
 
 from indexer import compressed, vectorfile
-from indexer.catalogue import pack
-from indexer.changes import Add, Remove
+from indexer.changes import Remove
 from indexer.checkup import repair, verify
 from indexer.exhaustive import Nearest
 from indexer.library import Library
 from indexer.vectors import VectorIndex
 from search.engine import Engine
 from tests.fakes import fake_spec
-from tests.harness import parecido
+from tests.harness import parecido, put
 from tests.test_search import Vectors, oracle
 
 DIMENSION = 48
@@ -36,23 +34,7 @@ def scenes(seed: int, count: int) -> Vectors:
 
 
 def add(library: Library, vectors: Vectors, ids: list[int] | None = None) -> None:
-    changes = [
-        Add(
-            path=os.urandom(12).hex().encode(),
-            file_size=1,
-            mtime_ns=1,
-            content_hash=os.urandom(16),
-            width=1,
-            height=1,
-            format="PNG",
-            labels=(),
-            vector=pack(vector),
-            id=i,
-        )
-        for vector, i in zip(vectors, ids or [None] * len(vectors), strict=True)
-    ]
-    with library.writer() as writer:
-        writer.write(changes, encoder=fake_spec(dimension=DIMENSION))
+    put(library, vectors, ids, fake_spec(dimension=DIMENSION))
 
 
 def remove(library: Library, ids: list[int]) -> None:

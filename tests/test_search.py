@@ -15,8 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from indexer.catalogue import pack
-from indexer.changes import Add, Change, Remove
+from indexer.changes import Remove
 from indexer.encoders import Encoder
 from indexer.errors import (
     EncoderMismatch,
@@ -28,7 +27,8 @@ from indexer.errors import (
 from indexer.library import Library
 from indexer.pipeline import index, remove
 from search.engine import Engine, similarity_table
-from tests.fakes import DIMENSION, fake_encoder, fake_spec, quadrants, save_picture
+from tests.fakes import DIMENSION, fake_encoder, quadrants, save_picture
+from tests.harness import put
 
 Vectors = npt.NDArray[np.float32]
 
@@ -43,34 +43,13 @@ def oracle(
     return [pair for pair in order if pair[0] != leave_out]
 
 
-def add(library: Library, vectors: Vectors, ids: list[int | None] | None = None) -> None:
-    """Put bare descriptors into a library, past the pipeline."""
-    changes: list[Change] = [
-        Add(
-            path=b"/v/" + os.urandom(8).hex().encode(),
-            file_size=1,
-            mtime_ns=1,
-            content_hash=os.urandom(16),
-            width=1,
-            height=1,
-            format="PNG",
-            labels=(),
-            vector=pack(vector / np.linalg.norm(vector)),
-            id=i,
-        )
-        for vector, i in zip(vectors, ids or [None] * len(vectors), strict=True)
-    ]
-    with library.writer() as catalogue:
-        catalogue.write(changes, encoder=fake_spec())
-
-
 def drawn(seed: int, count: int) -> Vectors:
     rng = np.random.default_rng(seed)
     return rng.normal(size=(count, DIMENSION)).astype(np.float32)
 
 
 def test_hits_are_numpys_sorted_inner_products(library: Library) -> None:
-    add(library, drawn(1, 500))
+    put(library, drawn(1, 500))
     with Engine(library) as engine:
         for query in drawn(2, 25):
             hits = engine.search_vector(query, k=20)
@@ -83,9 +62,9 @@ def test_hits_are_numpys_sorted_inner_products(library: Library) -> None:
 def test_equal_scores_are_ordered_by_id_also_across_the_last_place(library: Library) -> None:
     one, other = drawn(3, 2)
     # 300 twins: far more than k and its margin, half of them added later
-    add(library, np.stack([one] * 150 + [other] * 5))
+    put(library, np.stack([one] * 150 + [other] * 5))
     library.vectors().save()
-    add(library, np.stack([one] * 150))
+    put(library, np.stack([one] * 150))
     with Engine(library) as engine:
         hits = engine.search_vector(one, k=40)
         assert [hit.id for hit in hits] == list(range(1, 41))
@@ -108,18 +87,18 @@ def test_after_any_history_search_equals_the_oracle(
     steps: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with Library.create(tmp_path_factory.mktemp("history") / "library") as library:
-        add(library, drawn(0, 5))
+        put(library, drawn(0, 5))
         index_kept_open = library.vectors()
         for what, seed in steps:
             ids = library.catalogue.ids().tolist()
             chosen = [i for n, i in enumerate(ids) if (seed >> n % 16) & 1]
             if what == "add":
-                add(library, drawn(seed, 1 + seed % 7))
+                put(library, drawn(seed, 1 + seed % 7))
             elif what == "remove" and len(chosen) < len(ids):
                 with library.writer() as catalogue:
                     catalogue.write([Remove(chosen)])
             elif what == "change" and chosen:
-                add(library, drawn(seed, len(chosen)), list(chosen))
+                put(library, drawn(seed, len(chosen)), list(chosen))
             elif what == "save":
                 library.vectors().save()
         (query,) = drawn(99, 1)
@@ -139,7 +118,7 @@ def test_half_precision_storage_answers_the_same(
     monkeypatch.setattr("indexer.vectors._FLAT_BYTES", 0)
     with library.writer() as writer:
         writer.keep_exact_index(True)
-    add(library, drawn(5, 300))
+    put(library, drawn(5, 300))
     vectors = library.vectors()
     vectors.save()
     assert vectors.kind == "flat16"

@@ -7,7 +7,6 @@ around it by :mod:`indexer.encoders.assemble` and :mod:`indexer.encoders.encoder
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from indexer.durable import file_digest
 from indexer.errors import WeightsInvalid
 from indexer.spec import SizePolicy
 
@@ -93,5 +93,4 @@ def sha256_of(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _sha256_of(path: Path, _size: int, _mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path)

@@ -7,7 +7,6 @@ manifest holds the digest of every file, so a damaged one is noticed, removed an
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from indexer.durable import sync_folder, sync_tree
+from indexer.durable import file_digest, sync_folder, sync_tree
 from indexer.errors import NoSpace
 
 __all__ = ["cache_folder", "cached_folder"]
@@ -67,7 +66,7 @@ def _intact(folder: Path) -> bool:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
         return bool(manifest) and all(
-            _digest(folder / name) == digest for name, digest in manifest.items()
+            file_digest(folder / name) == digest for name, digest in manifest.items()
         )
     except (OSError, ValueError, AttributeError):
         return False
@@ -105,10 +104,5 @@ _TEMPORARY: dict[str, tempfile.TemporaryDirectory[str]] = {}
 
 
 def _seal(folder: Path) -> None:
-    digests = {path.name: _digest(path) for path in sorted(folder.iterdir())}
+    digests = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
     (folder / _MANIFEST).write_text(json.dumps(digests), "utf-8")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

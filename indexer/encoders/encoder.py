@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from indexer.decode import Limits, decode_file
 from indexer.encoders.devices import gpu_usable, gpu_visible
-from indexer.encoders.keras_runtime import KerasRuntime
 from indexer.encoders.labels import IMAGENET_CLASSES, top_labels
 from indexer.encoders.registry import resolve
 from indexer.encoders.runtimes import OpenVINORuntime, Runtime, openvino_installed
@@ -217,7 +216,7 @@ def _quantised_runtime(
 
 def _runtime(spec: EncoderSpec, device: str, batch_size: int, streams: int) -> Runtime:
     if device != "cpu" and gpu_usable():
-        return KerasRuntime(spec, batch_size)
+        return _keras(spec, batch_size)
     if device == "gpu":
         raise EncoderUnavailable(
             "No GPU can be used: "
@@ -237,4 +236,10 @@ def _runtime(spec: EncoderSpec, device: str, batch_size: int, streams: int) -> R
             raise
         except EncoderUnavailable as error:
             _log.warning("%s", error)
+    return _keras(spec, batch_size)
+
+
+def _keras(spec: EncoderSpec, batch_size: int) -> Runtime:
+    from indexer.encoders.keras_runtime import KerasRuntime
+
     return KerasRuntime(spec, batch_size)

@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.decode import Limits, decode, probe
-from indexer.durable import sync_folder, sync_tree
+from indexer.durable import file_digest, sync_folder, sync_tree
 from indexer.encoders.base import POOLINGS
 from indexer.encoders.build import run_in_child
 from indexer.encoders.devices import gpu_visible
@@ -174,10 +174,7 @@ def quantise(
 
 def _digest(folder: Path) -> str:
     """SHA-256 over the digests of the model's files."""
-    digests = {}
-    for name in _FILES:
-        with (folder / name).open("rb") as file:
-            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    digests = {name: file_digest(folder / name) for name in _FILES}
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 

@@ -23,7 +23,6 @@ from indexer.encoders.build import run_in_child
 from indexer.encoders.cache import cached_folder
 from indexer.encoders.devices import has_amx
 from indexer.encoders.frameworks import import_openvino
-from indexer.encoders.quantise import quantised_model
 from indexer.encoders.registry import weights_of
 from indexer.spec import EncoderSpec
 
@@ -96,8 +95,12 @@ class OpenVINORuntime:
         # one stream is for the soonest answer to a single picture
         self.batch_size = batch_size or (self._BATCH if self._streams > 1 else 1)
         # of int8 only the library has a model; what it leaves in floating point is float32
-        is_quantised = spec.precision == "int8"
-        folder = quantised_model(spec, library) if is_quantised else exported(spec)
+        if spec.precision == "int8":
+            from indexer.encoders.quantise import quantised_model
+
+            folder = quantised_model(spec, library)
+        else:
+            folder = exported(spec)
         openvino = import_openvino()
         self._core = openvino.Core()
         self._model = self._core.read_model(folder / "model.xml")
