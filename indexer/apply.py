@@ -125,6 +125,8 @@ def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
             "height": change.height,
             "format": change.format,
             "labels": json.dumps([[n, round(p, 6), i] for n, p, i in change.labels]),
+            "taken_at": change.taken.at,
+            "camera": change.taken.camera,
         }
         for change in added
     ]

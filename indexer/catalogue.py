@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from indexer.discover import SEPARATOR
 from indexer.errors import LibraryDamaged
+from indexer.filters import Filter
 from indexer.records import Label, Picture, Skip
 from indexer.spec import EncoderSpec
 from indexer.sqlite import SCHEMA_VERSION, Connections, check_version, explained
@@ -197,6 +199,33 @@ class Catalogue:
         rows = self._rows(f"{_PICTURE} WHERE path = ?", (os.fsencode(path),))
         return _picture(rows[0]) if rows else None
 
+    def matching(self, wanted: Filter) -> Ids:
+        """Ids of the pictures that pass a filter, ascending."""
+        condition, values = wanted.where()
+        rows = self._rows(f"SELECT id FROM pictures WHERE {condition} ORDER BY id", values)
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+    def listed(self, wanted: Filter, order: str, limit: int, offset: int = 0) -> list[Picture]:
+        """Pictures that pass a filter, by ``path`` or as they were ``added``, newest first."""
+        condition, values = wanted.where()
+        query = f"{_PICTURE} WHERE {condition} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?"
+        return [_picture(row) for row in self._rows(query, (*values, limit, offset))]
+
+    def handful(self, wanted: Filter, count: int) -> list[Picture]:
+        """Up to so many pictures that pass a filter, drawn at random."""
+        if not wanted.passes_all:
+            ids = self.matching(wanted).tolist()
+        elif self.counts()[0] <= 2 * count:
+            ids = self.ids().tolist()
+        else:  # points on the line of ids, and what comes next: no look at a million rows
+            largest = self.largest_id()
+            found: set[int] = set()
+            while len(found) < count:
+                query = "SELECT min(id) FROM pictures WHERE id >= ?"
+                found.add(self._rows(query, (random.randint(1, largest),))[0][0])
+            ids = list(found)
+        return self.pictures(random.sample(ids, min(count, len(ids))))
+
     def under(self, path: bytes) -> Iterator[tuple[int, bytes]]:
         """Ids and paths of the pictures at that path or below it, in byte order of the paths."""
         yield from self._rows("SELECT id, path FROM pictures WHERE path = ?", (path,))
@@ -328,23 +357,27 @@ def _matrix(rows: list[Any]) -> tuple[Ids, Vectors]:
 
 
 _PICTURE = (
-    "SELECT id, path, width, height, format, file_size, mtime_ns, content_hash, labels"
-    " FROM pictures"
+    "SELECT id, path, width, height, format, file_size, mtime_ns, content_hash, labels,"
+    " taken_at, camera, added_at FROM pictures"
 )
 
 
+_ORDERS = {"path": "path", "added": "added_at DESC, id DESC"}
+
+
 def _picture(row: Any) -> Picture:
-    picture_id, path, width, height, form, file_size, mtime_ns, content_hash, labels = row
+    picture_id, path, width, height, form, file_size, mtime_ns, content_hash, labels, *rest = row
     return Picture(
-        id=picture_id,
-        path=os.fsdecode(path),
-        width=width,
-        height=height,
-        format=form,
-        file_size=file_size,
-        mtime_ns=mtime_ns,
-        content_hash=content_hash,
-        labels=tuple(Label(*label) for label in json.loads(labels)),
+        picture_id,
+        os.fsdecode(path),
+        width,
+        height,
+        form,
+        file_size,
+        mtime_ns,
+        content_hash,
+        tuple(Label(*label) for label in json.loads(labels)),
+        *rest,
     )
 
 

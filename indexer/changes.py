@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from indexer.exif import UNKNOWN, Taken
 from indexer.records import Label
 
 __all__ = ["Add", "Change", "Forget", "Move", "Remove", "SkipFile", "Touch"]
@@ -25,6 +26,7 @@ class Add:
     vector: bytes
     """Little-endian float16, ``2 × dimension`` bytes."""
     id: int | None = None
+    taken: Taken = UNKNOWN
 
 
 @dataclass(frozen=True)

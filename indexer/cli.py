@@ -104,6 +104,7 @@ def index_command(paths: tuple[str, ...], library: str | None, as_json: bool, **
     and goes on where it stopped.
     """
     from indexer.decode import Limits
+    from indexer.facts import report_dict
     from indexer.library import Library
     from indexer.pipeline import IndexOptions, index
     from indexer.progress import progress_bar, stop_on_signal
@@ -154,23 +155,6 @@ def _check_there(paths: tuple[str, ...], library: str | None) -> None:
             raise PathNotFound(f"{path} is not there.", "Check the path; nothing was changed.")
 
 
-def report_dict(report: IndexReport) -> dict[str, Any]:
-    """The report of a run as JSON shows it."""
-    return {
-        "added": report.added,
-        "updated": report.updated,
-        "unchanged": report.unchanged,
-        "moved": report.moved,
-        "removed": report.removed,
-        "skipped": [{"path": s.path, "reason": s.reason} for s in report.skipped],
-        "seconds": round(report.seconds, 3),
-        "pictures_per_second": round(report.pictures_per_second, 1),
-        "preparing_seconds": round(report.preparing_seconds, 3),
-        "interrupted": report.interrupted,
-        "missing_roots": report.missing_roots,
-    }
-
-
 def _print_report(report: IndexReport, pictures: int, folder: str) -> None:
     if report.interrupted and not (report.added or report.updated or report.moved):
         click.echo("Interrupted before anything was ready; the next run starts where this one did.")
@@ -211,6 +195,7 @@ def _print_skips(report: IndexReport) -> None:
 @common_options
 def info_command(library: str | None, as_json: bool) -> None:
     """Tell what a library holds and how."""
+    from indexer.facts import library_facts
     from indexer.library import Library
 
     with Library.open(library) as opened:
@@ -229,43 +214,6 @@ def _shown(name: str, value: object) -> str:
     if isinstance(value, int):
         return f"{value / 1e6:,.1f} MB" if name.endswith("bytes") else f"{value:,}"
     return "-" if value is None else str(value)
-
-
-def library_facts(library: Any) -> dict[str, Any]:
-    """What ``parecido info`` tells."""
-    pictures, skipped = library.catalogue.counts()
-    spec = library.encoder
-    index = library.vectors() if spec else None
-    return {
-        "library": str(library.folder),
-        "pictures": pictures,
-        "skipped": skipped,
-        "encoder": spec.title if spec else None,
-        "model": spec.model if spec else None,
-        "pooling": spec.pooling if spec else None,
-        "dimension": spec.dimension if spec else None,
-        "fingerprint": spec.fingerprint if spec else None,
-        **_index_facts(index),
-        "roots": [os.fsdecode(root.path) for root in library.catalogue.roots()],
-        "bytes": library.disk_bytes,
-    }
-
-
-def _index_facts(index: Any) -> dict[str, Any]:
-    facts = index.facts if index else None
-    if facts is None:
-        return {"index": None, "index_bytes": 0, "recall": None}
-    kinds = {
-        "flat": "exhaustive, float32",
-        "flat16": "exhaustive, float16",
-        "compressed": f"compressed, trained on {facts.trained_on:,}",
-    }
-    return {
-        "index": f"{kinds[facts.kind]}, {plural(index.count, 'descriptor')}",
-        "index_bytes": index.file_bytes,
-        # against exact search, on a sample of the library's own pictures
-        "recall": facts.recall,
-    }
 
 
 @click.command("verify")

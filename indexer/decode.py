@@ -15,19 +15,31 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from indexer.errors import PictureUnreadable
+from indexer.colours import shown, shrunk
+from indexer.errors import ParecidoError, PictureUnreadable
+from indexer.exif import UNKNOWN, Taken, taken
 from indexer.limits import Limits, pillow_limit
 from indexer.spec import EncoderSpec
 
-__all__ = ["Decoded", "Limits", "decode", "decode_file", "pillow_limit", "probe", "render"]
+__all__ = [
+    "RESAMPLE",
+    "Decoded",
+    "Limits",
+    "Rendered",
+    "decode",
+    "decode_file",
+    "pillow_limit",
+    "probe",
+    "render",
+]
 
 # Pillow's plug-in modules, and the formats that they read; HEIF comes from pillow-heif
 _PLUGINS = (
@@ -39,11 +51,12 @@ _FORMATS = (
     # TGA last: it has no signature, and takes some icons for its own
     *("PPM", "ICO", "PSD", "QOI", "PCX", "SGI", "DDS", "TGA"),
 )
-_RESAMPLE = {
+RESAMPLE = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+"""Filters by the names that an encoder's spec gives them."""
 _SIGNATURES = (
     *(b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"8BPS"),
     *(b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51", b"DDS "),
@@ -81,6 +94,23 @@ class Decoded:
     """Upright height of the whole picture, in pixels."""
     format: str
     """Pillow's name of the file format."""
+    taken: Taken = UNKNOWN
+    """When, and with which camera."""
+
+
+class Rendered(NamedTuple):
+    """A picture as a viewer would show it."""
+
+    image: Image.Image
+    """Upright RGB."""
+    width: int
+    """Upright width of the whole picture, in pixels."""
+    height: int
+    """Upright height of the whole picture, in pixels."""
+    format: str
+    """Pillow's name of the file format."""
+    taken: Taken
+    """When, and with which camera."""
 
 
 def probe(path: Path, limits: Limits) -> bytes:
@@ -123,8 +153,9 @@ def decode_file(path: Path, spec: EncoderSpec, limits: Limits) -> Decoded:
 
 def decode(data: bytes, spec: EncoderSpec, limits: Limits) -> Decoded:
     """A picture's bytes at the encoder's size.  Raises :class:`PictureUnreadable`."""
-    image, size, form = render(data, spec.size.target, limits, _RESAMPLE[spec.resample])
-    return Decoded(np.asarray(image), *size, form)
+    found = render(data, spec.size.target, limits, RESAMPLE[spec.resample])
+    pixels = np.asarray(found.image)
+    return Decoded(pixels, found.width, found.height, found.format, found.taken)
 
 
 def render(
@@ -132,13 +163,12 @@ def render(
     target: Callable[[int, int], tuple[int, int]],
     limits: Limits,
     resample: Image.Resampling = Image.Resampling.LANCZOS,
-) -> tuple[Image.Image, tuple[int, int], str]:
+) -> Rendered:
     """A picture as a viewer would show it, at a chosen size.
 
-    ``target`` maps the upright ``(width, height)`` to the wanted one.  Returns an upright RGB
-    image, the upright size of the whole picture, and its format.  The first frame of an animation;
-    transparency over white; embedded colour profiles converted to sRGB.  Raises
-    :class:`PictureUnreadable`.
+    ``target`` maps the upright ``(width, height)`` to the wanted one.  The first frame of an
+    animation; transparency over white; embedded colour profiles converted to sRGB.  Raises
+    :class:`PictureUnreadable`, and what ``target`` raises of this project's errors.
     """
     if not data:
         raise PictureUnreadable("the file is empty (zero bytes)", "empty")
@@ -155,7 +185,7 @@ def render(
                 with _large:
                     return _finished(image, whole, form, target, resample)
             return _finished(image, whole, form, target, resample)
-    except (PictureUnreadable, ImportError):  # a missing module is no damaged file
+    except (ParecidoError, ImportError):  # a missing module is no damaged file
         raise
     except MemoryError as error:
         raise PictureUnreadable("not enough memory to decode it", "too-large") from error
@@ -169,7 +199,7 @@ def _finished(
     form: str,
     target: Callable[[int, int], tuple[int, int]],
     resample: Image.Resampling,
-) -> tuple[Image.Image, tuple[int, int], str]:
+) -> Rendered:
     drafted = image.size != whole
     image.load()
     # asked again: the decoders of TIFF and AVIF turn the picture themselves while they load it
@@ -177,12 +207,12 @@ def _finished(
     upright = _turned(whole if drafted else image.size, orientation)
     wanted = target(*upright)
     stored = _turned(wanted, orientation)
-    small = _shown(_shrunk(image, stored), image.info).resize(stored, resample, reducing_gap=2.0)
+    small = shown(shrunk(image, stored), image.info).resize(stored, resample, reducing_gap=2.0)
     if orientation != 1:
         # turned when it is small; flips and quarter turns commute with the resampling.  Not with
         # ImageOps.exif_transpose: it writes the EXIF anew, and fails where another tag is damaged.
         small = small.transpose(_UPRIGHT[orientation])
-    return small, upright, form
+    return Rendered(small, *upright, form, taken(image))
 
 
 @contextmanager
@@ -278,103 +308,3 @@ def _orientation(image: Image.Image) -> int:
 
 def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return (size[1], size[0]) if orientation in _SWAPPING else size
-
-
-def _shrunk(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
-    """An image of a mode that resamples well, box-reduced while it stays twice the wanted size.
-
-    In bands where the mode must change first, so that 200 megapixels of palette are never 800 MB
-    of RGBA.
-    """
-    width, height = image.size
-    factor = max(1, min(width // (2 * wanted[0]), height // (2 * wanted[1])))
-    convert = _converter(image)
-    if convert is None:
-        return image.reduce(factor) if factor > 1 else image
-    rows = max(1, 4_000_000 // (width * factor)) * factor
-    if factor == 1 or rows >= height:
-        return convert(image).reduce(factor)
-    reduced: Image.Image | None = None
-    for top in range(0, height, rows):
-        band = convert(image.crop((0, top, width, min(height, top + rows)))).reduce(factor)
-        if reduced is None:
-            reduced = Image.new(band.mode, (band.width, -(-height // factor)))
-        reduced.paste(band, (0, top // factor))
-    assert reduced is not None
-    return reduced
-
-
-def _converter(image: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
-    """How to bring the mode to L, RGB, RGBA, CMYK or LAB, as a viewer would; None if it is one."""
-    mode = image.mode
-    transparent = "transparency" in image.info
-    if mode in ("I", "F") or mode.startswith("I;16"):
-        return _range_converter(image)
-    # RGBA too, though it is one: reducing it whole takes a second copy, of premultiplied colours
-    if transparent or mode in ("PA", "LA", "La", "RGBa", "RGBA"):
-        return lambda part: part.convert("RGBA")
-    if mode in ("L", "RGB", "CMYK", "LAB"):
-        return None
-    return lambda part: part.convert("L" if mode == "1" else "RGB")
-
-
-def _range_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
-    """More than eight bits to eight: by the type's range where it is known, else by the values'."""
-    low, high = 0.0, 65535.0
-    if image.mode in ("I", "F"):
-        smallest, largest = _extremes(image)
-        ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
-        fitting = [limit for limit in ranges if largest <= limit]
-        low, high = (0.0, fitting[0]) if fitting and smallest >= 0 else (smallest, largest)
-    scale = 255.0 / max(high - low, 1e-12)
-
-    def convert(part: Image.Image) -> Image.Image:
-        values = np.nan_to_num(np.asarray(part).astype(np.float32))
-        return Image.fromarray(np.clip((values - low) * scale, 0, 255).astype(np.uint8))
-
-    return convert
-
-
-def _extremes(image: Image.Image) -> tuple[float, float]:
-    """The smallest and the largest value of an I or F image, among those that are numbers."""
-    extrema: Any = image.getextrema()
-    if not np.isfinite(extrema).all():  # measured pictures have NaN or inf where nothing is known
-        values = np.asarray(image)
-        finite = values[np.isfinite(values)]
-        extrema = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    return float(extrema[0]), float(extrema[1])
-
-
-def _shown(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
-    """sRGB over white, from one of the modes that :func:`_converter` leaves."""
-    profile = info.get("icc_profile")
-    if image.mode == "LAB" or (profile and image.mode in ("RGB", "RGBA", "CMYK", "L")):
-        try:
-            transform = _to_srgb(profile if image.mode != "LAB" else b"", image.mode)
-            if transform is not None:
-                alpha = image.getchannel("A") if image.mode == "RGBA" else None
-                image = (
-                    ImageCms.applyTransform(image.convert("RGB") if alpha else image, transform)
-                    or image
-                )
-                if alpha is not None:
-                    image.putalpha(alpha)
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # a damaged profile: show the numbers as they are, as viewers do
-    if image.mode == "RGBA":
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
-
-
-@lru_cache(maxsize=32)
-def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """A transform from a profile to sRGB; None where the profile is sRGB, or for another mode."""
-    if mode == "LAB":
-        source = ImageCms.createProfile("LAB")
-    else:
-        source = ImageCms.getOpenProfile(io.BytesIO(profile)).profile
-        if "sRGB" in (source.profile_description or ""):
-            return None
-    space = {"RGBA": "RGB"}.get(mode, mode)
-    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), space, "RGB")

@@ -226,7 +226,12 @@ class Flow:
                 batch, decoded, encoding.descriptors, encoding.labels, strict=True
             ):
                 described = Described(
-                    picture.width, picture.height, picture.format, labels, pack(vector)
+                    picture.width,
+                    picture.height,
+                    picture.format,
+                    labels,
+                    pack(vector),
+                    picture.taken,
                 )
                 claim = self._claims[prepared.content_hash]
                 claim.described = described

@@ -7,6 +7,7 @@ its last seconds and nothing else.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -283,7 +284,7 @@ def _look_at_roots(
             continue
         present.append(path)
         root = Root(raw, signed64(status.st_dev), signed64(status.st_ino))
-        if known.get(raw) != root:
+        if known.get(raw) != root and not _is_followed(raw, status, known):
             new.append(root)
     for raw in absent:
         shown = os.fsdecode(raw)
@@ -293,6 +294,14 @@ def _look_at_roots(
     if not hidden:
         absent += [raw for raw in known if _is_hidden(raw, present)]
     return present, new, absent
+
+
+def _is_followed(path: bytes, status: os.stat_result, known: Iterable[bytes]) -> bool:
+    """Whether a path is a single file that the walk of a known folder comes to anyway."""
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    folders = [os.fsdecode(root) for root in known if root != path and within(path, root)]
+    return any(not _is_hidden(path, [folder]) for folder in folders)
 
 
 def _is_absent(catalogue: Catalogue, root: Root) -> bool:

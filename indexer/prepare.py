@@ -12,6 +12,7 @@ from indexer.catalogue import Known
 from indexer.decode import Decoded, Limits, decode, probe
 from indexer.discover import FileEntry
 from indexer.errors import PictureUnreadable
+from indexer.exif import UNKNOWN, Taken
 from indexer.records import Label
 from indexer.spec import EncoderSpec
 
@@ -28,6 +29,7 @@ class Described:
     labels: tuple[Label, ...]
     vector: bytes
     """Little-endian float16, as the catalogue stores it."""
+    taken: Taken = UNKNOWN
 
 
 @dataclass(frozen=True)

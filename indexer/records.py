@@ -39,6 +39,12 @@ class Picture:
     """BLAKE2b of the file's bytes, 16 bytes."""
     labels: tuple[Label, ...]
     """The five likeliest ImageNet classes; empty where the encoder has no such head."""
+    taken_at: str | None = None
+    """When it was taken by the camera's clock, ``2024-05-01T12:30:00``; None where unknown."""
+    camera: str = ""
+    """Maker and model."""
+    added_at: float = 0.0
+    """When it came into the library, in seconds since 1970."""
 
 
 @dataclass(frozen=True)

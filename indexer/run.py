@@ -16,6 +16,7 @@ from indexer.discover import SEPARATOR, Walk
 from indexer.encoders import Encoder, EncoderSpec
 from indexer.encoders.devices import gpu_visible
 from indexer.errors import ParecidoError, PathNotFound
+from indexer.exif import Taken
 from indexer.flow import Flow
 from indexer.idset import IdSet
 from indexer.options import IndexOptions
@@ -197,7 +198,12 @@ class Run:
             _, vectors = self._catalogue.descriptors([twin.id])
             if len(vectors):
                 described = Described(
-                    twin.width, twin.height, twin.format, twin.labels, pack(vectors[0])
+                    twin.width,
+                    twin.height,
+                    twin.format,
+                    twin.labels,
+                    pack(vectors[0]),
+                    Taken(twin.taken_at, twin.camera),
                 )
                 self._add(described, prepared)
                 return
@@ -235,6 +241,7 @@ class Run:
                 format=described.format,
                 labels=described.labels,
                 vector=described.vector,
+                taken=described.taken,
                 id=picture_id,
             )
         )

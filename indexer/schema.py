@@ -55,6 +55,9 @@ pictures = Table(
     Column("labels", Text, nullable=False),
     # seconds since 1970, UTC
     Column("added_at", Float, nullable=False),
+    # by the camera's clock, 2024-05-01T12:30:00, so that text sorts as time does
+    Column("taken_at", Text),
+    Column("camera", Text, nullable=False, server_default=""),
     # an id is never given twice: the vector index recognises deletions by ids that are gone
     sqlite_autoincrement=True,
 )

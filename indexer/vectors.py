@@ -158,19 +158,27 @@ class VectorIndex:
             self._base_ids = np.sort(_ids_of(self._base))
         return self._base_ids
 
-    def search(self, queries: Vectors, k: int) -> tuple[Vectors, Ids]:
+    @property
+    def tolerance(self) -> float:
+        """By how much an exhaustive index's scores may be wrong."""
+        return 1e-5 if self.kind == "flat" else 1e-3
+
+    def search(self, queries: Vectors, k: int, allowed: Ids | None = None) -> tuple[Vectors, Ids]:
         """Candidates for the ``k`` largest inner products with each row of ``queries``.
 
-        Queries are ``(n, dimension)`` float32.  Returns scores and ids, both ``(n, m)``, best
-        first; ids of missing neighbours are -1.  Of an exhaustive index the ``k`` best, with scores
-        good to 1e-6 (1e-3 for ``flat16``); of a compressed one more than ``k``, with rough scores.
+        Queries are ``(n, dimension)`` float32; only ``allowed`` ids, if given, are looked at.
+        Returns scores and ids, both ``(n, m)``, best first; ids of missing neighbours are -1.  Of
+        an exhaustive index the ``k`` best, with scores good to 1e-6 (1e-3 for ``flat16``).  Of a
+        compressed one more than ``k``, with rough scores; less where few are allowed.
         """
         queries = np.ascontiguousarray(queries, np.float32)
         parts = []
+        chosen = None if allowed is None else _only(allowed)
         if self._facts is not None and self._facts.count > len(self._dropped):
-            selector = None
+            selector = chosen
             if len(self._dropped):
-                selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(self._dropped))
+                standing = faiss.IDSelectorNot(faiss.IDSelectorBatch(self._dropped))
+                selector = faiss.IDSelectorAnd(chosen, standing) if chosen else standing
             if self.is_exhaustive:
                 parameters = selector and faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
             else:
@@ -179,7 +187,9 @@ class VectorIndex:
                 parameters = compressed.parameters(nprobe, selector)
             parts.append(self._base.search(queries, min(k, self.count), params=parameters))
         if len(self._tail_ids):
-            parts.append(self._tail.search(queries, min(k, len(self._tail_ids))))
+            parameters = chosen and faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
+            k_tail = min(k, len(self._tail_ids))
+            parts.append(self._tail.search(queries, k_tail, params=parameters))
         if not parts:
             shape = (len(queries), k)
             return np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)
@@ -341,6 +351,14 @@ def _flat(dimension: int, *, half: bool) -> Any:
     else:
         flat = faiss.IndexFlatIP(dimension)
     return faiss.IndexIDMap2(flat)
+
+
+def _only(ids: Ids) -> Any:
+    """A selector of these ids: a bit for each, which is looked up in no time."""
+    bits = np.zeros(int(ids.max(initial=0)) + 1, bool)
+    bits[ids] = True
+    kinds: Any = faiss
+    return kinds.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
 
 
 def _ids_of(index: Any) -> Ids:

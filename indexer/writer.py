@@ -63,7 +63,7 @@ class CatalogueWriter(Catalogue):
 
             with explained(self.path):
                 migrate(self._engine, self.path)
-            if found is not None:  # an older version, which did not remember what left
+            if found == "0001":  # which did not remember what left
                 for path in self.path.parent.glob("vectors/*.faiss"):
                     path.unlink(missing_ok=True)
 

@@ -108,7 +108,7 @@ def _place(
         limits = Limits()
         with pillow_limit(limits):
             data = source if isinstance(source, bytes) else probe(_path(source), limits)
-            picture, _, _ = render(data, _fit, limits)
+            picture = render(data, _fit, limits).image
     except PictureUnreadable as error:
         draw.text((left + 10, top + _CELL // 2), error.kind, fill=_FAINT, font=_font(14))
         return

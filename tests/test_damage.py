@@ -490,6 +490,8 @@ def test_a_library_of_an_older_version_is_brought_up_to_date_when_it_is_opened(
     assert int(vectors.stem) <= generation
     with closing(sqlite3.connect(copy / CATALOGUE)) as connection, connection:
         connection.execute("DROP TABLE removals")
+        for column in ("taken_at", "camera"):
+            connection.execute(f"ALTER TABLE pictures DROP COLUMN {column}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     assert len(check_sound(copy)) == PICTURES - 5
     with Library.open(copy) as opened, Engine(opened) as engine:

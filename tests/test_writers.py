@@ -25,8 +25,8 @@ import pytest
 
 from indexer import IndexOptions, Library, index, verify
 from indexer.catalogue import Catalogue
-from indexer.cli import library_facts
 from indexer.errors import LibraryBusy
+from indexer.facts import library_facts
 from indexer.pipeline import remove
 from indexer.writer import CatalogueWriter
 from search import Engine

@@ -1,0 +1,113 @@
+"""Whatever mode a decoded picture has → sRGB over white, as a viewer would show it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms
+
+__all__ = ["shown", "shrunk"]
+
+
+def shrunk(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
+    """An image of a mode that resamples well, box-reduced while it stays twice the wanted size.
+
+    In bands where the mode must change first, so that 200 megapixels of palette are never 800 MB
+    of RGBA.
+    """
+    width, height = image.size
+    factor = max(1, min(width // (2 * wanted[0]), height // (2 * wanted[1])))
+    convert = _converter(image)
+    if convert is None:
+        return image.reduce(factor) if factor > 1 else image
+    rows = max(1, 4_000_000 // (width * factor)) * factor
+    if factor == 1 or rows >= height:
+        return convert(image).reduce(factor)
+    reduced: Image.Image | None = None
+    for top in range(0, height, rows):
+        band = convert(image.crop((0, top, width, min(height, top + rows)))).reduce(factor)
+        if reduced is None:
+            reduced = Image.new(band.mode, (band.width, -(-height // factor)))
+        reduced.paste(band, (0, top // factor))
+    assert reduced is not None
+    return reduced
+
+
+def _converter(image: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
+    """How to bring the mode to L, RGB, RGBA, CMYK or LAB, as a viewer would; None if it is one."""
+    mode = image.mode
+    transparent = "transparency" in image.info
+    if mode in ("I", "F") or mode.startswith("I;16"):
+        return _range_converter(image)
+    # RGBA too, though it is one: reducing it whole takes a second copy, of premultiplied colours
+    if transparent or mode in ("PA", "LA", "La", "RGBa", "RGBA"):
+        return lambda part: part.convert("RGBA")
+    if mode in ("L", "RGB", "CMYK", "LAB"):
+        return None
+    return lambda part: part.convert("L" if mode == "1" else "RGB")
+
+
+def _range_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """More than eight bits to eight: by the type's range where it is known, else by the values'."""
+    low, high = 0.0, 65535.0
+    if image.mode in ("I", "F"):
+        smallest, largest = _extremes(image)
+        ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        fitting = [limit for limit in ranges if largest <= limit]
+        low, high = (0.0, fitting[0]) if fitting and smallest >= 0 else (smallest, largest)
+    scale = 255.0 / max(high - low, 1e-12)
+
+    def convert(part: Image.Image) -> Image.Image:
+        values = np.nan_to_num(np.asarray(part).astype(np.float32))
+        return Image.fromarray(np.clip((values - low) * scale, 0, 255).astype(np.uint8))
+
+    return convert
+
+
+def _extremes(image: Image.Image) -> tuple[float, float]:
+    """The smallest and the largest value of an I or F image, among those that are numbers."""
+    extrema: Any = image.getextrema()
+    if not np.isfinite(extrema).all():  # measured pictures have NaN or inf where nothing is known
+        values = np.asarray(image)
+        finite = values[np.isfinite(values)]
+        extrema = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    return float(extrema[0]), float(extrema[1])
+
+
+def shown(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
+    """sRGB over white, from one of the modes that :func:`_converter` leaves."""
+    profile = info.get("icc_profile")
+    if image.mode == "LAB" or (profile and image.mode in ("RGB", "RGBA", "CMYK", "L")):
+        try:
+            transform = _to_srgb(profile if image.mode != "LAB" else b"", image.mode)
+            if transform is not None:
+                alpha = image.getchannel("A") if image.mode == "RGBA" else None
+                image = (
+                    ImageCms.applyTransform(image.convert("RGB") if alpha else image, transform)
+                    or image
+                )
+                if alpha is not None:
+                    image.putalpha(alpha)
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # a damaged profile: show the numbers as they are, as viewers do
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+@lru_cache(maxsize=32)
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """A transform from a profile to sRGB; None where the profile is sRGB, or for another mode."""
+    if mode == "LAB":
+        source = ImageCms.createProfile("LAB")
+    else:
+        source = ImageCms.getOpenProfile(io.BytesIO(profile)).profile
+        if "sRGB" in (source.profile_description or ""):
+            return None
+    space = {"RGBA": "RGB"}.get(mode, mode)
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), space, "RGB")

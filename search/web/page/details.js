@@ -1,0 +1,198 @@
+/** All about one picture: beside the grid on wide screens, a sheet from below on phones. */
+
+import { ApiError, api, isAbort } from "./api.js";
+import { basename, button, bytes, count, date, el, icon, still } from "./dom.js";
+
+const narrow = matchMedia("(max-width: 759px)");
+
+export class Details {
+  #root;
+  #on;
+  #id = null;
+  #controller = null;
+
+  /** `on.close()`, `on.search(picture)`, `on.step(±1)`, `on.label(name)`, `on.remove(picture)` tell what the user wants. */
+  constructor(root, on) {
+    this.#root = root;
+    this.#on = on;
+    root.addEventListener("cancel", (event) => {
+      event.preventDefault();
+      on.close();
+    });
+    root.addEventListener("click", (event) => {
+      if (event.target === root) on.close(); // the backdrop
+    });
+    root.addEventListener("keydown", (event) => {
+      if (event.target.closest("input, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (step) on.step(step);
+      if (event.key === "Escape") {
+        event.preventDefault();
+        event.stopPropagation();
+        on.close();
+      }
+    });
+    this.#swipe();
+  }
+
+  get id() {
+    return this.#id;
+  }
+
+  /** Show picture `id`; `known` is what its hit tells already, `may` what this server allows. */
+  async open(id, known, { mayDelete, steps }) {
+    if (id === this.#id && this.#root.open) return;
+    this.#controller?.abort();
+    this.#controller = new AbortController();
+    const { signal } = this.#controller;
+    const focused = this.#root.contains(document.activeElement) ? document.activeElement?.dataset.step : null;
+    this.#id = id;
+    this.#render(known ? { id, ...known } : { id, path: "", labels: [] }, { mayDelete, steps, whole: false });
+    if (!this.#root.open) {
+      if (narrow.matches) this.#root.showModal();
+      else this.#root.show();
+    }
+    const goal = (focused && this.#root.querySelector(`[data-step="${focused}"]:not(:disabled)`)) || this.#root.querySelector(".shut");
+    goal.focus({ preventScroll: true });
+    try {
+      const picture = await api.picture(id, signal);
+      this.#render(picture, { mayDelete, steps, whole: true });
+    } catch (error) {
+      if (isAbort(error)) return;
+      const remedy = error instanceof ApiError ? error.remedy : "";
+      this.#root.querySelector(".body").append(el("p", { class: "wrong", text: [error.message, remedy].filter(Boolean).join(" ") }));
+    }
+  }
+
+  close() {
+    this.#controller?.abort();
+    this.#id = null;
+    if (this.#root.open) this.#root.close();
+    this.#root.replaceChildren();
+  }
+
+  #render(picture, { mayDelete, steps, whole }) {
+    const name = picture.name ?? basename(picture.path);
+    this.#root.setAttribute("aria-label", `Details of ${name}`);
+    if (whole && this.#root.querySelector(".body")) {
+      // Only what was missing is filled in: the image stays, and so does the focus.
+      this.#root.querySelector(".body").replaceWith(this.#body(picture, name, mayDelete));
+      return;
+    }
+    const image = el("img", { alt: name, src: api.thumbnail(picture.id, 1024), draggable: "false" });
+    if (picture.width) [image.width, image.height] = [picture.width, picture.height];
+    image.addEventListener("error", () => image.replaceWith(el("span", { class: "missing" }, icon("picture"))));
+    const step = (by, look, label) =>
+      button(look, label, () => this.#on.step(by), { look: "square plain", disabled: !steps.includes(by), "data-step": by });
+    this.#root.replaceChildren(
+      el(
+        "div",
+        { class: "details-head" },
+        el("span", { class: "grab", "aria-hidden": "true" }),
+        step(-1, "previous", "Previous picture"),
+        step(1, "next", "Next picture"),
+        button("close", "Close the details", () => this.#on.close(), { look: "square plain shut" }),
+      ),
+      el("a", { class: "stage", href: api.original(picture.id), target: "_blank", rel: "noopener", title: "Open the original" }, image),
+      this.#body(picture, name, whole && mayDelete),
+    );
+    this.#root.scrollTop = 0;
+  }
+
+  #body(picture, name, mayDelete) {
+    const link = (look, text, href, more) => el("a", { class: "button", href, ...more }, icon(look), el("span", { text }));
+    const facts = [
+      ["Size", picture.width && `${count(picture.width)} × ${count(picture.height)} pixels`],
+      ["Format", picture.format],
+      ["File", picture.file_size !== undefined && bytes(picture.file_size)],
+      ["Taken", picture.taken_at && date(picture.taken_at)],
+      ["Changed", picture.modified_at && date(picture.modified_at)],
+      ["Added", picture.added_at && date(picture.added_at)],
+      ["Score", picture.score !== undefined && picture.score.toFixed(4)],
+    ].filter(([, value]) => value);
+    return el(
+      "div",
+      { class: "body" },
+      el("h2", {}, el("bdi", { text: name })),
+      el(
+        "div",
+        { class: "row" },
+        button("alike", "Search from this", () => this.#on.search(picture), { look: "accent" }),
+        link("open", "Original", api.original(picture.id), { target: "_blank", rel: "noopener" }),
+        link("download", "Download", api.original(picture.id, true), { download: name }),
+      ),
+      picture.labels?.length > 0 && this.#labels(picture.labels),
+      el("dl", { class: "facts" }, ...facts.map(([term, value]) => el("div", {}, el("dt", { text: term }), el("dd", { text: value })))),
+      picture.path && this.#path(picture.path),
+      mayDelete && picture.owned && button("delete", "Delete from the library", () => this.#on.remove(picture), { look: "danger-quiet", "data-testid": "delete" }),
+    );
+  }
+
+  #labels(labels) {
+    return el(
+      "ul",
+      { class: "bars", "aria-label": "Labels" },
+      ...labels.map(([label, probability]) => {
+        const bar = el("i", { "aria-hidden": "true" });
+        bar.style.width = `${Math.max(probability * 100, 0.5)}%`;
+        const share = probability >= 0.01 ? `${Math.round(probability * 100)} %` : "< 1 %";
+        return el(
+          "li",
+          {},
+          el("button", { type: "button", title: `Only pictures labelled “${label}”`, onclick: () => this.#on.label(label) }, bar, el("span", { text: label }), el("span", { class: "share", text: share })),
+        );
+      }),
+    );
+  }
+
+  #path(path) {
+    const copy = button("copy", "Copy", async () => {
+      const done = await copyText(path, this.#root);
+      copy.replaceChildren(icon(done ? "check" : "unread"), el("span", { text: done ? "Copied" : "Not copied", role: "status" }));
+      setTimeout(() => copy.replaceChildren(icon("copy"), el("span", { text: "Copy" })), 1800);
+    }, { look: "small", "data-testid": "copy" });
+    return el("div", { class: "path" }, el("bdi", { class: "path-text", text: path }), copy);
+  }
+
+  /** On phones, pulling the sheet's head down closes it. */
+  #swipe() {
+    let from = null;
+    const pull = (event) => Math.max(0, event.clientY - from);
+    this.#root.addEventListener("pointerdown", (event) => {
+      if (!narrow.matches || !event.target.closest(".details-head") || event.target.closest("button")) return;
+      from = event.clientY;
+      this.#root.setPointerCapture(event.pointerId);
+    });
+    this.#root.addEventListener("pointermove", (event) => {
+      if (from !== null) this.#root.style.translate = `0 ${pull(event)}px`;
+    });
+    const end = (event) => {
+      if (from === null) return;
+      const far = event.type === "pointerup" && pull(event) > 90;
+      from = null;
+      this.#root.style.translate = "";
+      if (far) this.#on.close();
+      else if (!still()) this.#root.animate([{ translate: "0 20px" }, { translate: "0 0" }], 160);
+    };
+    this.#root.addEventListener("pointerup", end);
+    this.#root.addEventListener("pointercancel", end);
+  }
+}
+
+async function copyText(text, near) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Without https the clipboard is closed to scripts; the old way still works.
+    const area = el("textarea", { class: "offscreen" });
+    area.value = text;
+    const back = document.activeElement;
+    near.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    back?.focus({ preventScroll: true });
+    return done;
+  }
+}

@@ -1,0 +1,77 @@
+/** Small helpers to build elements, and words for numbers. Text is only ever put in as text. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export const $ = (id) => document.getElementById(id);
+
+/** An element: attributes, `on…` listeners, `text`, then children (false and null are skipped). */
+export function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "text") node.textContent = value;
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", name === "mark" ? "mark" : "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `#i-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** A button with an icon; `label` is what it shows, or says when `look` is "square". */
+export function button(name, label, onclick, { look = "", ...more } = {}) {
+  const square = look.includes("square");
+  return el(
+    "button",
+    { type: "button", class: `button ${look}`, onclick, "aria-label": square && label, title: square && label, ...more },
+    name && icon(name),
+    !square && el("span", { text: label }),
+  );
+}
+
+export const basename = (path) => path.split(/[\\/]/).filter(Boolean).pop() ?? path;
+
+/** What a picture is called aloud: its file name and best label. */
+export function spoken(picture) {
+  const name = picture.name ?? basename(picture.path);
+  const label = picture.labels?.[0]?.[0];
+  return label ? `${name}, ${label}` : name;
+}
+
+export const count = (n) => n.toLocaleString("en");
+export const pictures = (n) => (n === 1 ? "1 picture" : `${count(n)} pictures`);
+
+export function bytes(n) {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  let power = 0;
+  while (n >= 1000 && power < units.length - 1) {
+    n /= 1000;
+    power += 1;
+  }
+  return `${power && n < 10 ? n.toFixed(1) : Math.round(n)} ${units[power]}`;
+}
+
+export function date(iso) {
+  const when = new Date(iso);
+  if (Number.isNaN(when.getTime())) return iso;
+  return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(when);
+}
+
+export const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+export function debounce(wait, action) {
+  let timer;
+  return (...values) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => action(...values), wait);
+  };
+}

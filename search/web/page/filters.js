@@ -1,0 +1,116 @@
+/** The filter panel, and the chips that tell which filters hold. */
+
+import { api } from "./api.js";
+import { el, icon } from "./dom.js";
+import { FILTERS } from "./state.js";
+
+const FORMATS = {
+  JPEG: "JPEG", PNG: "PNG", WEBP: "WebP", GIF: "GIF", AVIF: "AVIF", HEIF: "HEIC", TIFF: "TIFF", BMP: "BMP",
+  JPEG2000: "JPEG 2000", MPO: "MPO", PSD: "PSD", TGA: "TGA", ICO: "ICO", PPM: "PPM", PCX: "PCX", SGI: "SGI",
+  DDS: "DDS", QOI: "QOI", DIB: "DIB",
+};
+const SAYS = {
+  path: "Path", label: "Label", format: "Format", min_width: "Width ≥", min_height: "Height ≥", max_width: "Width ≤",
+  max_height: "Height ≤", taken_from: "Taken from", taken_to: "Taken to", added_since: "Added since",
+};
+
+export class Filters {
+  #form;
+  #toggle;
+  #chips;
+  #count;
+  #onchange;
+  #filters = {};
+  #named = false;
+
+  constructor({ form, toggle, chips, count }, onchange) {
+    this.#form = form;
+    this.#toggle = toggle;
+    this.#chips = chips;
+    this.#count = count;
+    this.#onchange = onchange;
+    form.elements.format.append(...Object.entries(FORMATS).map(([value, text]) => el("option", { value, text })));
+    form.addEventListener("change", () => this.#read());
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#read();
+      this.close();
+    });
+    form.addEventListener("reset", (event) => {
+      event.preventDefault();
+      onchange({});
+    });
+    toggle.addEventListener("click", () => (form.hidden ? this.open() : this.close()));
+  }
+
+  get isOpen() {
+    return !this.#form.hidden;
+  }
+
+  open() {
+    this.#form.hidden = false;
+    this.#toggle.setAttribute("aria-expanded", "true");
+    this.#form.elements.path.focus();
+    this.#suggest();
+  }
+
+  close() {
+    const inside = this.#form.contains(document.activeElement);
+    this.#form.hidden = true;
+    this.#toggle.setAttribute("aria-expanded", "false");
+    if (inside) this.#toggle.focus({ preventScroll: true });
+  }
+
+  /** Show what the address says. */
+  set(filters) {
+    this.#filters = filters;
+    const names = FILTERS.filter((name) => filters[name]);
+    for (const field of this.#form.elements) {
+      if (field.name && field !== document.activeElement) field.value = filters[field.name] ?? "";
+    }
+    this.#count.hidden = names.length === 0;
+    this.#count.textContent = names.length;
+    this.#count.setAttribute("aria-label", `${names.length} active`);
+    this.#chips.hidden = names.length === 0;
+    this.#chips.replaceChildren(
+      ...names.map((name) =>
+        el(
+          "button",
+          { type: "button", class: "chip", "aria-label": `Remove the filter ${SAYS[name]} ${filters[name]}`, onclick: () => this.#remove(name) },
+          el("span", { class: "chip-name", text: SAYS[name] }),
+          el("bdi", { text: name === "format" ? (FORMATS[filters[name]] ?? filters[name]) : filters[name] }),
+          icon("close"),
+        ),
+      ),
+    );
+  }
+
+  #read() {
+    if (!this.#form.reportValidity()) return;
+    const filters = {};
+    for (const name of FILTERS) {
+      // What has no field here (max_width …) came with the address, and stays.
+      const field = this.#form.elements.namedItem(name);
+      const value = field ? field.value.trim() : this.#filters[name];
+      if (value) filters[name] = value;
+    }
+    if (JSON.stringify(filters) !== JSON.stringify(this.#filters)) this.#onchange(filters);
+  }
+
+  #remove(name) {
+    const { [name]: _, ...rest } = this.#filters;
+    this.#onchange(rest);
+    (this.#chips.querySelector("button") ?? this.#toggle).focus({ preventScroll: true });
+  }
+
+  async #suggest() {
+    if (this.#named) return;
+    this.#named = true;
+    try {
+      const { labels = [] } = await api.encoder();
+      document.getElementById("label-names").append(...labels.map((value) => el("option", { value })));
+    } catch {
+      this.#named = false; // suggestions only: the next opening tries again
+    }
+  }
+}

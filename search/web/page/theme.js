@@ -1,0 +1,33 @@
+// A classic script in the head, so that the remembered theme is there before the first paint.
+"use strict";
+(() => {
+  const root = document.documentElement;
+  try {
+    const remembered = localStorage.getItem("parecido-theme");
+    if (remembered === "light" || remembered === "dark") root.dataset.theme = remembered;
+  } catch {
+    // Storage may be forbidden: then the system's theme holds.
+  }
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
+  addEventListener("DOMContentLoaded", () => {
+    const button = document.getElementById("theme");
+    const name = () => {
+      const text = isDark() ? "Light theme" : "Dark theme";
+      button.setAttribute("aria-label", text);
+      button.title = text;
+    };
+    name();
+    dark.addEventListener("change", name);
+    button.addEventListener("click", () => {
+      const next = isDark() ? "light" : "dark";
+      root.dataset.theme = next;
+      name();
+      try {
+        localStorage.setItem("parecido-theme", next);
+      } catch {
+        // It holds until the page is left.
+      }
+    });
+  });
+})();
