@@ -13,6 +13,8 @@ from indexer.errors import InvalidRequest
 __all__ = ["Filter"]
 
 _GLOB = frozenset("*?[")
+_STARS = 8  # in a pattern; the time that SQLite takes grows with a power of their number
+_LIKELY = 0.05  # a label below is left out of tables, too
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Filter:
     """A file or a folder with all below it; with ``*``, ``?`` or ``[`` a pattern for the whole
     path, as SQLite's GLOB reads it (``*`` crosses folders)."""
     label: str | None = None
-    """Part of the name of one of the stored labels, in any case."""
+    """Part of the name of a label that is at least 5 % likely, in any case."""
     format: str | None = None
     """Pillow's name of the file format, in any case."""
     camera: str | None = None
@@ -44,6 +46,8 @@ class Filter:
     another zone."""
 
     def __post_init__(self) -> None:
+        if self.path is not None and self.path.count("*") > _STARS:
+            raise InvalidRequest(f"A pattern may have {_STARS} stars.", "Make it simpler.")
         for bound in (self.taken_from, self.taken_to):
             if bound is not None:
                 _period(bound)
@@ -76,9 +80,11 @@ class Filter:
             # anywhere in the JSON first, which is quick, and then in the names alone
             want(
                 "instr(lower(labels), ?) AND EXISTS (SELECT 1 FROM json_each(labels)"
-                " WHERE instr(lower(json_extract(json_each.value, '$[0]')), ?))",
+                " WHERE instr(lower(json_extract(json_each.value, '$[0]')), ?)"
+                " AND json_extract(json_each.value, '$[1]') >= ?)",
                 json.dumps(self.label.lower())[1:-1],
                 self.label.lower(),
+                _LIKELY,
             )
         if self.format is not None:
             want("upper(format) = ?", self.format.upper())

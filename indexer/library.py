@@ -34,6 +34,8 @@ __all__ = ["Library", "default_library", "library_path", "locked", "writing_fold
 
 CATALOGUE = "catalogue.sqlite"
 VECTORS = "vectors"
+THUMBNAILS = "thumbnails"
+UPLOADS = "uploads"
 LOCK = "lock"
 WRITER = "writer.json"
 _log = logging.getLogger("parecido")
@@ -186,7 +188,7 @@ def library_path(folder: str | os.PathLike[str] | None) -> Path:
 
 def _refuse_foreign(folder: Path) -> None:
     """A new library goes into a folder of its own, never among somebody's pictures."""
-    own = {LOCK, WRITER, f"{WRITER}.tmp", VECTORS}
+    own = {LOCK, WRITER, f"{WRITER}.tmp", VECTORS, THUMBNAILS, UPLOADS}
     foreign = sorted(
         name
         for name in os.listdir(folder)

@@ -96,6 +96,11 @@ def _index(
         raise _mismatch(library, own, spec.title)
     report = IndexReport()
     present, new_roots, absent = _look_at_roots(catalogue, roots, report, options.hidden)
+    # a root in the library's own folder is walked when it is named, and never from above
+    own_folder = os.fsencode(library.folder)
+    for root in catalogue.roots():
+        if within(root.path, own_folder) and os.fsdecode(root.path) not in present:
+            absent.append(root.path)
     preparing = time.monotonic()
     spec = _with_its_model(spec, library, catalogue, present, options, stop)
     preparing = time.monotonic() - preparing

@@ -44,12 +44,15 @@ class Engine:
         encoder: Encoder | None = None,
         device: str = "cpu",
         limits: Limits | None = None,
+        streams: int = 1,
     ) -> None:
         self.library = library
         self._encoder = encoder
         self._given = encoder is not None
         self._device = device
         self._limits = limits or Limits()
+        # 1 gives the soonest answer to one question, one for each core the most answers
+        self._streams = streams
         self._ranking = Ranking(library)
         self._lock = threading.RLock()
 
@@ -90,9 +93,15 @@ class Engine:
             spec = self._current()
             if self._encoder is None:
                 self._encoder = open_encoder(
-                    spec, device=self._device, streams=1, folder=self.library.folder
+                    spec, device=self._device, streams=self._streams, folder=self.library.folder
                 )
             return self._encoder
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the library's pictures have ImageNet classes."""
+        newest = self.library.catalogue.listed(ALL, "added", 1)
+        return bool(newest and newest[0].labels)
 
     def _current(self) -> EncoderSpec:
         """The library's encoder now; what belongs to an earlier one is let go.

@@ -72,7 +72,6 @@ const picture = (id) => `v1/pictures/${encodeURIComponent(id)}`;
 const binary = (blob) => (blob.type.startsWith("image/") ? blob.type : "application/octet-stream");
 
 export const api = {
-  health: (signal) => send("GET", "healthz", { signal }),
   info: (signal) => send("GET", "v1/info", { signal }),
   encoder: () => send("GET", "v1/encoder"),
   pictures: (params, signal) => send("GET", "v1/pictures", { params, signal }),
@@ -85,7 +84,6 @@ export const api = {
   job: (id) => send("GET", `v1/jobs/${encodeURIComponent(id)}`),
   signIn: (token) =>
     send("POST", "session", { body: JSON.stringify({ token }), type: "application/json", again: false }),
-  signOut: () => send("DELETE", "session", { again: false }),
   thumbnail: (id, size) => `${picture(id)}/thumbnail?size=${size}`,
   original: (id, download = false) => `${picture(id)}/original${download ? "?download=1" : ""}`,
 };

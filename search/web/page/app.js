@@ -1,14 +1,17 @@
 /** The page: the address decides what is shown, and everything else follows it. */
 
-import { ApiError, Offline, api, isAbort, onUnauthorized } from "./api.js";
+import { ApiError, api, isAbort, onUnauthorized } from "./api.js";
+import { Connection } from "./connection.js";
 import { Details } from "./details.js";
-import { $, basename, button, count, el, pictures } from "./dom.js";
+import { $, basename, button, bytes, el, pictures } from "./dom.js";
 import { Filters } from "./filters.js";
 import { Grid } from "./grid.js";
+import { icon } from "./icons.js";
 import { intake } from "./intake.js";
 import { addPicture } from "./library.js";
-import { Banner, askToken, confirm, showState, toast, wireDialogs } from "./notices.js";
+import { askToken, confirm, showState, toast, wireDialogs } from "./notices.js";
 import { QueryCard } from "./query.js";
+import { emptyState, statusText } from "./says.js";
 import { ORDERS, address, filterParams, isSearch, parse, queryKey, resultsKey } from "./state.js";
 import { keep, recall, tidy } from "./uploads.js";
 
@@ -18,15 +21,13 @@ let upload = null; // the uploaded picture that is searched for
 let query = null; // the library's picture that is searched for, once known
 let shown = null; // {key, items, more, total} as the grid shows it
 let loading = null; // the AbortController of the request in flight
-let failures = 0;
-let waiting = null; // what is to be tried again once the server answers
 
 /** What was shown at each step of this visit, so that "back" is immediate and finds its place. */
 const visited = new Map();
 const added = new Map(); // uploads that were put into the library: key → id
 let step = history.state?.step ?? 0;
 
-const banner = new Banner($("banner"));
+const connection = new Connection($("banner"), retryImages);
 const grid = new Grid($("grid"), {
   address: (item) => address(fromPicture(item.id)),
   onopen: (item, frame) => go(fromPicture(item.id), { from: frame.getBoundingClientRect(), known: item }),
@@ -35,7 +36,7 @@ const grid = new Grid($("grid"), {
 const card = new QueryCard($("query"), {
   region: (region) => go({ ...state, region, show: null }),
   score: (minScore) => go({ ...state, minScore }, { replace: true }),
-  leave: () => go({ ...state, id: null, upload: null, region: null, minScore: 0, show: null }),
+  leave: () => go({ ...fromPicture(null), minScore: 0 }),
 });
 const filters = new Filters(
   { form: $("filters"), toggle: $("toggle-filters"), chips: $("chips"), count: $("filter-count") },
@@ -52,12 +53,13 @@ const details = new Details($("details"), {
   remove: removePicture,
 });
 
+const refuse = (text) => toast(text, "alert");
+const complain = (error) => refuse([error.message, error.remedy].filter(Boolean).join(" "));
+
 // ---- The address -----------------------------------------------------------
 
 /** To search from a picture; the filters and the minimum score stay. */
-function fromPicture(id) {
-  return { ...state, id, upload: null, region: null, show: null };
-}
+const fromPicture = (id) => ({ ...state, id, upload: null, region: null, show: null });
 
 function remember() {
   const active = $("grid").contains(document.activeElement) ? document.activeElement.closest("li") : null;
@@ -77,10 +79,11 @@ function go(next, { replace = false, from = null, known = null, panel = false } 
 }
 
 addEventListener("popstate", (event) => {
-  if (parse(location.search).show === state.show && resultsKey(parse(location.search)) === resultsKey(state)) return; // #grid
+  const next = parse(location.search);
+  if (address(next) === address(state)) return; // the skip link's #grid
   remember();
   step = event.state?.step ?? 0;
-  apply(parse(location.search), { back: visited.get(step) ?? null });
+  apply(next, { back: visited.get(step) ?? null });
 });
 
 /** Bring the page to a state. */
@@ -96,15 +99,14 @@ async function apply(next, { from = null, known = null, back = null } = {}) {
   card.score(state.minScore);
   if (isSearch(state)) card.region(state.region);
   if (sameResults) return syncDetails();
-  const focused = grid.holdsFocus();
   if (back?.key === resultsKey(state)) {
     loading?.abort();
     present(back);
     scrollTo(0, back.scroll);
-    if (focused || back.focus) grid.focus(back.focus, { scroll: false });
+    grid.focus(back.focus, { scroll: false });
   } else {
     details.close();
-    await load({ focused });
+    await load();
   }
   syncDetails();
 }
@@ -166,7 +168,7 @@ async function addUpload() {
     visited.clear();
     if (upload === mine) await load({ quiet: true });
   } catch (error) {
-    toast([error.message, error.remedy].filter(Boolean).join(" "), "unread");
+    complain(error);
   }
   offerAdding();
 }
@@ -174,14 +176,14 @@ async function addUpload() {
 async function takeFile(file, of) {
   const limit = info?.limits?.upload_bytes;
   if (limit && file.size > limit) {
-    toast(`${file.name} is too large: this server takes up to ${Math.floor(limit / 1e6)} MB. Make it smaller and try again.`, "unread");
-    return;
+    return refuse(`${file.name} is too large: this server takes up to ${bytes(limit)}. Make it smaller and try again.`);
   }
   if (of > 1) toast(`Searching for ${file.name}, the first of ${of}.`, "picture");
   try {
-    go({ ...state, id: null, region: null, show: null, upload: await keep(file) });
+    const upload = await keep(file);
+    go({ ...fromPicture(null), upload });
   } catch {
-    toast(`${file.name} could not be read. A folder? Drop a single picture.`, "unread");
+    refuse(`${file.name} could not be read. If it is a folder, drop a single picture.`);
   }
 }
 
@@ -206,19 +208,19 @@ function ask(offset, signal) {
 }
 
 /** Ask for the first page of what the address says, or for the next one. */
-async function load({ next = false, focused = false, quiet = false } = {}) {
+async function load({ next = false, quiet = false } = {}) {
   loading?.abort();
   const controller = (loading = new AbortController());
   const { signal } = controller;
   const key = resultsKey(state);
-  if (state.upload && !upload) return present({ key, items: [], more: false, lost: true });
   const slow = setTimeout(() => $("columns").classList.add("waiting"), 200);
   try {
     info ??= await api.info(signal).then(introduce);
+    if (state.upload && !upload) return present({ key, items: [], more: false, lost: true });
     if (info.pictures === 0) await refreshInfo(signal);
     if (info.pictures === 0) return present({ key, items: [], more: false, empty: true });
     const answer = await ask(next ? shown.items.length : 0, signal);
-    recovered();
+    connection.recovered();
     const items = answer.hits ?? answer.pictures;
     // A random handful has no second page: the order is another one with every request.
     const more = answer.more && items.length > 0 && (isSearch(state) || state.order !== "random");
@@ -230,7 +232,6 @@ async function load({ next = false, focused = false, quiet = false } = {}) {
     } else {
       if (!quiet) scrollTo(0, 0);
       present({ key, items, more, total: answer.total });
-      if (focused && !details.id) grid.focus(items[0]?.id, { scroll: false });
     }
   } catch (error) {
     if (!isAbort(error)) fail(error, { next, key });
@@ -238,7 +239,8 @@ async function load({ next = false, focused = false, quiet = false } = {}) {
     clearTimeout(slow);
     if (loading === controller) {
       loading = null;
-      $("columns").classList.remove("waiting");
+      // While the server is away, what is still there belongs to another question.
+      $("columns").classList.toggle("waiting", Boolean(connection.waiting) && shown?.key !== key);
     }
   }
 }
@@ -252,82 +254,24 @@ function present(results) {
   watchTail();
 }
 
-function say() {
-  const n = shown.items.length;
-  const name = upload?.name ?? (query ? basename(query.path) : "this picture");
-  let text = "";
-  if (isSearch(state)) {
-    const what = `like ${state.region ? "this part of " : ""}${name}`;
-    text = n ? `${shown.more ? `The first ${pictures(n)}` : pictures(n)} ${what}` : `Nothing found ${what}`;
-  } else if (n) {
-    const of = shown.total > n ? ` of ${count(shown.total)}` : "";
-    text = state.order === "random" && of ? `${count(n)}${of} pictures, at random` : of ? `${count(n)}${of} pictures` : pictures(n);
-  }
-  if (shown.lost || shown.empty || shown.error) text = "";
-  if ($("status").textContent !== text) $("status").textContent = text;
+function renderState() {
+  showState($("state"), emptyState(state, shown, { go, home, again: () => load(), choose: () => $("file").click() }));
 }
 
-function renderState() {
-  const box = $("state");
-  const filtered = Object.keys(state.filters).length > 0;
-  const actions = [];
-  const choose = ["Choose a picture", () => $("file").click(), "accent"];
-  if (state.minScore > 0 && isSearch(state)) {
-    const lower = state.minScore > 0.35 ? Math.round((state.minScore - 0.2) * 20) / 20 : 0;
-    actions.push([lower ? `Lower the minimum score to ${lower.toFixed(2)}` : "Allow any score", () => go({ ...state, minScore: lower }), "accent"]);
-  }
-  if (filtered) actions.push(["Remove the filters", () => go({ ...state, filters: {} }), actions.length ? "" : "accent"]);
-  if (state.region) actions.push(["Search the whole picture", () => go({ ...state, region: null }), actions.length ? "" : "accent"]);
-  if (shown.error) {
-    const { message, remedy, status } = shown.error;
-    if (status === 401) {
-      return showState(box, { look: "key", title: "This library asks for a token", actions: [["Enter the token", restart, "accent"]] });
-    }
-    const gone = status === 404 && state.id !== null;
-    const picky = status === 400 && actions.length > 0;
-    return showState(box, {
-      look: "unread",
-      title: gone ? "This picture is not in the library" : message,
-      text: gone ? "It may have been removed since the link was made." : remedy,
-      actions: gone ? [["Start anew", home, "accent"]] : picky ? actions : state.upload ? [choose] : [["Try again", restart, "accent"]],
-    });
-  }
-  if (shown.lost) {
-    return showState(box, {
-      title: "This picture is not in the library",
-      text: "The link belongs to a picture that somebody searched with and that never left their browser. Drop the same picture here to search with it.",
-      actions: [choose, ["Look at the library", home]],
-    });
-  }
-  if (shown.empty) {
-    return showState(box, {
-      look: "mark",
-      title: "No pictures yet",
-      text: ["Point parecido at a folder; this page fills by itself as soon as the first ones are there."],
-      code: "parecido index FOLDER",
-    });
-  }
-  if (!shown.items.length) {
-    return showState(box, {
-      title: isSearch(state) ? "Nothing found" : "No picture passes these filters",
-      text: actions.length ? "The conditions leave nothing over." : "No other picture is in the library.",
-      actions,
-    });
-  }
-  showState(box);
+function say() {
+  const name = upload?.name ?? (query ? basename(query.path) : "this picture");
+  const text = statusText(state, shown, name);
+  if ($("status").textContent !== text) $("status").textContent = text;
 }
 
 function renderOrder() {
   $("order").hidden = isSearch(state);
-  $("order").replaceChildren(
-    ...Object.entries(ORDERS).map(([order, text]) =>
-      el("button", { type: "button", "aria-pressed": String(order === state.order), text, onclick: () => (order === "random" && state.order === order ? shuffle() : go({ ...state, order, show: null })) }),
-    ),
-  );
+  const choice = ([order, text]) =>
+    el("button", { type: "button", "aria-pressed": String(order === state.order), text, onclick: () => go({ ...state, order, show: null }) });
+  $("order").replaceChildren(...Object.entries(ORDERS).map(choice));
 }
 
-const home = () => go({ ...parse(""), filters: {} });
-const restart = () => load();
+const home = () => go(parse(""));
 
 function shuffle() {
   const next = { ...parse(""), filters: isSearch(state) ? {} : state.filters };
@@ -336,7 +280,7 @@ function shuffle() {
 }
 
 const tail = new IntersectionObserver(([entry]) => {
-  if (entry.isIntersecting && shown?.more && !loading && !waiting) load({ next: true });
+  if (entry.isIntersecting && shown?.more && !loading && !connection.waiting) load({ next: true });
 }, { rootMargin: "900px" });
 
 /** Observed anew after every page: the observer only tells changes, and the end may still be in sight. */
@@ -348,13 +292,13 @@ function watchTail() {
 // ---- Details ---------------------------------------------------------------
 
 function showDetails(id) {
-  if (state.show === id) return details.close(), syncDetails();
+  if (state.show === id) return closeDetails();
   go({ ...state, show: id }, { replace: state.show !== null, panel: true });
 }
 
 function closeDetails() {
   const id = details.id;
-  const back = () => grid.focus(id, { scroll: true });
+  const back = () => grid.focus(grid.item(id) && id) || $("query").querySelector(".actions button")?.focus();
   if (history.state?.panel) {
     addEventListener("popstate", back, { once: true });
     history.back();
@@ -372,7 +316,8 @@ function syncDetails() {
   const steps = [-1, 1].filter((by) => grid.neighbour(state.show, by));
   const mayDelete = Boolean(info?.uploads) && !info.read_only;
   details.open(state.show, known, { mayDelete, steps });
-  requestAnimationFrame(() => grid.reveal(state.show));
+  grid.layout(); // beside the details it is narrower
+  grid.reveal(state.show);
 }
 
 async function removePicture(picture) {
@@ -385,13 +330,13 @@ async function removePicture(picture) {
   try {
     await api.remove(picture.id);
   } catch (error) {
-    if (error.status !== 404) return toast([error.message, error.remedy].filter(Boolean).join(" "), "unread");
+    if (error.status !== 404) return complain(error);
   }
   toast(`${picture.name} is deleted.`);
   for (const [key, id] of added) if (id === picture.id) added.delete(key);
   for (const page of visited.values()) page.items = page.items.filter((item) => item.id !== picture.id);
   refreshInfo();
-  if (state.id === picture.id) return go({ ...parse(""), filters: {} }, { replace: true });
+  if (state.id === picture.id) return go(parse(""), { replace: true });
   shown.items = shown.items.filter((item) => item.id !== picture.id);
   await go({ ...state, show: null }, { replace: true });
   grid.remove(picture.id);
@@ -419,39 +364,24 @@ async function refreshInfo(signal) {
   }
 }
 
-/** The server is away or busy: say so and try again; whatever else is wrong takes the pictures' place. */
+/** Whatever else is wrong than a server that is away or busy takes the pictures' place. */
 function fail(error, { next, key }) {
-  const busy = error instanceof ApiError && error.status === 503;
-  if (!(error instanceof Offline) && !busy) {
-    if (!(error instanceof ApiError)) console.error(error);
-    recovered();
-    if (next) shown.more = false;
-    else present({ key, items: [], more: false, error });
-    return;
-  }
-  failures += 1;
-  const seconds = (busy && error.retryAfter) || Math.min(2 ** failures, 30);
-  waiting = () => {
-    const still = next && shown?.key === resultsKey(state);
-    waiting = null;
-    load({ next: still, quiet: true });
-  };
-  banner.show(busy ? error.message : "The server does not answer.", seconds, waiting);
+  const again = () => load({ next: next && shown?.key === resultsKey(state), quiet: true });
+  if (connection.lost(error, again)) return;
+  if (!(error instanceof ApiError)) console.error(error);
+  connection.recovered();
+  if (next) shown.more = false;
+  else present({ key, items: [], more: false, error });
 }
 
-function recovered() {
-  if (!failures) return;
-  failures = 0;
-  waiting = null;
-  banner.hide();
-  grid.retryImages();
+function retryImages() {
+  grid.renew();
+  card.retryImage();
 }
-
-addEventListener("online", () => waiting?.());
 
 // An empty library is looked at again now and then: it may be filling.
 setInterval(() => {
-  if (shown?.empty && !loading && !waiting && !document.hidden) load({ quiet: true });
+  if (shown?.empty && !loading && !connection.waiting && !document.hidden) load({ quiet: true });
 }, 4000);
 
 // ---- The keyboard, and the start -------------------------------------------
@@ -476,16 +406,15 @@ $("home").addEventListener("click", (event) => {
   event.preventDefault();
   home();
 });
-$("sign-out").addEventListener("click", () => api.signOut().then(() => location.reload()));
 onUnauthorized(async () => {
   const signedIn = await askToken();
-  $("sign-out").hidden = !signedIn;
-  if (signedIn) grid.retryImages();
+  if (signedIn) retryImages();
   return signedIn;
 });
 history.scrollRestoration = "manual";
 history.replaceState({ ...history.state, step }, "");
+for (const node of document.querySelectorAll("[data-icon]")) node.prepend(icon(node.dataset.icon));
 wireDialogs();
-intake(takeFile, (text) => toast(text, "unread"));
+intake(takeFile, refuse);
 tidy();
 apply(state, {});

@@ -1,7 +1,8 @@
 /** All about one picture: beside the grid on wide screens, a sheet from below on phones. */
 
 import { ApiError, api, isAbort } from "./api.js";
-import { basename, button, bytes, count, date, el, icon, still } from "./dom.js";
+import { basename, button, bytes, count, date, el } from "./dom.js";
+import { icon } from "./icons.js";
 
 const narrow = matchMedia("(max-width: 759px)");
 
@@ -32,7 +33,6 @@ export class Details {
         on.close();
       }
     });
-    this.#swipe();
   }
 
   get id() {
@@ -88,7 +88,6 @@ export class Details {
       el(
         "div",
         { class: "details-head" },
-        el("span", { class: "grab", "aria-hidden": "true" }),
         step(-1, "previous", "Previous picture"),
         step(1, "next", "Next picture"),
         button("close", "Close the details", () => this.#on.close(), { look: "square plain shut" }),
@@ -100,7 +99,7 @@ export class Details {
   }
 
   #body(picture, name, mayDelete) {
-    const link = (look, text, href, more) => el("a", { class: "button", href, ...more }, icon(look), el("span", { text }));
+    const link = (look, text, href, more) => el("a", { class: "button", href, ...more }, icon(look), text);
     const facts = [
       ["Size", picture.width && `${count(picture.width)} × ${count(picture.height)} pixels`],
       ["Format", picture.format],
@@ -148,34 +147,10 @@ export class Details {
   #path(path) {
     const copy = button("copy", "Copy", async () => {
       const done = await copyText(path, this.#root);
-      copy.replaceChildren(icon(done ? "check" : "unread"), el("span", { text: done ? "Copied" : "Not copied", role: "status" }));
+      copy.replaceChildren(icon(done ? "check" : "alert"), el("span", { text: done ? "Copied" : "Not copied", role: "status" }));
       setTimeout(() => copy.replaceChildren(icon("copy"), el("span", { text: "Copy" })), 1800);
     }, { look: "small", "data-testid": "copy" });
     return el("div", { class: "path" }, el("bdi", { class: "path-text", text: path }), copy);
-  }
-
-  /** On phones, pulling the sheet's head down closes it. */
-  #swipe() {
-    let from = null;
-    const pull = (event) => Math.max(0, event.clientY - from);
-    this.#root.addEventListener("pointerdown", (event) => {
-      if (!narrow.matches || !event.target.closest(".details-head") || event.target.closest("button")) return;
-      from = event.clientY;
-      this.#root.setPointerCapture(event.pointerId);
-    });
-    this.#root.addEventListener("pointermove", (event) => {
-      if (from !== null) this.#root.style.translate = `0 ${pull(event)}px`;
-    });
-    const end = (event) => {
-      if (from === null) return;
-      const far = event.type === "pointerup" && pull(event) > 90;
-      from = null;
-      this.#root.style.translate = "";
-      if (far) this.#on.close();
-      else if (!still()) this.#root.animate([{ translate: "0 20px" }, { translate: "0 0" }], 160);
-    };
-    this.#root.addEventListener("pointerup", end);
-    this.#root.addEventListener("pointercancel", end);
   }
 }
 

@@ -1,6 +1,6 @@
 /** Small helpers to build elements, and words for numbers. Text is only ever put in as text. */
 
-const SVG = "http://www.w3.org/2000/svg";
+import { icon } from "./icons.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -15,16 +15,6 @@ export function el(tag, attributes = {}, ...children) {
   }
   node.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return node;
-}
-
-export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("class", name === "mark" ? "mark" : "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `#i-${name}`);
-  svg.append(use);
-  return svg;
 }
 
 /** A button with an icon; `label` is what it shows, or says when `look` is "square". */

@@ -1,7 +1,8 @@
 /** The filter panel, and the chips that tell which filters hold. */
 
 import { api } from "./api.js";
-import { el, icon } from "./dom.js";
+import { el } from "./dom.js";
+import { icon } from "./icons.js";
 import { FILTERS } from "./state.js";
 
 const FORMATS = {

@@ -1,7 +1,8 @@
 /** The grid of pictures: justified rows, one tab stop, arrow keys. */
 
 import { api } from "./api.js";
-import { basename, button, el, icon, spoken } from "./dom.js";
+import { basename, button, el, spoken } from "./dom.js";
+import { icon } from "./icons.js";
 import { justify, rowHeight } from "./layout.js";
 
 const CAPTION = 34;
@@ -44,12 +45,14 @@ export class Grid {
   /** Show these pictures; those that were shown before keep their elements, and so their images. */
   set(items) {
     const before = this.#nodes;
+    const focused = this.#list.contains(document.activeElement);
     this.#items = items;
     this.#nodes = new Map(items.map((item) => [item.id, this.#renew(before.get(item.id), item)]));
     if (!this.#nodes.has(this.#active)) this.#active = items[0]?.id ?? null;
     this.#list.replaceChildren(...this.#nodes.values());
     this.#activate(this.#active);
     this.layout();
+    if (focused) this.focus(this.#active, { scroll: false });
   }
 
   /** Add a further page; what is there already (the library may have changed meanwhile) is left out. */
@@ -78,12 +81,8 @@ export class Grid {
     return at < 0 ? null : (this.#items[at + step] ?? null);
   }
 
-  holdsFocus() {
-    return this.#list.contains(document.activeElement);
-  }
-
   focus(id, { scroll = true } = {}) {
-    const link = this.#nodes.get(id ?? this.#active)?.querySelector("a");
+    const link = this.#nodes.get(id)?.querySelector("a");
     link?.focus({ preventScroll: !scroll });
     return Boolean(link);
   }
@@ -97,16 +96,10 @@ export class Grid {
     for (const [key, node] of this.#nodes) node.classList.toggle("shown", key === id);
   }
 
-  /** Ask once more for the images that did not come, after the server was away. */
-  retryImages() {
-    for (const item of this.#items) {
-      const node = this.#nodes.get(item.id);
-      if (!node.classList.contains("broken")) continue;
-      node.classList.remove("broken");
-      node.querySelector(".missing")?.remove();
-      node.querySelector(".frame").append(this.#image(item));
-    }
-    this.layout();
+  /** Build everything anew, so that images that did not come are asked for again. */
+  renew() {
+    this.#nodes.clear();
+    this.set(this.#items);
   }
 
   layout() {
@@ -184,8 +177,6 @@ export class Grid {
     const image = el("img", { alt: spoken(item), loading: "lazy", decoding: "async", draggable: "false" });
     image.addEventListener("load", () => image.classList.add("here"));
     image.addEventListener("error", () => {
-      const li = image.closest("li");
-      li?.classList.add("broken");
       image.replaceWith(el("span", { class: "missing" }, icon("picture"), el("span", { text: item.name ?? basename(item.path) })));
     });
     if (wide(256) < wide(512)) image.srcset = `${small}, ${large}`;

@@ -1,45 +1,8 @@
-/** What the page says when all is not as usual: banner, states, questions, passing notes. */
+/** What the page says when all is not as usual: states, questions, passing notes. */
 
 import { ApiError, api } from "./api.js";
-import { $, button, el, icon, still } from "./dom.js";
-
-/** A line below the header that counts down to the next try. */
-export class Banner {
-  #root;
-  #timer = null;
-
-  constructor(root) {
-    this.#root = root;
-  }
-
-  show(text, seconds, retry) {
-    this.hide();
-    let left = Math.max(1, Math.round(seconds));
-    // Said aloud once, not every second.
-    const clock = el("span", { "aria-hidden": "true" });
-    const tell = () => (clock.textContent = left > 0 ? ` Trying again in ${left} s.` : " Trying again …");
-    const now = () => {
-      clearInterval(this.#timer);
-      left = 0;
-      tell();
-      retry();
-    };
-    tell();
-    this.#root.replaceChildren(icon("unread"), el("p", {}, el("span", { text }), clock), button(null, "Try now", now, { look: "small" }));
-    this.#root.hidden = false;
-    this.#timer = setInterval(() => {
-      left -= 1;
-      if (left <= 0) now();
-      else tell();
-    }, 1000);
-  }
-
-  hide() {
-    clearInterval(this.#timer);
-    this.#root.hidden = true;
-    this.#root.replaceChildren();
-  }
-}
+import { $, button, el, still } from "./dom.js";
+import { icon } from "./icons.js";
 
 /** What stands where the pictures would be. Actions are [label, function, look]. */
 export function showState(root, { look = "picture", title, text, code, actions = [] } = {}) {
@@ -49,7 +12,7 @@ export function showState(root, { look = "picture", title, text, code, actions =
   root.append(
     icon(look),
     el("h2", { text: title }),
-    ...[text].flat().filter(Boolean).map((line) => el("p", { text: line })),
+    ...(text ? [el("p", { text })] : []),
     ...(code ? [el("pre", {}, el("code", { text: code }))] : []),
     el("div", { class: "row" }, ...actions.map(([label, action, kind = ""]) => button(null, label, action, { look: kind }))),
   );

@@ -1,7 +1,8 @@
 /** The card with the picture that is searched for: its parts, the minimum score, what can be done with it. */
 
 import { api } from "./api.js";
-import { basename, button, count, debounce, el, icon, still } from "./dom.js";
+import { basename, button, count, debounce, el, still } from "./dom.js";
+import { icon } from "./icons.js";
 import { Region } from "./region.js";
 import { formatRegion, parseRegion } from "./state.js";
 
@@ -65,11 +66,7 @@ export class QueryCard {
   /** A picture of the library: {id, path, width, height}, of which all but the id may come later. */
   library(picture, from) {
     this.#root.hidden = false;
-    const fresh = this.#show(`id:${picture.id}`, () => {
-      const image = this.#image(api.thumbnail(picture.id, 512), picture.path ? basename(picture.path) : "");
-      image.srcset = `${api.thumbnail(picture.id, 512)} 1x, ${api.thumbnail(picture.id, 1024)} 2x`;
-      return image;
-    });
+    const fresh = this.#show(`id:${picture.id}`, () => this.#thumbnail(picture.id));
     if (picture.path) this.#describe(basename(picture.path), picture);
     else if (fresh) this.#describe("", null);
     if (fresh && from) this.#fly(from);
@@ -80,7 +77,7 @@ export class QueryCard {
     this.#root.hidden = false;
     const fresh = this.#show(`upload:${upload.key}`, () => {
       this.#url = URL.createObjectURL(upload.blob);
-      const image = this.#image(this.#url, upload.name);
+      const image = this.#image(this.#url);
       image.addEventListener("load", () => this.#describe(upload.name, { width: image.naturalWidth, height: image.naturalHeight }));
       return image;
     });
@@ -101,10 +98,17 @@ export class QueryCard {
     this.#region.set(text ? parseRegion(text, ...this.#size) : null);
   }
 
+  /** Ask once more for an image that did not come, after the server was away. */
+  retryImage() {
+    if (!this.#shown.startsWith("id:") || !this.#picture.querySelector(".missing")) return;
+    this.#picture.firstElementChild.replaceWith(this.#thumbnail(this.#shown.slice(3)));
+  }
+
   #show(key, image) {
     if (key === this.#shown) return false;
     this.#shown = key;
     this.#size = [1, 1];
+    this.#picture.style.removeProperty("--shape");
     if (this.#url) URL.revokeObjectURL(this.#url);
     this.#url = null;
     this.#regionText = null;
@@ -116,15 +120,22 @@ export class QueryCard {
     return true;
   }
 
-  #image(url, name) {
-    const image = el("img", { alt: name ? `Searched for: ${name}` : "The picture searched for", draggable: "false" });
+  #thumbnail(id) {
+    const image = this.#image(api.thumbnail(id, 512));
+    image.srcset = `${api.thumbnail(id, 512)} 1x, ${api.thumbnail(id, 1024)} 2x`;
+    return image;
+  }
+
+  #image(url) {
+    const image = el("img", { alt: "The picture searched for", draggable: "false" });
     image.addEventListener("load", () => {
       this.#layer.classList.remove("off");
+      this.#picture.style.setProperty("--shape", image.naturalWidth / image.naturalHeight);
       this.#tools(false, this.#regionText && parseRegion(this.#regionText, ...this.#size));
     });
     image.addEventListener("error", () => {
       // HEIC or TIFF: the server reads them, browsers do not.
-      image.replaceWith(el("span", { class: "missing" }, icon("picture"), el("span", { text: "No preview in this browser" })));
+      image.replaceWith(el("span", { class: "missing" }, icon("picture"), el("span", { text: "No preview" })));
     });
     image.src = url;
     return image;
@@ -138,8 +149,7 @@ export class QueryCard {
     this.#facts.textContent = size ? `${count(size.width)} × ${count(size.height)}` : "";
     if (!size) return;
     this.#size = [size.width, size.height];
-    // Room is kept before the image comes; extreme shapes are bounded by the style sheet.
-    if (image) [image.width, image.height] = this.#size;
+    this.#picture.style.setProperty("--shape", size.width / size.height); // room before the image comes
     if (this.#regionText && !this.#regionText.includes("%")) this.region(this.#regionText);
   }
 

@@ -1,0 +1,98 @@
+"""The ASGI application: for ``parecido serve``, and for mounting in another program."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from indexer.library import Library
+from search.web import routes_about, routes_jobs, routes_pictures, routes_search
+from search.web.answers import add_error_handlers
+from search.web.guard import Guard
+from search.web.service import Service
+from search.web.settings import Settings
+from search.web.telemetry import AccessLog, Metrics
+
+__all__ = ["create_app", "running"]
+
+_DESCRIPTION = """
+Finds the pictures of a library that look like a given one.
+
+Shapes and names are those of the command line's JSON. Every error has a `code` for programs, a
+`message` and a `remedy` for people.
+
+```
+curl -F image=@photo.jpg 'http://127.0.0.1:8000/v1/search?k=5'
+```
+"""
+
+
+def create_app(
+    library: str | os.PathLike[str] | None = None, settings: Settings | None = None
+) -> FastAPI:
+    """An application that answers from the library in that folder; by default the user's own.
+
+    It opens the library when it starts and lets go of it when it stops.  Mounted in another
+    application, whose ``lifespan`` does not reach it, enter :func:`running` there.
+    """
+    settings = settings or Settings()
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with running(app):
+            yield
+
+    middleware = [Middleware(AccessLog, metrics=metrics), Middleware(Guard, settings=settings)]
+    if settings.origins:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.origins,
+                allow_methods=["*"],
+                allow_headers=["Authorization", "Content-Type"],
+            )
+        )
+    app = FastAPI(
+        title="parecido",
+        summary="Image similarity search.",
+        description=_DESCRIPTION,
+        version=version("parecido"),
+        lifespan=lifespan,
+        middleware=middleware,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    app.state.library, app.state.settings, app.state.metrics = library, settings, metrics
+    for routes in (routes_search, routes_pictures, routes_jobs, routes_about):
+        app.include_router(routes.router)
+    add_error_handlers(app)
+    return app
+
+
+@asynccontextmanager
+async def running(app: FastAPI) -> AsyncIterator[None]:
+    """Open an application's library for as long as the block lasts.
+
+    >>> @asynccontextmanager
+    ... async def lifespan(outer):
+    ...     async with running(gallery):
+    ...         yield
+    >>> outer = FastAPI(lifespan=lifespan)
+    >>> outer.mount("/gallery", gallery)
+    """
+    state = app.state
+    with Library.open(state.library) as library:
+        service = Service(library, state.settings, state.metrics)
+        state.service = service
+        try:
+            yield
+        finally:
+            service.close()

@@ -1,0 +1,220 @@
+"""What every request passes before a route sees it.
+
+Who may call (names, origins, token), how much at once and how long, and the headers that tell
+browsers what they may do with an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from indexer.errors import ParecidoError
+from search.web.answers import Refused, error_response
+from search.web.settings import Settings
+
+__all__ = ["COOKIE", "Guard", "token_matches"]
+
+COOKIE = "parecido_session"
+
+_RETRY = {"Retry-After": "1"}
+_ANSWERING = 10  # times the limit is what a client may take to read an answer
+# without a token: what shows no picture and nothing of the library
+_OPEN = frozenset({"/", "/session", "/healthz", "/readyz", "/docs", "/openapi.json"})
+_OPEN_BELOW = "/static/"
+_ALWAYS = frozenset({"/healthz", "/readyz"})  # answered when busy, too
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+# Swagger UI writes styles into its own page
+_POLICIES = {"/docs": _POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")}
+
+
+class Guard:
+    """ASGI middleware that refuses what must not reach the routes."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._busy = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = _path(scope)
+        headed = _with_headers(send, path)
+        try:
+            self._check(scope, path)
+        except ParecidoError as error:
+            await error_response(error)(scope, receive, headed)
+            return
+        if self._busy >= self._settings.concurrent and path not in _ALWAYS:
+            busy = Refused(503, "busy", "Too many requests at once.", "Come again.", _RETRY)
+            await error_response(busy)(scope, receive, headed)
+            return
+        self._busy += 1
+        try:
+            await self._limited(scope, receive, headed)
+        finally:
+            self._busy -= 1
+
+    def _check(self, scope: Scope, path: str) -> None:
+        """Raise for a request that must not be answered."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not _host_is_known(host, self._settings.hosts):
+            raise Refused(
+                421,
+                "wrong_host",
+                f"This server is not called {host[:100]!r}.",
+                "Name it to the server: parecido serve --allow-host NAME.",
+            )
+        origin = headers.get("origin")
+        if origin is not None and not self._is_own(origin, host):
+            raise Refused(
+                403,
+                "foreign_origin",
+                f"Pages of {origin[:100]} may not use this server.",
+                "Allow them: parecido serve --allow-origin ORIGIN.",
+            )
+        is_open = path in _OPEN or path.startswith(_OPEN_BELOW)
+        # browsers ask without a token whether they may send one
+        is_preflight = scope["method"] == "OPTIONS" and origin in self._settings.origins
+        if self._settings.token is not None and not is_open and not is_preflight:
+            given = _given_token(headers)
+            if given is None or not token_matches(given, self._settings.token):
+                raise Refused(
+                    401,
+                    "token_missing" if given is None else "token_wrong",
+                    "This server answers only with its token.",
+                    "Send it: Authorization: Bearer TOKEN.",
+                    {"WWW-Authenticate": "Bearer"},
+                )
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self._settings.upload_bytes:
+            raise self._too_large()
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        # the scheme is left out: a proxy that ends TLS calls on with http
+        own = urlsplit(origin).netloc.lower() == host.lower() and origin != "null"
+        return own or origin in self._settings.origins
+
+    def _too_large(self) -> Refused:
+        limit = self._settings.upload_bytes
+        return Refused(
+            413,
+            "too_large",
+            f"The request is larger than the limit of {limit / 1e6:.0f} MB.",
+            "Send a smaller picture, or raise --max-upload-megabytes.",
+            {"Connection": "close"},
+        )
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application, with limits on the time and on the bytes that come."""
+        came, is_whole, is_begun = 0, False, False
+
+        async def counted() -> Message:
+            nonlocal came, is_whole
+            message = await receive()
+            if message["type"] == "http.request":
+                came += len(message.get("body", b""))
+                is_whole = not message.get("more_body", False)
+                if came > self._settings.upload_bytes:  # it had told no length
+                    raise self._too_large()
+            return message
+
+        async def noting(message: Message) -> None:
+            nonlocal is_begun
+            if not is_begun:  # a large file over a slow line takes its time
+                now = asyncio.get_running_loop().time()
+                limit.reschedule(now + _ANSWERING * self._settings.seconds)
+            is_begun = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self._settings.seconds) as limit:
+                await self._app(scope, counted, noting)
+        except ParecidoError as error:
+            if is_begun:
+                raise
+            await error_response(error)(scope, receive, send)
+        except TimeoutError:
+            if is_begun:
+                raise
+            await error_response(_late(is_whole))(scope, receive, send)
+
+
+def _late(is_whole: bool) -> Refused:
+    message = "The request took longer than the server allows."
+    if is_whole:
+        return Refused(503, "timeout", message, "Ask for less, or come again.", _RETRY)
+    close = {"Connection": "close"}
+    return Refused(408, "body_timeout", message, "Send the body faster.", close)
+
+
+def token_matches(given: str, token: str) -> bool:
+    """Whether they are equal, in a time that tells nothing of where they differ."""
+    digests = (hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in (given, token))
+    return hmac.compare_digest(*digests)
+
+
+def _path(scope: Scope) -> str:
+    """The path below where the application is mounted."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "")) or "/"
+
+
+def _given_token(headers: Headers) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token.strip()
+    try:
+        cookies = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return None
+    return cookies[COOKIE].value if COOKIE in cookies else None
+
+
+def _host_is_known(host: str, known: tuple[str, ...]) -> bool:
+    if "*" in known:
+        return True
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    if "ip" in known:
+        try:
+            ipaddress.ip_address(name)
+            return True  # an address cannot be made to lead elsewhere
+        except ValueError:
+            pass
+    return name in known
+
+
+def _with_headers(send: Send, path: str) -> Send:
+    """Tell browsers what they may do with an answer."""
+
+    async def headed(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["Referrer-Policy"] = "no-referrer"
+            headers["Cross-Origin-Resource-Policy"] = "same-origin"
+            headers["Cross-Origin-Opener-Policy"] = "same-origin"
+            headers.setdefault("Content-Security-Policy", _POLICIES.get(path, _POLICY))
+            headers.setdefault("Cache-Control", "no-store")
+        await send(message)
+
+    return headed

@@ -1,0 +1,269 @@
+"""The shapes of requests and answers, for checking the ones and documenting the others.
+
+Answers are made by hand, as the command line's are: these models only describe them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from indexer.filters import Filter
+from search.query import Terms
+
+__all__ = [
+    "BatchIn",
+    "BatchOut",
+    "EncoderOut",
+    "ErrorOut",
+    "IndexIn",
+    "InfoOut",
+    "JobOut",
+    "JobsOut",
+    "LabelsOut",
+    "ListTerms",
+    "PictureOut",
+    "PicturesOut",
+    "ResultsOut",
+    "SearchTerms",
+    "SessionIn",
+    "VectorIn",
+]
+
+_Side = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
+_Words = Annotated[str | None, Field(min_length=1, max_length=200)]
+_Date = Annotated[str | None, Field(min_length=4, max_length=40)]
+LabelRow = tuple[str, float]
+
+
+class _Given(BaseModel):
+    """What a client sends: nothing unknown in it, so that a slip of the pen is told."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class FilterTerms(_Given):
+    """Which pictures a question is about."""
+
+    path: Annotated[str | None, Field(min_length=1, max_length=1024)] = Field(
+        None,
+        description="A file, a folder with all below it, or a pattern with `*`, `?` or `[` for "
+        "the whole path.",
+    )
+    label: _Words = Field(None, description="Part of the name of one of the picture's labels.")
+    format: _Words = Field(None, description="File format, such as `JPEG`.")
+    camera: _Words = Field(None, description="Part of the camera's maker and model.")
+    min_width: _Side = None
+    min_height: _Side = None
+    max_width: _Side = None
+    max_height: _Side = None
+    taken_from: _Date = Field(
+        None, description="By the camera's clock: `2024`, `2024-05`, `2024-05-01` or with a time."
+    )
+    taken_to: _Date = Field(None, description="As `taken_from`; the whole of that period counts.")
+    added_since: _Date = Field(None, description="A date, or a date with a time.")
+
+    def filter(self) -> Filter:
+        """As the engine takes it.  Raises ``InvalidRequest`` for dates that are none."""
+        return Filter(**{name: getattr(self, name) for name in FilterTerms.model_fields})
+
+
+class SearchTerms(FilterTerms):
+    """Which of the nearest pictures are wanted."""
+
+    k: int = Field(10, ge=1, le=1000, description="How many hits.")
+    offset: int = Field(0, ge=0, le=100_000, description="How many of the best to leave out.")
+    min_score: float | None = Field(None, ge=-1, le=1, description="Least cosine.")
+    exact: bool = Field(False, description="Look at every picture, however large the library.")
+
+    def terms(self) -> Terms:
+        """As the engine takes them."""
+        return Terms(self.k, self.offset, self.min_score, self.exact, self.filter())
+
+
+class RegionTerms(SearchTerms):
+    """The same, and which part of the query to look for."""
+
+    region: str | None = Field(
+        None,
+        min_length=7,
+        max_length=100,
+        description="`x,y,width,height` in pixels, or each with a `%`: that part is looked for.",
+        examples=["10%,20%,50%,50%"],
+    )
+
+
+class SimilarTerms(RegionTerms):
+    """The same, for a picture of the library."""
+
+    include_self: bool = Field(False, description="Let the picture find itself.")
+
+
+class ListTerms(FilterTerms):
+    """Which pictures to list, and in which order."""
+
+    order: Literal["random", "added", "path"] = Field(
+        "added", description="`added`: newest first; `random`: a handful, other ones each time."
+    )
+    limit: int = Field(24, ge=1, le=200)
+    offset: int = Field(0, ge=0, le=1_000_000_000)
+
+
+class VectorIn(_Given):
+    """A descriptor that was made elsewhere, by the library's own encoder."""
+
+    vector: list[float] = Field(min_length=1, max_length=65536, description="Of any length but 0.")
+
+
+class QueryIn(_Given):
+    """One of these three."""
+
+    id: int | None = Field(None, ge=1, le=2**63 - 1, description="A picture of the library.")
+    vector: list[float] | None = Field(None, min_length=1, max_length=65536)
+    image: str | None = Field(None, description="A picture's bytes in Base64.")
+
+
+class BatchIn(_Given):
+    """Several queries at once."""
+
+    queries: list[QueryIn] = Field(min_length=1)
+
+
+class IndexIn(_Given):
+    """What to index."""
+
+    path: str = Field(min_length=1, max_length=4096, description="A folder or a picture, absolute.")
+
+
+class SessionIn(_Given):
+    """What lets a browser in."""
+
+    token: str = Field(min_length=1, max_length=1000)
+
+
+class ErrorDetail(BaseModel):
+    code: str = Field(examples=["picture_unreadable"])
+    message: str = Field(examples=["The picture cannot be read: the file is empty (zero bytes)."])
+    remedy: str = Field(examples=["Give a picture that opens, in a usual format."])
+
+
+class ErrorOut(BaseModel):
+    """What every error looks like."""
+
+    error: ErrorDetail
+
+
+class HitOut(BaseModel):
+    rank: int
+    id: int
+    score: float = Field(description="Cosine between query and picture.")
+    path: str
+    width: int
+    height: int
+    labels: list[LabelRow]
+
+
+class ResultsOut(BaseModel):
+    """The answer to one query, best first."""
+
+    query: str
+    encoder: str
+    took_ms: float
+    hits: list[HitOut]
+    offset: int
+    more: bool = Field(description="Whether further hits may follow these.")
+
+
+class FailedOut(BaseModel):
+    query: str
+    error: ErrorDetail
+
+
+class BatchOut(BaseModel):
+    """An answer or an error for each query, in their order."""
+
+    results: list[ResultsOut | FailedOut]
+
+
+class PictureOut(BaseModel):
+    """A picture of the library."""
+
+    id: int
+    path: str
+    name: str
+    width: int
+    height: int
+    format: str
+    file_size: int
+    modified_at: str
+    taken_at: str | None = Field(description="By the camera's clock.")
+    camera: str
+    added_at: str
+    labels: list[LabelRow]
+    content_hash: str = Field(description="BLAKE2b of the file, 16 bytes.")
+    owned: bool = Field(description="Whether it was uploaded here.")
+
+
+class PicturesOut(BaseModel):
+    pictures: list[PictureOut]
+    total: int
+    more: bool
+
+
+class JobOut(BaseModel):
+    """A change of the library on its way."""
+
+    id: str
+    kind: Literal["index", "add", "replace", "delete"]
+    state: Literal["waiting", "running", "done", "failed", "stopped"]
+    path: str
+    picture: int | None
+    added: int
+    updated: int
+    unchanged: int
+    moved: int
+    removed: int
+    skipped: int
+    error: ErrorDetail | None
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+
+
+class JobsOut(BaseModel):
+    jobs: list[JobOut]
+
+
+class LabelsOut(BaseModel):
+    """The likeliest ImageNet classes: name, probability, index."""
+
+    image: str
+    labels: list[tuple[str, float, int]]
+
+
+class EncoderOut(BaseModel):
+    """The library's encoder."""
+
+    title: str
+    model: str
+    dimension: int
+    pooling: str
+    fingerprint: str
+    labels: list[str] = Field(description="Its classes by index; empty where it has none.")
+
+
+class InfoOut(BaseModel):
+    """What the library holds and what this server allows."""
+
+    model_config = ConfigDict(extra="allow")
+
+    library: str
+    pictures: int
+    skipped: int
+    encoder: str | None
+    version: str
+    read_only: bool
+    uploads: bool
+    index_roots: list[str]
+    limits: dict[str, Any]

@@ -1,0 +1,67 @@
+"""What the routes share: the service behind the application, pictures by id, documented errors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Path, Request
+
+from indexer.records import Picture
+from search.web.answers import Refused
+from search.web.models import ErrorOut
+from search.web.service import Service
+
+__all__ = ["PICTURE_ID", "errors", "picture_of", "service_of", "writable"]
+
+PICTURE_ID = Annotated[int, Path(ge=1, le=2**63 - 1, description="Of a picture of the library.")]
+
+_REASONS = {
+    400: "Something in the request is not as expected.",
+    401: "The token is missing or wrong.",
+    403: "The server does not allow it.",
+    404: "There is no such thing, or the library holds nothing yet.",
+    408: "The body came too slowly.",
+    409: "The state of the library does not allow it now.",
+    413: "The body or the picture is too large.",
+    415: "The body is of a type that is not read.",
+    421: "The server does not go by that name.",
+    422: "The picture cannot be read.",
+    503: "Busy, starting, or without an encoder: come again.",
+    507: "The disk is full.",
+}
+_EVERYWHERE = (401, 403, 421, 503)
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For the OpenAPI document: the errors of a route, and those of every route."""
+    return {
+        status: {"model": ErrorOut, "description": _REASONS[status]}
+        for status in sorted({*statuses, *_EVERYWHERE})
+    }
+
+
+def service_of(request: Request) -> Service:
+    """The service behind the application."""
+    service: Service = request.app.state.service
+    return service
+
+
+def picture_of(service: Service, picture_id: int) -> Picture:
+    """The picture with that id.  Raises :class:`~search.web.answers.Refused`."""
+    found = service.library.catalogue.pictures([picture_id])
+    if not found:
+        raise Refused(
+            404,
+            "picture_not_found",
+            f"The library has no picture {picture_id}.",
+            "It may have been removed.",
+        )
+    return found[0]
+
+
+def writable(request: Request) -> Service:
+    """The service, where it may be changed."""
+    service = service_of(request)
+    if service.settings.read_only:
+        raise Refused(403, "read_only", "This server only answers.", "Ask its operator.")
+    return service

@@ -1,0 +1,263 @@
+"""The pictures of the library: their records, thumbnails and files; adding and removing some."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import FileResponse, Response
+
+from indexer.discover import signed64
+from indexer.durable import replacing
+from indexer.errors import PictureUnreadable
+from indexer.library import writing_folder
+from indexer.prepare import content_hash
+from search.web.answers import Refused, json_response
+from search.web.bodies import PICTURE_BODY, Upload, one_picture
+from search.web.jobs import Job, is_below
+from search.web.models import JobOut, ListTerms, PictureOut, PicturesOut
+from search.web.reach import PICTURE_ID, errors, picture_of, service_of, writable
+from search.web.service import Service
+from search.web.shapes import job_dict, picture_dict
+from search.web.thumbnails import SIZES
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/pictures", tags=["pictures"])
+Reached = Annotated[Service, Depends(service_of)]
+Writable = Annotated[Service, Depends(writable)]
+
+# as long as a client is kept waiting for a change before it gets a job to ask about
+_PATIENCE = 10.0
+# what browsers show as a picture and never run; everything else is only saved
+_SHOWN = {
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "PNG": "image/png",
+    "GIF": "image/gif",
+    "WEBP": "image/webp",
+    "AVIF": "image/avif",
+    "BMP": "image/bmp",
+    "ICO": "image/x-icon",
+}
+_SAFE = re.compile(r"[^\w.-]+")
+_PICTURE_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+}
+_ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobOut, "description": "It takes longer: ask for the job."}
+}
+
+
+@router.get("", response_model=PicturesOut, responses=errors(400), summary="List pictures")
+async def listed(service: Reached, given: Annotated[ListTerms, Query()]) -> Response:
+    """Pictures of the library that pass the filters: newest first, by path, or some at random."""
+    wanted, catalogue = given.filter(), service.library.catalogue
+    total = await service.call(service.engine.count, wanted)
+    if given.order == "random":
+        pictures = await service.call(catalogue.handful, wanted, given.limit)
+        more = total > len(pictures)
+    else:
+        pictures = await service.call(
+            catalogue.listed, wanted, given.order, given.limit, given.offset
+        )
+        more = given.offset + len(pictures) < total and bool(pictures)
+    shown = [picture_dict(picture, service.uploads) for picture in pictures]
+    return json_response({"pictures": shown, "total": total, "more": more})
+
+
+@router.get(
+    "/{picture_id}", response_model=PictureOut, responses=errors(400, 404), summary="A picture"
+)
+async def record(picture_id: PICTURE_ID, service: Reached) -> Response:
+    """What the library knows of a picture."""
+    return json_response(picture_dict(picture_of(service, picture_id), service.uploads))
+
+
+@router.get(
+    "/{picture_id}/thumbnail",
+    response_class=Response,
+    responses={**_PICTURE_FILE, 304: {"description": "As before."}, **errors(400, 404, 413, 422)},
+    summary="A small picture",
+)
+async def thumbnail(
+    picture_id: PICTURE_ID,
+    request: Request,
+    service: Reached,
+    size: Annotated[Literal["128", "256", "512", "1024"], Query()] = "256",
+) -> Response:
+    """A JPEG, upright, its longer side at most `size` pixels."""
+    picture = picture_of(service, picture_id)
+    tag = f'"{picture.content_hash.hex()}-{size}"'
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=600"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    assert int(size) in SIZES
+    try:
+        data = await service.call(service.thumbnails.get, picture, int(size))
+    except PictureUnreadable as error:
+        raise _gone(error) from error
+    return Response(data, headers=headers, media_type="image/jpeg")
+
+
+@router.get(
+    "/{picture_id}/original",
+    response_class=Response,
+    responses={
+        **_PICTURE_FILE,
+        206: {"description": "A part of the file, as the range asks for."},
+        304: {"description": "As before."},
+        416: {"description": "The file is shorter than the range."},
+        **errors(400, 404),
+    },
+    summary="The picture's file",
+)
+async def original(picture_id: PICTURE_ID, service: Reached, download: bool = False) -> Response:
+    """The file as it lies on the disk; formats that browsers do not show are only saved."""
+    picture = picture_of(service, picture_id)
+    try:
+        status = await service.call(os.stat, picture.path)
+    except OSError as error:
+        raise _gone(error) from error
+    # what was put in its place since, by a link for example, was not indexed and is not shown
+    seen = (status.st_size, signed64(status.st_mtime_ns))
+    if seen != (picture.file_size, picture.mtime_ns):
+        raise Refused(
+            404, "picture_changed", "The file has changed since it was indexed.", "Index it again."
+        )
+    media = _SHOWN.get(picture.format)
+    return FileResponse(
+        picture.path,
+        media_type=media or "application/octet-stream",
+        filename=os.fsencode(os.path.basename(picture.path)).decode("utf-8", "replace"),
+        content_disposition_type="attachment" if download or media is None else "inline",
+        stat_result=status,
+        headers={"Cache-Control": "private, no-cache"},
+    )
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=PictureOut,
+    responses={**_ACCEPTED, **errors(400, 404, 408, 409, 413, 415, 422, 507)},
+    openapi_extra=PICTURE_BODY,
+    summary="Add a picture",
+)
+async def add(
+    request: Request,
+    service: Writable,
+    name: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+) -> Response:
+    """Put a picture into the server's own folder and into the library."""
+    upload = await one_picture(request)
+    path = await _saved(service, upload, name)
+    job = service.jobs.put(Job("add", str(path)))
+    return await _changed(service, job, 201)
+
+
+@router.put(
+    "/{picture_id}",
+    response_model=PictureOut,
+    responses={**_ACCEPTED, **errors(400, 404, 408, 409, 413, 415, 422, 507)},
+    openapi_extra=PICTURE_BODY,
+    summary="Replace an uploaded picture",
+)
+async def replace(picture_id: PICTURE_ID, request: Request, service: Writable) -> Response:
+    """Give an uploaded picture other bytes; its id stays."""
+    picture = picture_of(service, picture_id)
+    if not is_below(picture.path, service.uploads):
+        raise Refused(
+            403,
+            "not_owned",
+            "Only pictures that were uploaded here can be replaced.",
+            "Change the file itself, and index its folder.",
+        )
+    upload = await one_picture(request)
+    await _check(service, upload)
+    await service.call(_write, Path(picture.path), upload.data)
+    return await _changed(service, service.jobs.put(Job("replace", picture.path, picture_id)), 200)
+
+
+@router.delete(
+    "/{picture_id}",
+    status_code=204,
+    response_class=Response,
+    responses={**_ACCEPTED, **errors(400, 404, 409, 507)},
+    summary="Remove a picture",
+)
+async def delete(picture_id: PICTURE_ID, service: Writable) -> Response:
+    """Take a picture out of the library; its file goes only where it was uploaded here."""
+    picture = picture_of(service, picture_id)
+    job = service.jobs.put(Job("delete", picture.path, picture_id))
+    if not await job.wait(_PATIENCE):
+        return _accepted(job)
+    return Response(status_code=204)
+
+
+# -- inside ----------------------------------------------------------------------------------------
+
+
+async def _changed(service: Service, job: Job, status: int) -> Response:
+    """The picture that a job made or changed, or the job where that takes long."""
+    if not await job.wait(_PATIENCE):
+        return _accepted(job)
+    if job.picture is None:
+        raise Refused(409, "not_added", "The picture was not added.", "Try again.")
+    picture = picture_of(service, job.picture)
+    location = {"Location": f"/v1/pictures/{picture.id}"} if status == 201 else {}
+    return json_response(picture_dict(picture, service.uploads), status, location)
+
+
+def _accepted(job: Job) -> Response:
+    return json_response(job_dict(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+
+
+async def _check(service: Service, upload: Upload) -> None:
+    """Raise for what is no picture, before anything is written."""
+    if service.library.encoder is not None:
+        await service.pixels(upload.data)
+        return
+    await service.call(service.thumbnails.check, upload.data)
+
+
+async def _saved(service: Service, upload: Upload, name: str | None) -> Path:
+    """The file of an upload in the server's folder, named by its name and content."""
+    await _check(service, upload)
+    digest = content_hash(upload.data).hex()
+    stem, suffix = _file_name(name or upload.name)
+    path = service.uploads / digest[:2] / f"{stem}-{digest[:16]}{suffix}"
+    if not path.exists():
+        await service.call(_write, path, upload.data)
+    return path
+
+
+def _file_name(name: str) -> tuple[str, str]:
+    """What is safe of a name that a client gave: no folder, no leading dot, not too long."""
+    base = _SAFE.sub("-", name.replace("\\", "/").rpartition("/")[2]).strip(".-_")
+    stem, dot, suffix = base.rpartition(".")
+    if not dot or len(suffix) > 8:
+        stem, suffix = base, ""
+    shortened = stem.encode()[:120].decode("utf-8", "ignore").strip(".-_")
+    return shortened or "picture", f".{suffix.lower()}" if suffix else ""
+
+
+def _write(path: Path, data: bytes) -> None:
+    with writing_folder(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+
+
+def _gone(error: Exception) -> Refused:
+    if isinstance(error, PictureUnreadable) and error.kind not in ("vanished", "unreadable"):
+        return Refused(422, "picture_unreadable", f"The picture cannot be read: {error.reason}.")
+    return Refused(
+        404,
+        "file_not_found",
+        "The picture's file cannot be reached.",
+        "It may lie on a disk that is not there now; its record stays.",
+    )

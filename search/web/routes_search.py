@@ -1,0 +1,261 @@
+"""Search: by an uploaded picture, by a picture of the library, by a vector, several at once."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import os
+import time
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from indexer.errors import InvalidRequest, ParecidoError
+from indexer.records import Picture
+from indexer.region import Region
+from search.query import Query as Asked
+from search.query import Terms
+from search.web.answers import Refused, error_dict, json_response
+from search.web.bodies import PICTURE_BODY, is_form, one_picture, several_pictures
+from search.web.models import (
+    BatchIn,
+    BatchOut,
+    LabelsOut,
+    QueryIn,
+    RegionTerms,
+    ResultsOut,
+    SearchTerms,
+    SimilarTerms,
+    VectorIn,
+)
+from search.web.reach import PICTURE_ID, errors, picture_of, service_of
+from search.web.service import Service
+from search.web.shapes import page_dict
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1", tags=["search"])
+Reached = Annotated[Service, Depends(service_of)]
+
+
+@router.post(
+    "/search",
+    response_model=ResultsOut,
+    responses=errors(400, 404, 408, 413, 415, 422),
+    openapi_extra=PICTURE_BODY,
+    summary="Search by an uploaded picture",
+)
+async def search(
+    request: Request, service: Reached, given: Annotated[RegionTerms, Query()]
+) -> Response:
+    """The pictures most like the one in the body, or like a region of it."""
+    started = time.perf_counter()
+    terms, region = given.terms(), _region(given)
+    upload = await one_picture(request)
+    vector, _ = await service.describe(upload.data, region)
+    return await _answer(service, Asked(vector, terms), upload.name, started, "picture")
+
+
+@router.get(
+    "/pictures/{picture_id}/similar",
+    response_model=ResultsOut,
+    responses=errors(400, 404, 422),
+    summary="Search by a picture of the library",
+)
+async def similar(
+    picture_id: PICTURE_ID, service: Reached, given: Annotated[SimilarTerms, Query()]
+) -> Response:
+    """The pictures most like one that is in the library, or like a region of it.
+
+    Answered from its stored descriptor; a region is read from its file.
+    """
+    started = time.perf_counter()
+    terms, region = given.terms(), _region(given)
+    picture = picture_of(service, picture_id)
+    if region is None:
+        vector = _stored(service, picture)
+    else:
+        vector = await service.describe_part(picture, region)
+    asked = Asked(vector, terms, None if given.include_self else picture_id)
+    return await _answer(service, asked, picture.path, started, "id")
+
+
+@router.post(
+    "/search/vector",
+    response_model=ResultsOut,
+    responses=errors(400, 404, 413),
+    summary="Search by a vector",
+)
+async def search_vector(
+    body: VectorIn, service: Reached, given: Annotated[SearchTerms, Query()]
+) -> Response:
+    """The pictures nearest to a descriptor of the library's own encoder, made elsewhere."""
+    started = time.perf_counter()
+    asked = Asked(service.engine.unit(body.vector), given.terms())
+    return await _answer(service, asked, "vector", started, "vector")
+
+
+@router.post(
+    "/search/batch",
+    response_model=BatchOut,
+    responses=errors(400, 404, 408, 413, 415),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": BatchIn.model_json_schema()},
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["image"],
+                        "properties": {
+                            "image": {
+                                "type": "array",
+                                "minItems": 1,
+                                "items": {"type": "string", "format": "binary"},
+                            }
+                        },
+                    }
+                },
+            },
+        }
+    },
+    summary="Several queries at once",
+)
+async def search_batch(
+    request: Request, service: Reached, given: Annotated[SearchTerms, Query()]
+) -> Response:
+    """An answer for each query in order: hits, or what is wrong with that query."""
+    terms = given.terms()
+    most = service.settings.pictures_per_request
+    service.engine.spec  # noqa: B018  # told for all of them where the library holds nothing
+    if is_form(request):
+        uploads = await several_pictures(request, most)
+        asked = [_one(service, terms, u.name, data=u.data) for u in uploads]
+    else:
+        queries = (await _batch(request)).queries
+        if sum(query.image is not None for query in queries) > most or len(queries) > 1000:
+            raise Refused(
+                400,
+                "too_many",
+                f"Expected at most {most} pictures and 1000 queries at once.",
+                "Send several requests.",
+            )
+        for query in queries:
+            _check_query(query)
+        asked = [_one_given(service, terms, query) for query in queries]
+    return json_response({"results": await asyncio.gather(*asked)})
+
+
+@router.post(
+    "/labels",
+    response_model=LabelsOut,
+    responses=errors(400, 404, 408, 413, 415, 422, 503),
+    openapi_extra=PICTURE_BODY,
+    summary="The likeliest classes of a picture",
+)
+async def labels(
+    request: Request, service: Reached, k: Annotated[int, Query(ge=1, le=1000)] = 5
+) -> Response:
+    """The ImageNet classes that the library's encoder sees in a picture."""
+    upload = await one_picture(request)
+    _, found = await service.describe(upload.data, labels=k)
+    rows = [[name, round(probability, 6), index] for name, probability, index in found]
+    return json_response({"image": upload.name, "labels": rows})
+
+
+# -- inside ----------------------------------------------------------------------------------------
+
+
+async def _answer(service: Service, asked: Asked, name: str, started: float, by: str) -> Response:
+    return json_response(await _page(service, asked, name, started, by))
+
+
+async def _page(
+    service: Service, asked: Asked, name: str, started: float, by: str
+) -> dict[str, Any]:
+    hits = await service.hits(asked, by)
+    return page_dict(service.engine.results(name, started, hits), asked.terms)
+
+
+def _region(given: RegionTerms) -> Region | None:
+    return None if given.region is None else Region.parse(given.region)
+
+
+def _stored(service: Service, picture: Picture) -> Any:
+    ids, vectors = service.library.catalogue.descriptors([picture.id])
+    if not len(ids):
+        raise Refused(404, "picture_not_found", "The picture has just been removed.", "")
+    return vectors[0]
+
+
+async def _batch(request: Request) -> BatchIn:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refused(
+            415, "unsupported_media_type", "Expected JSON or a form.", "See /docs for both."
+        )
+    try:
+        return BatchIn.model_validate_json(await request.body())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "The body"
+        raise InvalidRequest(f"{where}: {first['msg']}.", "See /docs for the shape.") from None
+
+
+def _check_query(query: QueryIn) -> None:
+    given = [name for name in ("id", "vector", "image") if getattr(query, name) is not None]
+    if len(given) != 1:
+        raise InvalidRequest(
+            "Each query has an id, a vector or an image, and one of them only.",
+            'Send {"queries": [{"id": 7}]}, say.',
+        )
+
+
+def _one_given(service: Service, terms: Terms, query: QueryIn) -> Coroutine[Any, Any, Any]:
+    if query.id is not None:
+        return _one(service, terms, str(query.id), picture_id=query.id)
+    if query.vector is not None:
+        return _one(service, terms, "vector", vector=query.vector)
+    return _one(service, terms, "-", base64_data=query.image)
+
+
+async def _one(
+    service: Service,
+    terms: Terms,
+    name: str,
+    *,
+    data: bytes | None = None,
+    base64_data: str | None = None,
+    picture_id: int | None = None,
+    vector: list[float] | None = None,
+) -> dict[str, Any]:
+    """The answer to one of several queries; what is wrong with it, if it fails."""
+    started = time.perf_counter()
+    try:
+        if picture_id is not None:
+            picture = picture_of(service, picture_id)
+            name = os.fspath(picture.path)
+            asked, by = Asked(_stored(service, picture), terms, picture_id), "id"
+        elif vector is not None:
+            asked, by = Asked(service.engine.unit(vector), terms), "vector"
+        else:
+            if base64_data is not None:
+                data = _decoded(base64_data)
+            assert data is not None
+            found, _ = await service.describe(data)
+            asked, by = Asked(found, terms), "picture"
+        return await _page(service, asked, name, started, by)
+    except ParecidoError as error:
+        return {"query": name, "error": error_dict(error)}
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest("The image is not Base64.", "Encode the file's bytes.") from None

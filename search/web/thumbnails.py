@@ -1,0 +1,111 @@
+"""Small pictures of the library's, made once and kept within a bound."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from PIL import Image
+
+from indexer.decode import Limits, pillow_limit, probe, render
+from indexer.records import Picture
+
+__all__ = ["SIZES", "Thumbnails"]
+
+SIZES = (128, 256, 512, 1024)
+"""Pixels of the longer side."""
+
+_log = logging.getLogger("parecido")
+_QUALITY = 82
+_SPARE = 0.9  # of the bound is kept when something must go
+
+
+class Thumbnails:
+    """JPEG files in a folder, by the content of their originals and their size.
+
+    When they take more than ``limit`` bytes, those not asked for longest go.  Where the folder
+    cannot be written, thumbnails are made each time.
+    """
+
+    def __init__(self, folder: Path, limit: int, limits: Limits) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._bytes: int | None = None  # counted when the first is written
+
+    def get(self, picture: Picture, size: int) -> bytes:
+        """A thumbnail as JPEG.  Raises :class:`~indexer.errors.PictureUnreadable`."""
+        path = self._folder / str(size) / f"{picture.content_hash.hex()}.jpg"
+        try:
+            data = path.read_bytes()
+            if data:
+                os.utime(path)  # asked for now
+                return data
+        except OSError:
+            pass
+        data = self._made(picture, size)
+        self._keep(path, data)
+        return data
+
+    def check(self, data: bytes) -> None:
+        """Raise :class:`~indexer.errors.PictureUnreadable` for bytes that are no picture."""
+        render(data, lambda width, height: (1, 1), self._limits)
+
+    def _made(self, picture: Picture, size: int) -> bytes:
+        def fit(width: int, height: int) -> tuple[int, int]:
+            scale = min(1.0, size / max(width, height))
+            return max(1, round(width * scale)), max(1, round(height * scale))
+
+        with pillow_limit(self._limits):
+            data = probe(Path(picture.path), self._limits)
+            image: Image.Image = render(data, fit, self._limits).image
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", quality=_QUALITY, optimize=True, progressive=True)
+        return stream.getvalue()
+
+    def _keep(self, path: Path, data: bytes) -> None:
+        """Whole or not at all; a power cut may leave it empty, which :meth:`get` sees."""
+        temporary = path.with_name(f"{path.name}.{threading.get_ident()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        except OSError as error:
+            _log.debug("A thumbnail could not be kept: %s", error)
+            with suppress(OSError):
+                temporary.unlink()
+            return
+        with self._lock:
+            if self._bytes is None:
+                self._bytes = sum(size for _, size, _ in self._kept())
+            else:
+                self._bytes += len(data)
+            if self._bytes > self._limit:
+                self._make_room()
+
+    def _kept(self) -> list[tuple[float, int, str]]:
+        """When each was last asked for, its bytes, its path."""
+        found = []
+        for size in SIZES:
+            with suppress(OSError), os.scandir(self._folder / str(size)) as entries:
+                for entry in entries:
+                    with suppress(OSError):
+                        status = entry.stat()
+                        found.append((status.st_mtime, status.st_size, entry.path))
+        return found
+
+    def _make_room(self) -> None:
+        kept = sorted(self._kept())
+        total = sum(size for _, size, _ in kept)
+        for _, size, path in kept:
+            if total <= self._limit * _SPARE:
+                break
+            with suppress(OSError):
+                os.unlink(path)
+                total -= size
+        self._bytes = total
