@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import coldstart, gpu, indexing, million, profile, unchanged
+from benchmarks import coldstart, gpu, indexing, million, profile, serving, soak, unchanged
 from benchmarks.children import ChildFailed
 from benchmarks.figures import Figure
 from benchmarks.machine import host
@@ -24,6 +24,8 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "unchanged": unchanged.measure,
     "coldstart": coldstart.measure,
     "million": million.measure,
+    "serving": serving.measure,
+    "soak": soak.measure,
     "gpu": gpu.measure,
 }
 

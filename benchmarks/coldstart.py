@@ -22,7 +22,7 @@ from benchmarks.pictures import SETS
 from benchmarks.plan import Plan, alternate, say
 from benchmarks.synthetic import descriptors
 
-__all__ = ["measure"]
+__all__ = ["filled_library", "measure"]
 
 _COUNT, _QUICK_COUNT = 100_000, 2_000
 _ROUNDS = 5
@@ -34,7 +34,7 @@ def measure(plan: Plan) -> list[Figure]:
     """Seconds from the shell to the hits."""
     count = _QUICK_COUNT if plan.quick else _COUNT
     network = model("efficientnet-lite0", plan)
-    library, matrix = _prepared(plan, network, count)
+    library, matrix = filled_library(plan, network, count)
     picture = str(SETS[1].files(plan.folder("pictures"), 1)[0])
     python = [sys.executable, "-m"]
     search = [*python, "search.cli", "search", picture, "--library", str(library)]
@@ -74,7 +74,7 @@ def measure(plan: Plan) -> list[Figure]:
     ]
 
 
-def _prepared(plan: Plan, network: Model, count: int) -> tuple[Path, Path]:
+def filled_library(plan: Plan, network: Model, count: int) -> tuple[Path, Path]:
     """A library and a NumPy file with the same descriptors, kept from an earlier run."""
     spec = network.spec()
     folder = plan.folder("search") / f"{spec.fingerprint[:8]}-{count}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -82,7 +83,7 @@ class EncoderSpec:
     recipe: int = 1
     """Raised when a change of this program's own code changes descriptors."""
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """32 hexadecimal digits over everything that decides a descriptor."""
         parts = asdict(self)
@@ -104,6 +105,7 @@ class EncoderSpec:
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
+    @lru_cache(maxsize=8)  # it is asked for with every search
     def from_json(cls, text: str) -> EncoderSpec:
         """The spec written by :meth:`to_json`.  Raises ``ValueError`` for anything else."""
         data: dict[str, Any] = json.loads(text)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,11 +186,13 @@ class VectorIndex:
                 lists = faiss.extract_index_ivf(self._base).nlist
                 nprobe, k = compressed.scope(self._facts, lists, k)
                 parameters = compressed.parameters(nprobe, selector)
-            parts.append(self._base.search(queries, min(k, self.count), params=parameters))
+            with _one_thread():
+                parts.append(self._base.search(queries, min(k, self.count), params=parameters))
         if len(self._tail_ids):
             parameters = chosen and faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
             k_tail = min(k, len(self._tail_ids))
-            parts.append(self._tail.search(queries, k_tail, params=parameters))
+            with _one_thread():
+                parts.append(self._tail.search(queries, k_tail, params=parameters))
         if not parts:
             shape = (len(queries), k)
             return np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)
@@ -351,6 +354,22 @@ def _flat(dimension: int, *, half: bool) -> Any:
     else:
         flat = faiss.IndexFlatIP(dimension)
     return faiss.IndexIDMap2(flat)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Search on the calling thread alone.
+
+    FAISS's threads wait for each other in busy loops: of 10,000 descriptors of 1280 numbers one
+    thread finds the nearest in 1.9 ms, two in 2.7 on an idle machine; of a compressed 100,000 in
+    0.5 ms, two in 6 where other programs want the cores.
+    """
+    usual = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # for this thread; others keep theirs
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(usual)
 
 
 def _only(ids: Ids) -> Any:

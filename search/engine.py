@@ -149,7 +149,7 @@ class Engine:
         vector, picture = self._descriptor(query, region)
         leave_out = picture.id if picture is not None and not include_self else None
         (hits,) = self.answer([Query(vector, terms, leave_out)])
-        return self.results(os.fspath(query), started, hits)
+        return self._results(os.fspath(query), started, hits)
 
     def search_bytes(
         self,
@@ -168,7 +168,7 @@ class Engine:
         terms = Terms(k, offset, min_score, exact, wanted)
         self.check(terms)
         (hits,) = self.answer([Query(self._encode(data, region), terms)])
-        return self.results(name, started, hits)
+        return self._results(name, started, hits)
 
     def search_vector(
         self,
@@ -247,7 +247,7 @@ class Engine:
         """How many pictures pass a filter."""
         return self._ranking.count(wanted)
 
-    def results(self, query: str, started: float, hits: tuple[Hit, ...]) -> Results:
+    def _results(self, query: str, started: float, hits: tuple[Hit, ...]) -> Results:
         """Hits with what is told beside them; ``started`` as ``time.perf_counter`` gave it."""
         took = (time.perf_counter() - started) * 1000
         return Results(query, self.spec.title, took, hits)

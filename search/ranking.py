@@ -119,10 +119,13 @@ class Ranking:
             ids, vectors = self._library.catalogue.descriptors(candidates.tolist())
             again = []
             for item, (own, least, is_all) in zip(work, found, strict=True):
-                rows = np.flatnonzero(np.isin(ids, own))
+                wanted = item.question.k + (item.question.leave_out is not None)
+                rows = np.searchsorted(ids, own)
+                rows[rows == len(ids)] = 0
+                rows = rows[ids[rows] == own] if len(ids) else rows[:0]  # some have just left
+                rows = _best(item.question.vector, vectors, rows, wanted)
                 scores = exact_scores(item.question.vector, vectors[rows])
                 order = np.lexsort((ids[rows], -scores))
-                wanted = item.question.k + (item.question.leave_out is not None)
                 if not is_all and (len(order) < wanted or scores[order[wanted - 1]] <= least):
                     item.asked *= 4  # one that was left out could come before the last
                     again.append(item)
@@ -231,6 +234,19 @@ def _searched(index: VectorIndex, group: Sequence[_Work], allowed: Ids | None) -
 def _found(ids: Ids, scores: Vectors, is_all: bool, tolerance: float) -> _Found:
     """Candidates, best first, with scores that are wrong by at most the tolerance."""
     return _Found(ids, float(scores[-1]) + tolerance if len(ids) else -np.inf, is_all)
+
+
+def _best(query: Vectors, vectors: Vectors, rows: Ids, k: int) -> Ids:
+    """Those of some rows that may be among the ``k`` nearest, by sums in float32.
+
+    Exact scores take three times as long, and of 72 candidates they are wanted for a dozen.
+    """
+    if len(rows) <= k:
+        return rows
+    rough = vectors[rows] @ query
+    least = np.partition(rough, len(rough) - k)[len(rough) - k]
+    best: Ids = rows[rough >= least - 2 * _ROUNDING]
+    return best
 
 
 def exact_scores(query: Vectors, vectors: Vectors) -> Vectors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,7 @@ __all__ = ["serve_command"]
 
 _ANY = ("0.0.0.0", "::", "")
 _GRACE_SECONDS = 10
+_SWITCH_SECONDS = 0.0005
 
 
 @click.command("serve")
@@ -165,11 +167,15 @@ def _serve(host: str, port: int, settings: Settings, library: str | None) -> Non
     click.echo(
         f"parecido: {folder} on http://{shown}:{sock.getsockname()[1]}/ (Ctrl-C stops)", err=True
     )
+    # The thread that serves wants the interpreter back often, for a moment each: with Python's own
+    # 5 ms, it waits for the searching thread most of the time.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=30,
     )
@@ -217,11 +223,9 @@ def _hosts(host: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
 def _log_requests() -> None:
     """A line of JSON on stderr for each request."""
 
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            click.echo(record.getMessage(), err=True)
-
     log = logging.getLogger("parecido.access")
-    log.addHandler(Lines())
+    lines = logging.StreamHandler()  # on stderr, whatever becomes of it
+    lines.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(lines)
     log.propagate = False
     log.setLevel(logging.INFO)

@@ -175,3 +175,38 @@ def test_a_time_outside_sqlites_range_is_a_time_like_any_other(
     monkeypatch.setattr(discover, "_entry", dated)
     assert index(library, [tmp_path / "p"], encoder=encoder).added == 2
     assert index(library, [tmp_path / "p"], encoder=encoder).unchanged == 2
+
+
+# -- what lies in the library's own folder --------------------------------------------------------
+
+
+def test_a_picture_below_a_known_folder_is_no_root_of_its_own(
+    library: Library, tmp_path: Path, encoder: Encoder
+) -> None:
+    files = save_pictures(tmp_path / "p", 3)
+    index(library, [tmp_path / "p"], encoder=encoder)
+    late = save_picture(tmp_path / "p" / "late.png", 77)
+    hidden = save_picture(tmp_path / "p" / ".hidden" / "h.png", 78)
+    assert index(library, [late, files[0], hidden], encoder=encoder).added == 2
+    roots = [os.fsdecode(root.path) for root in library.catalogue.roots()]
+    # the walk of the folder does not come into a hidden one
+    assert roots == [str(tmp_path / "p"), str(hidden)]
+    late.unlink()
+    assert index(library, [tmp_path / "p"], encoder=encoder).removed == 1
+
+
+def test_pictures_in_the_librarys_own_folder_stay_when_the_folder_around_it_is_indexed(
+    tmp_path: Path, encoder: Encoder
+) -> None:
+    save_pictures(tmp_path / "p", 3)
+    with Library.create(tmp_path / "p" / "library") as library:
+        own = library.folder / "uploads"
+        kept, gone = save_pictures(own, 2, first=50)
+        index(library, [own], encoder=encoder)
+        for _ in range(2):
+            report = index(library, [tmp_path / "p"], encoder=encoder)
+            assert (report.removed, report.missing_roots) == (0, [])
+        assert library.catalogue.counts()[0] == 5
+        gone.unlink()
+        assert index(library, [own], encoder=encoder).removed == 1
+        assert library.catalogue.picture_at(str(kept)) is not None

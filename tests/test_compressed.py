@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from indexer import compressed, vectorfile
 from indexer.changes import Remove
 from indexer.checkup import repair, verify
 from indexer.exhaustive import Nearest
+from indexer.filters import Filter
 from indexer.library import Library
 from indexer.vectors import VectorIndex
 from search.engine import Engine
+from search.query import Query, Terms
 from tests.fakes import fake_spec
 from tests.harness import parecido, put
 from tests.test_search import Vectors, oracle
@@ -295,3 +298,43 @@ def test_info_tells_the_index_its_size_and_its_recall(large: Library) -> None:
     assert facts["index"] == "compressed, trained on 3,000, 3,000 descriptors"
     assert facts["recall"] >= 0.99
     assert facts["index_bytes"] == next((large.folder / "vectors").glob("*.faiss")).stat().st_size
+
+
+@pytest.mark.parametrize("pattern", ["/v/*", "/v/0*", "/v/0[0-7]*", "/v/000*"])
+def test_with_a_filter_k_hits_come_back_when_k_exist(
+    large: Library, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Filter(path=pattern)
+    passing = set(large.catalogue.matching(wanted).tolist())
+    with Engine(large) as engine:
+        for query in scenes(9, 5):
+            nearest = [pair for pair in oracle(large, query) if pair[0] in passing][:10]
+            monkeypatch.setattr("search.ranking._FEW", 4096)
+            hits = engine.search_vector(query, k=10, wanted=wanted)
+            assert [hit.id for hit in hits] == [i for i, _ in nearest]
+            # past the size up to which they are compared one by one
+            monkeypatch.setattr("search.ranking._FEW", 0)
+            hits = engine.search_vector(query, k=10, wanted=wanted)
+            assert len(hits) == len(nearest)
+            assert {hit.id for hit in hits} <= passing
+            assert all(a.score >= b.score for a, b in pairwise(hits))
+            exact = engine.search_vector(query, k=10, wanted=wanted, exact=True)
+            assert [hit.id for hit in exact] == [i for i, _ in nearest]
+
+
+def test_questions_asked_together_are_answered_as_if_alone(large: Library) -> None:
+    rows = scenes(11, 12)
+    filters = [Filter(), Filter(path="/v/0*"), Filter(path="/nowhere")]
+    asked = [
+        Query(row, Terms(k, offset, exact=bool(n % 4 == 0), wanted=filters[n % 3]), n + 1)
+        for n, (row, k, offset) in enumerate(
+            zip(rows, (1, 10, 50) * 4, (0, 3, 7, 0) * 3, strict=True)
+        )
+    ]
+    with Engine(large) as engine:
+        together = engine.answer(asked)
+        for query, hits in zip(asked, together, strict=True):
+            (alone,) = engine.answer([query])
+            assert len(hits) == len(alone)
+            # a compressed index may look a little further for a neighbour that asks for more
+            assert all(a.score >= b.score for a, b in zip(hits, alone, strict=True))

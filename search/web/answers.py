@@ -14,7 +14,14 @@ from starlette.responses import Response
 
 from indexer.errors import ParecidoError, PictureUnreadable
 
-__all__ = ["Refused", "add_error_handlers", "error_dict", "error_response", "json_response"]
+__all__ = [
+    "Refused",
+    "add_error_handlers",
+    "error_dict",
+    "error_response",
+    "json_response",
+    "no_picture",
+]
 
 _log = logging.getLogger("parecido")
 
@@ -36,6 +43,16 @@ class Refused(ParecidoError):
         self.status = status
         self.own_code = code
         self.headers = dict(headers or {})
+
+
+def no_picture(picture_id: int) -> Refused:
+    """For an id that the library has not."""
+    return Refused(
+        404,
+        "picture_not_found",
+        f"The library has no picture {picture_id}.",
+        "It may have been removed.",
+    )
 
 
 def json_response(

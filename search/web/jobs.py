@@ -132,7 +132,7 @@ class Jobs:
             try:
                 self._run(jobs)
                 for job in jobs:
-                    stopped = job.report.interrupted or (job.stop and not job.report.seconds)
+                    stopped = job.report.interrupted
                     job.state = "stopped" if stopped else "failed" if job.error else "done"
             except Exception as error:
                 if not isinstance(error, ParecidoError):
@@ -147,7 +147,7 @@ class Jobs:
     def _take(self) -> list[Job]:
         """The next job; uploads that wait behind an upload go with it."""
         with self._wake:
-            while not self._waiting and not self._closed:
+            while not self._closed and not self._next():
                 self._wake.wait()
             if self._closed:
                 for job in self._waiting:
@@ -157,12 +157,20 @@ class Jobs:
             jobs = [self._waiting.popleft()]
             while (
                 jobs[0].kind == "add"
-                and self._waiting
-                and self._waiting[0].kind == "add"
                 and len(jobs) < _TOGETHER
+                and (following := self._next()) is not None
+                and following.kind == "add"
             ):
                 jobs.append(self._waiting.popleft())
             return jobs
+
+    def _next(self) -> Job | None:
+        """The first that waits; those that were stopped meanwhile never begin."""
+        while self._waiting and self._waiting[0].stop:
+            job = self._waiting.popleft()
+            job.state, job.ended_at = "stopped", time.time()
+            job.ended.set()
+        return self._waiting[0] if self._waiting else None
 
     def _run(self, jobs: Sequence[Job]) -> None:
         job = jobs[0]
@@ -217,13 +225,15 @@ class Jobs:
         """Out of the library first, so that no hit is without its file."""
         with suppress(PathNotFound):  # it was removed meanwhile
             remove(self._library, [job.path], wait=True)
-        if is_below(job.path, self._uploads):
+        if is_own(job.path, self._uploads):
             with suppress(FileNotFoundError), writing_folder(self._uploads):
                 os.unlink(job.path)
                 sync_folder(Path(job.path).parent)
 
 
-def is_below(path: str | os.PathLike[str], folder: Path) -> bool:
-    """Whether a path, its symbolic links resolved, lies below a folder."""
-    real, root = os.path.realpath(path), os.path.realpath(folder)
-    return real != root and os.path.commonpath([real, root]) == root
+def is_own(path: str, folder: Path) -> bool:
+    """Whether a path leads to a file below the server's own folder, and by no symbolic link."""
+    prefix = os.path.join(folder, "")
+    if not path.startswith(prefix):
+        return False
+    return os.path.realpath(path) == os.path.join(os.path.realpath(folder), path[len(prefix) :])

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import FileResponse, Response
 
 from indexer.encoders.labels import class_names
+from indexer.errors import ParecidoError
 from indexer.facts import library_facts
 from search.web.answers import Refused, json_response
 from search.web.guard import COOKIE, token_matches
@@ -67,10 +68,15 @@ async def healthz() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz", tags=["server"], summary="Whether it can answer", responses=errors(404))
+@router.get("/readyz", tags=["server"], summary="Whether it can answer", responses=errors())
 async def readyz(service: Reached) -> dict[str, str]:
-    """Answers 200 when the encoder and the index are open."""
-    service.check_ready()
+    """Answers 200 when the encoder and the index are open, and 503 until then."""
+    try:
+        service.check_ready()
+    except Refused:
+        raise
+    except ParecidoError as error:
+        raise Refused(503, error.code, error.message, error.remedy) from error
     return {"status": "ready"}
 
 

@@ -83,11 +83,14 @@ def _allowed(service: Service, path: str) -> str:
         raise refused from None
     if not os.path.isabs(path) or "\0" in path:
         raise refused
+    # it goes into the library by the name it was given, as from the command line; what is allowed
+    # is decided by where that leads
+    path = os.path.abspath(path)
     real = os.path.realpath(path)
     for root in service.settings.index_roots:
         folder = os.path.realpath(root)
         if real == folder or os.path.commonpath([real, folder]) == folder:
             if not os.path.exists(real):
                 raise Refused(400, "path_not_found", "There is nothing at this path.", "Check it.")
-            return real
+            return path
     raise refused

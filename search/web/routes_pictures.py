@@ -17,12 +17,12 @@ from indexer.library import writing_folder
 from indexer.prepare import content_hash
 from search.web.answers import Refused, json_response
 from search.web.bodies import PICTURE_BODY, Upload, one_picture
-from search.web.jobs import Job, is_below
+from search.web.jobs import Job, is_own
 from search.web.models import JobOut, ListTerms, PictureOut, PicturesOut
 from search.web.reach import PICTURE_ID, errors, picture_of, service_of, writable
 from search.web.service import Service
 from search.web.shapes import job_dict, picture_dict
-from search.web.thumbnails import SIZES
+from search.web.thumbnails import SIZES, changed
 
 __all__ = ["router"]
 
@@ -43,6 +43,7 @@ _SHOWN = {
     "BMP": "image/bmp",
     "ICO": "image/x-icon",
 }
+_RANGE = re.compile(r"\s*([0-9]{0,18})-([0-9]{0,18})\s*")
 _SAFE = re.compile(r"[^\w.-]+")
 _PICTURE_FILE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
@@ -110,12 +111,13 @@ async def thumbnail(
         **_PICTURE_FILE,
         206: {"description": "A part of the file, as the range asks for."},
         304: {"description": "As before."},
-        416: {"description": "The file is shorter than the range."},
-        **errors(400, 404),
+        **errors(400, 404, 416),
     },
     summary="The picture's file",
 )
-async def original(picture_id: PICTURE_ID, service: Reached, download: bool = False) -> Response:
+async def original(
+    picture_id: PICTURE_ID, request: Request, service: Reached, download: bool = False
+) -> Response:
     """The file as it lies on the disk; formats that browsers do not show are only saved."""
     picture = picture_of(service, picture_id)
     try:
@@ -125,9 +127,11 @@ async def original(picture_id: PICTURE_ID, service: Reached, download: bool = Fa
     # what was put in its place since, by a link for example, was not indexed and is not shown
     seen = (status.st_size, signed64(status.st_mtime_ns))
     if seen != (picture.file_size, picture.mtime_ns):
-        raise Refused(
-            404, "picture_changed", "The file has changed since it was indexed.", "Index it again."
-        )
+        raise changed()
+    headers = {"ETag": f'"{picture.content_hash.hex()}"', "Cache-Control": "private, no-cache"}
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    _check_range(request, status.st_size)
     media = _SHOWN.get(picture.format)
     return FileResponse(
         picture.path,
@@ -135,7 +139,7 @@ async def original(picture_id: PICTURE_ID, service: Reached, download: bool = Fa
         filename=os.fsencode(os.path.basename(picture.path)).decode("utf-8", "replace"),
         content_disposition_type="attachment" if download or media is None else "inline",
         stat_result=status,
-        headers={"Cache-Control": "private, no-cache"},
+        headers=headers,
     )
 
 
@@ -169,7 +173,7 @@ async def add(
 async def replace(picture_id: PICTURE_ID, request: Request, service: Writable) -> Response:
     """Give an uploaded picture other bytes; its id stays."""
     picture = picture_of(service, picture_id)
-    if not is_below(picture.path, service.uploads):
+    if not is_own(picture.path, service.uploads):
         raise Refused(
             403,
             "not_owned",
@@ -229,9 +233,19 @@ async def _saved(service: Service, upload: Upload, name: str | None) -> Path:
     await _check(service, upload)
     digest = content_hash(upload.data).hex()
     stem, suffix = _file_name(name or upload.name)
-    path = service.uploads / digest[:2] / f"{stem}-{digest[:16]}{suffix}"
-    if not path.exists():
-        await service.call(_write, path, upload.data)
+    folder = service.uploads / digest[:2]
+    return await service.call(_kept, folder, f"{stem}-{digest[:16]}", suffix, upload.data)
+
+
+def _kept(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
+    """The file with these bytes; one whose bytes were replaced since is left alone."""
+    path, number = folder / f"{stem}{suffix}", 1
+    while path.exists():
+        if path.read_bytes() == data:
+            return path
+        number += 1
+        path = folder / f"{stem}-{number}{suffix}"
+    _write(path, data)
     return path
 
 
@@ -250,6 +264,24 @@ def _write(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_bytes(data)
+
+
+def _check_range(request: Request, size: int) -> None:
+    """Raise for parts beyond a file's end; what is no range is as if it were not there."""
+    asked = request.headers.get("range", "")
+    found = [_RANGE.fullmatch(part) for part in asked.removeprefix("bytes=").split(",")]
+    parts = [(match[1], match[2]) for match in found if match and match[0].strip() != "-"]
+    is_range = asked.startswith("bytes=") and len(parts) == len(found)
+    if not is_range or any(a and b and int(a) > int(b) for a, b in parts):
+        request.scope["headers"] = [h for h in request.scope["headers"] if h[0] != b"range"]
+    elif any(int(a) >= size if a else int(b) == 0 for a, b in parts):
+        raise Refused(
+            416,
+            "range_not_satisfiable",
+            f"The file has {size} bytes.",
+            "Ask for a part within it.",
+            {"Content-Range": f"bytes */{size}"},
+        )
 
 
 def _gone(error: Exception) -> Refused:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import os
 import time
 from collections.abc import Coroutine
 from typing import Annotated, Any
@@ -15,10 +14,10 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from indexer.errors import InvalidRequest, ParecidoError
-from indexer.records import Picture
 from indexer.region import Region
 from search.query import Query as Asked
 from search.query import Terms
+from search.results import Results
 from search.web.answers import Refused, error_dict, json_response
 from search.web.bodies import PICTURE_BODY, is_form, one_picture, several_pictures
 from search.web.models import (
@@ -33,7 +32,7 @@ from search.web.models import (
     VectorIn,
 )
 from search.web.reach import PICTURE_ID, errors, picture_of, service_of
-from search.web.service import Service
+from search.web.service import ById, Service
 from search.web.shapes import page_dict
 
 __all__ = ["router"]
@@ -57,7 +56,7 @@ async def search(
     terms, region = given.terms(), _region(given)
     upload = await one_picture(request)
     vector, _ = await service.describe(upload.data, region)
-    return await _answer(service, Asked(vector, terms), upload.name, started, "picture")
+    return await _answer(service, Asked(vector, terms), started, "picture", upload.name)
 
 
 @router.get(
@@ -75,13 +74,12 @@ async def similar(
     """
     started = time.perf_counter()
     terms, region = given.terms(), _region(given)
-    picture = picture_of(service, picture_id)
     if region is None:
-        vector = _stored(service, picture)
-    else:
-        vector = await service.describe_part(picture, region)
+        return await _answer(service, ById(picture_id, terms, given.include_self), started, "id")
+    picture = picture_of(service, picture_id)
+    vector = await service.describe_part(picture, region)
     asked = Asked(vector, terms, None if given.include_self else picture_id)
-    return await _answer(service, asked, picture.path, started, "id")
+    return await _answer(service, asked, started, "id", picture.path)
 
 
 @router.post(
@@ -96,7 +94,7 @@ async def search_vector(
     """The pictures nearest to a descriptor of the library's own encoder, made elsewhere."""
     started = time.perf_counter()
     asked = Asked(service.engine.unit(body.vector), given.terms())
-    return await _answer(service, asked, "vector", started, "vector")
+    return await _answer(service, asked, started, "vector", "vector")
 
 
 @router.post(
@@ -171,26 +169,22 @@ async def labels(
 # -- inside ----------------------------------------------------------------------------------------
 
 
-async def _answer(service: Service, asked: Asked, name: str, started: float, by: str) -> Response:
-    return json_response(await _page(service, asked, name, started, by))
+async def _answer(
+    service: Service, asked: Asked | ById, started: float, by: str, name: str = ""
+) -> Response:
+    return json_response(await _page(service, asked, started, by, name))
 
 
 async def _page(
-    service: Service, asked: Asked, name: str, started: float, by: str
+    service: Service, asked: Asked | ById, started: float, by: str, name: str = ""
 ) -> dict[str, Any]:
-    hits = await service.hits(asked, by)
-    return page_dict(service.engine.results(name, started, hits), asked.terms)
+    found = await service.hits(asked, by)
+    took = (time.perf_counter() - started) * 1000
+    return page_dict(Results(name or found.path, found.encoder, took, found.hits), asked.terms)
 
 
 def _region(given: RegionTerms) -> Region | None:
     return None if given.region is None else Region.parse(given.region)
-
-
-def _stored(service: Service, picture: Picture) -> Any:
-    ids, vectors = service.library.catalogue.descriptors([picture.id])
-    if not len(ids):
-        raise Refused(404, "picture_not_found", "The picture has just been removed.", "")
-    return vectors[0]
 
 
 async def _batch(request: Request) -> BatchIn:
@@ -238,18 +232,15 @@ async def _one(
     started = time.perf_counter()
     try:
         if picture_id is not None:
-            picture = picture_of(service, picture_id)
-            name = os.fspath(picture.path)
-            asked, by = Asked(_stored(service, picture), terms, picture_id), "id"
-        elif vector is not None:
-            asked, by = Asked(service.engine.unit(vector), terms), "vector"
-        else:
-            if base64_data is not None:
-                data = _decoded(base64_data)
-            assert data is not None
-            found, _ = await service.describe(data)
-            asked, by = Asked(found, terms), "picture"
-        return await _page(service, asked, name, started, by)
+            return await _page(service, ById(picture_id, terms), started, "id")
+        if vector is not None:
+            asked = Asked(service.engine.unit(vector), terms)
+            return await _page(service, asked, started, "vector", name)
+        if base64_data is not None:
+            data = _decoded(base64_data)
+        assert data is not None
+        found, _ = await service.describe(data)
+        return await _page(service, Asked(found, terms), started, "picture", name)
     except ParecidoError as error:
         return {"query": name, "error": error_dict(error)}
 

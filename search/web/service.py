@@ -9,11 +9,13 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,26 +24,51 @@ from indexer.decode import Decoded, decode, pillow_limit, probe
 from indexer.encoders import Encoder
 from indexer.errors import ParecidoError
 from indexer.library import THUMBNAILS, UPLOADS, Library
+from indexer.prepare import content_hash
 from indexer.records import Picture
 from indexer.region import Region, decode_region
 from search.engine import Engine
-from search.query import Query
+from search.query import Query, Terms
 from search.results import Hit
-from search.web.answers import Refused
+from search.web.answers import Refused, no_picture
 from search.web.gather import Gatherer
 from search.web.jobs import Jobs
 from search.web.settings import Settings
 from search.web.telemetry import Metrics
 from search.web.thumbnails import Thumbnails
 
-__all__ = ["Service"]
+__all__ = ["ById", "Found", "Service"]
 
+_REMEMBERED = 256  # descriptors of uploads: 5 kB each
 _T = TypeVar("_T")
 _log = logging.getLogger("parecido")
 
 Pixels = npt.NDArray[np.uint8]
 Vectors = npt.NDArray[np.float32]
 Labels = tuple[tuple[str, float, int], ...]
+
+
+@dataclass(frozen=True)
+class ById:
+    """A question for the neighbours of a picture of the library."""
+
+    id: int
+    terms: Terms
+    include_self: bool = False
+
+    def query(self, vector: Vectors) -> Query:
+        """With the picture's descriptor."""
+        return Query(vector, self.terms, None if self.include_self else self.id)
+
+
+class Found(NamedTuple):
+    """Hits, and what is told beside them."""
+
+    hits: tuple[Hit, ...]
+    encoder: str
+    """Its title."""
+    path: str = ""
+    """Of the picture that was asked for by id."""
 
 
 class Service:
@@ -67,9 +94,11 @@ class Service:
             kind=lambda asked: (asked[0].shape, asked[1]),
             told=lambda size: metrics.batch("encode", size),
         )
-        self._searching: Gatherer[Query, tuple[Hit, ...]] = Gatherer(
+        self._searching: Gatherer[Query | ById, Found] = Gatherer(
             "search", self._search, most=64, told=lambda size: metrics.batch("search", size)
         )
+        # by content, region, labels and encoder; touched by the event loop alone
+        self._described: OrderedDict[Hashable, tuple[Vectors, Labels]] = OrderedDict()
         self._warm = threading.Event()
         self._failed: ParecidoError | None = None
         self._stack = ExitStack()
@@ -134,27 +163,61 @@ class Service:
     async def describe(
         self, data: bytes, region: Region | None = None, labels: int = 0
     ) -> tuple[Vectors, Labels]:
-        """The descriptor of a picture's bytes, and its likeliest classes."""
+        """The descriptor of a picture's bytes, and its likeliest classes.
+
+        Remembered for a while: the next page of hits comes with the same picture.
+        """
+        key = (content_hash(data), region, labels, self.engine.spec.fingerprint)
+        if key in self._described:
+            self._described.move_to_end(key)
+            return self._described[key]
         decoded = await self.pixels(data, region)
         with self.metrics.stage("encode"):
-            return await self._encoding.ask((decoded.pixels, labels))
+            described = await self._encoding.ask((decoded.pixels, labels))
+        self._described[key] = described
+        while len(self._described) > _REMEMBERED:
+            self._described.popitem(last=False)
+        return described
 
     async def describe_part(self, picture: Picture, region: Region) -> Vectors:
         """The descriptor of a part of an indexed picture, from its file."""
         data = await self.call(probe, Path(picture.path), self.settings.limits)
         return (await self.describe(data, region))[0]
 
-    async def hits(self, query: Query, by: str) -> tuple[Hit, ...]:
-        """The hits of a query; ``by`` is how it was asked, for the metrics."""
+    async def hits(self, query: Query | ById, by: str) -> Found:
+        """The hits of a query; ``by`` is how it was asked, for the metrics.
+
+        Raises :class:`~search.web.answers.Refused` for an id that the library has not.
+        """
         query.terms.check()
         with self.metrics.stage("search"):
-            hits = await self._searching.ask(query)
+            found = await self._searching.ask(query)
         self.metrics.queries.labels(by).inc()
-        return hits
+        return found
 
     def _encode(self, asked: Sequence[tuple[Pixels, int]]) -> Sequence[tuple[Vectors, Labels]]:
         encoding = self.engine.encoder.encode([pixels for pixels, _ in asked], asked[0][1])
         return list(zip(encoding.descriptors, encoding.labels, strict=True))
 
-    def _search(self, queries: Sequence[Query]) -> Sequence[tuple[Hit, ...]]:
-        return self.engine.answer(queries)
+    def _search(self, asked: Sequence[Query | ById]) -> Sequence[Found | Exception]:
+        """Answers; descriptors of pictures asked for by id are looked up together."""
+        ids = sorted({one.id for one in asked if isinstance(one, ById)})
+        catalogue = self.library.catalogue
+        names = {picture.id: picture.path for picture in catalogue.pictures(ids)}
+        stored = dict(zip(*catalogue.descriptors(ids), strict=True)) if ids else {}
+        queries = [
+            one.query(stored[one.id]) if isinstance(one, ById) else one
+            for one in asked
+            if not isinstance(one, ById) or (one.id in stored and one.id in names)
+        ]
+        encoder = self.engine.spec.title
+        hits = iter(self.engine.answer(queries) if queries else ())
+        answers: list[Found | Exception] = []
+        for one in asked:
+            if not isinstance(one, ById):
+                answers.append(Found(next(hits), encoder))
+            elif one.id in stored and one.id in names:
+                answers.append(Found(next(hits), encoder, names[one.id]))
+            else:
+                answers.append(no_picture(one.id))
+        return answers

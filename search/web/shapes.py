@@ -11,7 +11,7 @@ from indexer.records import Picture
 from search.query import Terms
 from search.results import Results, results_dict
 from search.web.answers import error_dict
-from search.web.jobs import Job, is_below
+from search.web.jobs import Job, is_own
 
 __all__ = ["job_dict", "page_dict", "picture_dict"]
 
@@ -41,7 +41,7 @@ def picture_dict(picture: Picture, uploads: Path) -> dict[str, Any]:
         "added_at": _moment(picture.added_at),
         "labels": [[name, round(probability, 4)] for name, probability, _ in picture.labels],
         "content_hash": picture.content_hash.hex(),
-        "owned": is_below(picture.path, uploads),
+        "owned": is_own(picture.path, uploads),
     }
 
 

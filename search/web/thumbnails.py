@@ -12,9 +12,11 @@ from pathlib import Path
 from PIL import Image
 
 from indexer.decode import Limits, pillow_limit, probe, render
+from indexer.prepare import content_hash
 from indexer.records import Picture
+from search.web.answers import Refused
 
-__all__ = ["SIZES", "Thumbnails"]
+__all__ = ["SIZES", "Thumbnails", "changed"]
 
 SIZES = (128, 256, 512, 1024)
 """Pixels of the longer side."""
@@ -39,7 +41,11 @@ class Thumbnails:
         self._bytes: int | None = None  # counted when the first is written
 
     def get(self, picture: Picture, size: int) -> bytes:
-        """A thumbnail as JPEG.  Raises :class:`~indexer.errors.PictureUnreadable`."""
+        """A thumbnail as JPEG.
+
+        Raises :class:`~indexer.errors.PictureUnreadable`, or ``Refused`` where the file is another
+        one than was indexed.
+        """
         path = self._folder / str(size) / f"{picture.content_hash.hex()}.jpg"
         try:
             data = path.read_bytes()
@@ -63,6 +69,8 @@ class Thumbnails:
 
         with pillow_limit(self._limits):
             data = probe(Path(picture.path), self._limits)
+            if content_hash(data) != picture.content_hash:
+                raise changed()
             image: Image.Image = render(data, fit, self._limits).image
         stream = io.BytesIO()
         image.save(stream, "JPEG", quality=_QUALITY, optimize=True, progressive=True)
@@ -109,3 +117,10 @@ class Thumbnails:
                 os.unlink(path)
                 total -= size
         self._bytes = total
+
+
+def changed() -> Refused:
+    """For a file that is not the one that was indexed: nobody allowed that one to be shown."""
+    return Refused(
+        404, "picture_changed", "The file has changed since it was indexed.", "Index it again."
+    )

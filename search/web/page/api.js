@@ -1,6 +1,5 @@
 /** The server's HTTP interface. Every address is relative, so that it works below any prefix. */
 
-/** An error that the server explained. */
 export class ApiError extends Error {
   constructor(status, error = {}, retryAfter = null) {
     super(error.message || `The server answered with status ${status}.`);
@@ -11,7 +10,6 @@ export class ApiError extends Error {
   }
 }
 
-/** The server did not answer at all. */
 export class Offline extends Error {}
 
 export const isAbort = (error) => error?.name === "AbortError";
@@ -26,7 +24,7 @@ export function onUnauthorized(ask) {
 
 async function send(method, path, { params = {}, body, type, signal, again = true } = {}) {
   const query = new URLSearchParams(
-    Object.entries(params).filter(([, value]) => value !== null && value !== undefined && value !== ""),
+    Object.entries(params).filter(([, value]) => (value ?? "") !== ""),
   ).toString();
   let response;
   try {

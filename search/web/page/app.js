@@ -8,17 +8,17 @@ import { Filters } from "./filters.js";
 import { Grid } from "./grid.js";
 import { icon } from "./icons.js";
 import { intake } from "./intake.js";
-import { addPicture } from "./library.js";
+import { addPicture, ask } from "./library.js";
 import { askToken, confirm, showState, toast, wireDialogs } from "./notices.js";
 import { QueryCard } from "./query.js";
 import { emptyState, statusText } from "./says.js";
-import { ORDERS, address, filterParams, isSearch, parse, queryKey, resultsKey } from "./state.js";
+import { ORDERS, address, isSearch, parse, queryKey, resultsKey } from "./state.js";
 import { keep, recall, tidy } from "./uploads.js";
 
 let state = parse(location.search);
 let info = null;
-let upload = null; // the uploaded picture that is searched for
-let query = null; // the library's picture that is searched for, once known
+let upload = null; // the picture that is searched for is an uploaded one
+let query = null; // or, once known, one of the library
 let shown = null; // {key, items, more, total} as the grid shows it
 let loading = null; // the AbortController of the request in flight
 
@@ -56,7 +56,7 @@ const details = new Details($("details"), {
 const refuse = (text) => toast(text, "alert");
 const complain = (error) => refuse([error.message, error.remedy].filter(Boolean).join(" "));
 
-// ---- The address -----------------------------------------------------------
+// The address
 
 /** To search from a picture; the filters and the minimum score stay. */
 const fromPicture = (id) => ({ ...state, id, upload: null, region: null, show: null });
@@ -86,15 +86,13 @@ addEventListener("popstate", (event) => {
   apply(next, { back: visited.get(step) ?? null });
 });
 
-/** Bring the page to a state. */
 async function apply(next, { from = null, known = null, back = null } = {}) {
   const sameQuery = shown && queryKey(next) === queryKey(state);
   const sameResults = shown?.key === resultsKey(next);
   state = next;
   filters.set(state.filters);
   document.body.classList.toggle("searching", isSearch(state));
-  $("hero").hidden = isSearch(state) || Object.keys(state.filters).length > 0;
-  renderOrder();
+  renderStart();
   if (!sameQuery) await showQuery(from, known);
   card.score(state.minScore);
   if (isSearch(state)) card.region(state.region);
@@ -111,7 +109,7 @@ async function apply(next, { from = null, known = null, back = null } = {}) {
   syncDetails();
 }
 
-// ---- The query -------------------------------------------------------------
+// The query
 
 async function showQuery(from, known) {
   upload = query = null;
@@ -187,25 +185,7 @@ async function takeFile(file, of) {
   }
 }
 
-// ---- The pictures ----------------------------------------------------------
-
-/** How many to ask for: a screen and a half; fewer requests for an upload, which travels each time. */
-function page() {
-  const rows = Math.ceil(innerHeight / 240) + 2;
-  const some = Math.ceil((innerWidth / 290) * rows);
-  return state.upload ? 96 : Math.min(Math.max(some, 24), 96);
-}
-
-function ask(offset, signal) {
-  const chosen = filterParams(state);
-  if (!isSearch(state)) {
-    const limit = state.order === "random" ? (innerWidth > 1800 ? 48 : 24) : page();
-    return api.pictures({ ...chosen, order: state.order, limit, offset }, signal);
-  }
-  const params = { ...chosen, k: page(), offset, region: state.region, min_score: state.minScore || null };
-  if (state.id !== null) return api.similar(state.id, params, signal);
-  return api.search(upload.blob, params, signal);
-}
+// The pictures
 
 /** Ask for the first page of what the address says, or for the next one. */
 async function load({ next = false, quiet = false } = {}) {
@@ -219,7 +199,7 @@ async function load({ next = false, quiet = false } = {}) {
     if (state.upload && !upload) return present({ key, items: [], more: false, lost: true });
     if (info.pictures === 0) await refreshInfo(signal);
     if (info.pictures === 0) return present({ key, items: [], more: false, empty: true });
-    const answer = await ask(next ? shown.items.length : 0, signal);
+    const answer = await ask(state, upload, next ? shown.items.length : 0, signal);
     connection.recovered();
     const items = answer.hits ?? answer.pictures;
     // A random handful has no second page: the order is another one with every request.
@@ -248,8 +228,10 @@ async function load({ next = false, quiet = false } = {}) {
 function present(results) {
   shown = results;
   grid.set(results.items);
+  if (results.error) card.actions();
   $("columns").classList.remove("waiting");
   say();
+  renderStart();
   renderState();
   watchTail();
 }
@@ -264,8 +246,9 @@ function say() {
   if ($("status").textContent !== text) $("status").textContent = text;
 }
 
-function renderOrder() {
-  $("order").hidden = isSearch(state);
+function renderStart() {
+  $("hero").hidden = isSearch(state) || Boolean(shown?.empty) || Object.keys(state.filters).length > 0;
+  $("order").hidden = isSearch(state) || Boolean(shown?.empty);
   const choice = ([order, text]) =>
     el("button", { type: "button", "aria-pressed": String(order === state.order), text, onclick: () => go({ ...state, order, show: null }) });
   $("order").replaceChildren(...Object.entries(ORDERS).map(choice));
@@ -289,7 +272,7 @@ function watchTail() {
   if (shown.more) tail.observe($("tail"));
 }
 
-// ---- Details ---------------------------------------------------------------
+// Details
 
 function showDetails(id) {
   if (state.show === id) return closeDetails();
@@ -345,7 +328,7 @@ async function removePicture(picture) {
   renderState();
 }
 
-// ---- The server ------------------------------------------------------------
+// The server
 
 function introduce(answer) {
   info = answer;
@@ -374,9 +357,11 @@ function fail(error, { next, key }) {
   else present({ key, items: [], more: false, error });
 }
 
+/** What did not come while there was no answer, or no token. */
 function retryImages() {
   grid.renew();
   card.retryImage();
+  if (state.id !== null && !query) nameQuery(queryKey(state));
 }
 
 // An empty library is looked at again now and then: it may be filling.
@@ -384,7 +369,7 @@ setInterval(() => {
   if (shown?.empty && !loading && !connection.waiting && !document.hidden) load({ quiet: true });
 }, 4000);
 
-// ---- The keyboard, and the start -------------------------------------------
+// The keyboard, and the start
 
 addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -12,7 +12,7 @@ export class Details {
   #id = null;
   #controller = null;
 
-  /** `on.close()`, `on.search(picture)`, `on.step(±1)`, `on.label(name)`, `on.remove(picture)` tell what the user wants. */
+  /** `on` has functions for what the user may want: close, search, step, label, remove. */
   constructor(root, on) {
     this.#root = root;
     this.#on = on;
@@ -39,7 +39,7 @@ export class Details {
     return this.#id;
   }
 
-  /** Show picture `id`; `known` is what its hit tells already, `may` what this server allows. */
+  /** Show picture `id`; `known` is what its hit tells already. */
   async open(id, known, { mayDelete, steps }) {
     if (id === this.#id && this.#root.open) return;
     this.#controller?.abort();
@@ -105,6 +105,7 @@ export class Details {
       ["Format", picture.format],
       ["File", picture.file_size !== undefined && bytes(picture.file_size)],
       ["Taken", picture.taken_at && date(picture.taken_at)],
+      ["Camera", picture.camera],
       ["Changed", picture.modified_at && date(picture.modified_at)],
       ["Added", picture.added_at && date(picture.added_at)],
       ["Score", picture.score !== undefined && picture.score.toFixed(4)],

@@ -8,12 +8,12 @@ export const $ = (id) => document.getElementById(id);
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) continue;
+    if ((value ?? false) === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (name === "text") node.textContent = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...children.filter((child) => (child ?? false) !== false));
   return node;
 }
 
@@ -43,10 +43,7 @@ export const pictures = (n) => (n === 1 ? "1 picture" : `${count(n)} pictures`);
 export function bytes(n) {
   const units = ["bytes", "kB", "MB", "GB", "TB"];
   let power = 0;
-  while (n >= 1000 && power < units.length - 1) {
-    n /= 1000;
-    power += 1;
-  }
+  for (; n >= 1000 && power < 4; power += 1) n /= 1000;
   return `${power && n < 10 ? n.toFixed(1) : Math.round(n)} ${units[power]}`;
 }
 

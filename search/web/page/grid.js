@@ -75,7 +75,6 @@ export class Grid {
     if (next) this.focus(next.id);
   }
 
-  /** The picture `step` places further on, or null. */
   neighbour(id, step) {
     const at = this.#items.findIndex((item) => item.id === id);
     return at < 0 ? null : (this.#items[at + step] ?? null);
@@ -87,7 +86,6 @@ export class Grid {
     return Boolean(link);
   }
 
-  /** Keep a picture in sight, for example when a panel narrows the grid. */
   reveal(id) {
     this.#nodes.get(id)?.scrollIntoView({ block: "nearest" });
   }
@@ -105,7 +103,11 @@ export class Grid {
   layout() {
     const width = this.#list.clientWidth;
     if (!width) return;
-    const anchor = Math.abs(width - this.#width) >= 1 && this.#width ? this.#anchor() : null;
+    const top = (item) => this.#nodes.get(item.id).getBoundingClientRect().top;
+    // Rows break elsewhere in another width: what one was looking at stays where it was.
+    const moves = this.#width && Math.abs(width - this.#width) >= 1 && scrollY > 40;
+    const anchor = moves && this.#items.find((item) => top(item) >= 60);
+    const before = anchor && top(anchor);
     this.#width = width;
     const gap = width < 600 ? 8 : 14;
     const shapes = this.#items.map((item) => item.width / item.height || 1);
@@ -121,20 +123,7 @@ export class Grid {
       const image = node.querySelector("img");
       if (image) image.sizes = `${Math.round(Math.max(w, (h * item.width) / item.height))}px`;
     });
-    // Rows break elsewhere in another width: what one was looking at stays where it was.
-    if (anchor) {
-      const now = this.#nodes.get(anchor.id)?.getBoundingClientRect().top;
-      if (now !== undefined) scrollBy(0, now - anchor.top);
-    }
-  }
-
-  #anchor() {
-    if (scrollY < 40) return null;
-    for (const item of this.#items) {
-      const top = this.#nodes.get(item.id).getBoundingClientRect().top;
-      if (top >= 60) return top < innerHeight ? { id: item.id, top } : null;
-    }
-    return null;
+    if (anchor && before < innerHeight) scrollBy(0, top(anchor) - before);
   }
 
   #renew(node, item) {

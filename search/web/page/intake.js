@@ -16,7 +16,7 @@ export function intake(take, refuse) {
   let own = false;
   let depth = 0;
   const curtain = $("dropping");
-  const ours = (event) => !own && event.dataTransfer && (event.dataTransfer.types.includes("Files") || event.dataTransfer.types.includes("text/uri-list"));
+  const ours = ({ dataTransfer }) => !own && dataTransfer?.types.some((type) => type === "Files" || type === "text/uri-list");
   const calm = () => {
     depth = 0;
     curtain.hidden = true;

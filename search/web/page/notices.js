@@ -1,7 +1,7 @@
 /** What the page says when all is not as usual: states, questions, passing notes. */
 
-import { ApiError, api } from "./api.js";
-import { $, button, el, still } from "./dom.js";
+import { api } from "./api.js";
+import { $, button, el } from "./dom.js";
 import { icon } from "./icons.js";
 
 /** What stands where the pictures would be. Actions are [label, function, look]. */
@@ -21,10 +21,7 @@ export function showState(root, { look = "picture", title, text, code, actions =
 export function toast(text, look = "check") {
   const note = el("div", { class: "toast" }, icon(look), el("span", { text }));
   $("toasts").append(note);
-  setTimeout(() => {
-    if (still()) return note.remove();
-    note.animate([{ opacity: 1 }, { opacity: 0 }], 200).finished.then(() => note.remove());
-  }, 4500);
+  setTimeout(() => note.remove(), 5000);
 }
 
 /** Every `data-close` in a dialog closes it; so does a click beside it. */
@@ -36,54 +33,49 @@ export function wireDialogs() {
   }
 }
 
-export function confirm({ title, text, yes }) {
-  const dialog = $("confirm");
-  $("confirm-title").textContent = title;
-  $("confirm-text").textContent = text;
-  $("confirm-yes").textContent = yes;
+/** Open a dialog; `onyes` may refuse by answering false. Resolves to whether it was agreed to. */
+function ask(dialog, target, event, onyes) {
+  const end = new AbortController();
+  const { signal } = end;
   dialog.showModal();
   return new Promise((resolve) => {
-    const agree = () => {
+    target.addEventListener(event, async (happened) => {
+      happened.preventDefault();
+      if (!(await onyes())) return;
       resolve(true);
       dialog.close();
-    };
-    $("confirm-yes").addEventListener("click", agree);
+    }, { signal });
     dialog.addEventListener("close", () => {
-      $("confirm-yes").removeEventListener("click", agree);
+      end.abort();
       resolve(false);
-    }, { once: true });
+    }, { signal });
   });
 }
 
-/** Ask for the token until it is right, or until the user gives up (false). */
-export function askToken() {
-  const dialog = $("token");
-  const form = dialog.querySelector("form");
-  const wrong = dialog.querySelector(".wrong");
+export function confirm({ title, text, yes }) {
+  $("confirm-title").textContent = title;
+  $("confirm-text").textContent = text;
+  $("confirm-yes").textContent = yes;
+  return ask($("confirm"), $("confirm-yes"), "click", () => true);
+}
+
+/** Ask for the token until it is right, or until the user gives up. */
+export async function askToken() {
+  const form = $("token").querySelector("form");
+  const wrong = form.querySelector(".wrong");
   const input = form.elements.token;
   wrong.hidden = true;
-  if (!dialog.open) dialog.showModal();
-  input.focus();
-  return new Promise((resolve) => {
-    const submit = async (event) => {
-      event.preventDefault();
-      try {
-        await api.signIn(input.value);
-      } catch (error) {
-        wrong.textContent =
-          error instanceof ApiError && error.status === 401 ? "That is not the token." : error.message;
-        wrong.hidden = false;
-        input.select();
-        return;
-      }
-      resolve(true);
-      dialog.close();
-    };
-    form.addEventListener("submit", submit);
-    dialog.addEventListener("close", () => {
-      form.removeEventListener("submit", submit);
-      input.value = "";
-      resolve(false);
-    }, { once: true });
+  const agreed = await ask($("token"), form, "submit", async () => {
+    try {
+      await api.signIn(input.value);
+      return true;
+    } catch (error) {
+      wrong.textContent = error.status === 401 ? "That is not the token." : error.message;
+      wrong.hidden = false;
+      input.select();
+      return false;
+    }
   });
+  input.value = "";
+  return agreed;
 }

@@ -57,7 +57,6 @@ export class QueryCard {
     this.#tools(false, null);
   }
 
-  /** Nothing is searched for. */
   hide() {
     this.#root.hidden = true;
     this.#show("", null);
@@ -72,7 +71,6 @@ export class QueryCard {
     if (fresh && from) this.#fly(from);
   }
 
-  /** An uploaded picture: {key, name, blob}. */
   upload(upload) {
     this.#root.hidden = false;
     const fresh = this.#show(`upload:${upload.key}`, () => {
@@ -98,7 +96,6 @@ export class QueryCard {
     this.#region.set(text ? parseRegion(text, ...this.#size) : null);
   }
 
-  /** Ask once more for an image that did not come, after the server was away. */
   retryImage() {
     if (!this.#shown.startsWith("id:") || !this.#picture.querySelector(".missing")) return;
     this.#picture.firstElementChild.replaceWith(this.#thumbnail(this.#shown.slice(3)));

@@ -47,7 +47,6 @@ export class Region {
     this.#rect.focus();
   }
 
-  /** Search for what is drawn. */
   commit() {
     if (this.#draft) this.#on.search(this.#draft);
   }
@@ -62,8 +61,8 @@ export class Region {
       [style.width, style.height] = [`${value.w * 100}%`, `${value.h * 100}%`];
       this.#rect.setAttribute(
         "aria-label",
-        `From left ${percent(value.x)}, from top ${percent(value.y)}, ${percent(value.w)} wide, ${percent(value.h)} high. ` +
-          "Arrow keys move, with Shift they resize, Enter searches, Escape clears.",
+        `Left ${percent(value.x)}, top ${percent(value.y)}, width ${percent(value.w)}, height ${percent(value.h)}. ` +
+          "Arrows move, with Shift they resize, Enter searches, Escape clears.",
       );
     }
     this.#on.change(Boolean(value) && value !== this.#value, value);

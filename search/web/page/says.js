@@ -61,7 +61,6 @@ export function emptyState(state, shown, { go, home, again, choose }) {
   return { look: "alert", title: message, text: remedy, actions: status === 400 && loosen.length ? loosen : other };
 }
 
-/** The conditions of a search, each with the state without it. */
 function loosened(state) {
   const ways = [];
   if (isSearch(state) && state.minScore > 0) {

@@ -20,11 +20,10 @@
     name();
     dark.addEventListener("change", name);
     button.addEventListener("click", () => {
-      const next = isDark() ? "light" : "dark";
-      root.dataset.theme = next;
+      root.dataset.theme = isDark() ? "light" : "dark";
       name();
       try {
-        localStorage.setItem("parecido-theme", next);
+        localStorage.setItem("parecido-theme", root.dataset.theme);
       } catch {
         // It holds until the page is left.
       }

@@ -6,32 +6,30 @@ const DAY = 86_400_000;
 
 const memory = new Map();
 
+let opened = null;
+
 function database() {
-  return new Promise((resolve, reject) => {
+  opened ??= new Promise((resolve, reject) => {
     const opening = indexedDB.open("parecido", 1);
     opening.onupgradeneeded = () => opening.result.createObjectStore("uploads", { keyPath: "key" });
     opening.onsuccess = () => resolve(opening.result);
     opening.onerror = () => reject(opening.error);
   });
+  return opened;
 }
 
 async function store(mode, action) {
-  const opened = await database();
-  try {
-    return await new Promise((resolve, reject) => {
-      const transaction = opened.transaction("uploads", mode);
-      const request = action(transaction.objectStore("uploads"));
-      transaction.oncomplete = () => resolve(request?.result);
-      transaction.onabort = () => reject(transaction.error);
-    });
-  } finally {
-    opened.close();
-  }
+  const transaction = (await database()).transaction("uploads", mode);
+  const request = action(transaction.objectStore("uploads"));
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve(request.result);
+    transaction.onabort = () => reject(transaction.error);
+  });
 }
 
 /** Keep a picture; the answer is its key in the address. */
 export async function keep(file) {
-  const key = [...crypto.getRandomValues(new Uint8Array(6))].map((byte) => byte.toString(36).padStart(2, "0")).join("");
+  const key = crypto.getRandomValues(new BigUint64Array(1))[0].toString(36);
   // The bytes are read now: a file that changes or leaves the disk could not be read later.
   const blob = new Blob([await file.arrayBuffer()], { type: file.type });
   const upload = { key, name: file.name || "pasted picture", blob, time: Date.now() };
