@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from indexer.encoders import Encoder as Encoder
     from indexer.encoders import load_encoder as load_encoder
     from indexer.errors import ParecidoError as ParecidoError
+    from indexer.filters import Filter as Filter
     from indexer.library import Library as Library
     from indexer.options import IndexOptions as IndexOptions
     from indexer.pipeline import index as index
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from indexer.records import Label as Label
     from indexer.records import Picture as Picture
     from indexer.records import Skip as Skip
+    from indexer.region import Region as Region
 
 # resolved on first use: importing the package costs nothing
 _HOMES = {
     "Encoder": "indexer.encoders",
     "Encoding": "indexer.records",
+    "Filter": "indexer.filters",
     "IndexOptions": "indexer.options",
     "IndexReport": "indexer.records",
     "Label": "indexer.records",
@@ -35,6 +38,7 @@ _HOMES = {
     "Limits": "indexer.decode",
     "ParecidoError": "indexer.errors",
     "Picture": "indexer.records",
+    "Region": "indexer.region",
     "Skip": "indexer.records",
     "index": "indexer.pipeline",
     "load_encoder": "indexer.encoders",

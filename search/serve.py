@@ -158,11 +158,11 @@ def _serve(host: str, port: int, settings: Settings, library: str | None) -> Non
     from indexer.library import Library
     from search.web.app import create_app
 
+    sock = _listening(host, port)  # first: where that fails, no library is made
     with Library.open(library) if settings.read_only else Library.create(library) as opened:
         folder = opened.folder
     _log_requests()
     app = create_app(folder, settings)
-    sock = _listening(host, port)
     shown = f"[{host}]" if ":" in host else host
     click.echo(
         f"parecido: {folder} on http://{shown}:{sock.getsockname()[1]}/ (Ctrl-C stops)", err=True

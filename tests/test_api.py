@@ -18,8 +18,9 @@ from tests.conftest import REPOSITORY
 
 def test_the_public_names_are_exactly_these() -> None:
     assert indexer.__all__ == [
-        *("Encoder", "Encoding", "IndexOptions", "IndexReport", "Label", "Library", "Limits"),
-        *("ParecidoError", "Picture", "Skip", "index", "load_encoder", "remove", "verify"),
+        *("Encoder", "Encoding", "Filter", "IndexOptions", "IndexReport", "Label", "Library"),
+        *("Limits", "ParecidoError", "Picture", "Region", "Skip", "index", "load_encoder"),
+        *("remove", "verify"),
     ]
     assert search.__all__ == ["Engine", "Hit", "Results"]
 
@@ -51,7 +52,7 @@ def test_every_error_has_an_exit_code_a_status_and_a_code_of_its_own() -> None:
 
 
 def test_library_code_neither_prints_nor_exits() -> None:
-    command_line = {"terminal.py", "cli.py", "commands.py", "progress.py"}
+    command_line = {"terminal.py", "cli.py", "commands.py", "progress.py", "serve.py"}
     for package in ("indexer", "search"):
         for path in (REPOSITORY / package).rglob("*.py"):
             if path.name not in command_line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 from collections.abc import Iterable, Sequence
@@ -240,6 +241,11 @@ def _runtime(spec: EncoderSpec, device: str, batch_size: int, streams: int) -> R
 
 
 def _keras(spec: EncoderSpec, batch_size: int) -> Runtime:
+    if importlib.util.find_spec("keras") is None:
+        raise EncoderUnavailable(
+            f"{spec.title} cannot be built: Keras is not installed.",
+            "Install it: pip install keras tensorflow.",
+        )
     from indexer.encoders.keras_runtime import KerasRuntime
 
     return KerasRuntime(spec, batch_size)

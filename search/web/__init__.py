@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from search.web.app import create_app as create_app
+    from search.web.app import running as running
     from search.web.settings import Settings as Settings
 
 # resolved on first use: importing the package costs nothing
-_HOMES = {"Settings": "search.web.settings", "create_app": "search.web.app"}
+_HOMES = {
+    "Settings": "search.web.settings",
+    "create_app": "search.web.app",
+    "running": "search.web.app",
+}
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 

@@ -21,6 +21,7 @@ __all__ = [
     "error_response",
     "json_response",
     "no_picture",
+    "unexpected",
 ]
 
 _log = logging.getLogger("parecido")
@@ -82,6 +83,14 @@ def error_response(error: ParecidoError) -> Response:
     return json_response({"error": error_dict(error)}, status_of(error), headers)
 
 
+def unexpected(error: Exception, doing: str) -> Refused:
+    """For what nobody thought of: the log tells of it, the answer does not."""
+    _log.error("%s failed", doing, exc_info=error)
+    message = "Something unexpected went wrong in the server."
+    remedy = "This is a defect; the server's log tells more."
+    return Refused(500, "internal", message, remedy)
+
+
 def status_of(error: ParecidoError) -> int:
     """The HTTP status for an error."""
     if isinstance(error, Refused):
@@ -100,7 +109,7 @@ _CODES = {
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Let an application answer with this shape whatever goes wrong."""
+    """Let an application answer with this shape what goes wrong in its routes."""
 
     @app.exception_handler(ParecidoError)
     async def expected(request: Request, error: ParecidoError) -> Response:
@@ -118,10 +127,3 @@ def add_error_handlers(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"] if part not in ("query", "body"))
         message = f"{where or 'The body'}: {first['msg']}."
         return error_response(Refused(400, "invalid_request", message, _CODES[400][1]))
-
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> Response:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        message = "Something unexpected went wrong in the server."
-        remedy = "This is a defect; the server's log tells more."
-        return error_response(Refused(500, "internal", message, remedy))

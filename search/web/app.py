@@ -56,7 +56,7 @@ def create_app(
                 CORSMiddleware,
                 allow_origins=settings.origins,
                 allow_methods=["*"],
-                allow_headers=["Authorization", "Content-Type"],
+                allow_headers=["*"],
             )
         )
     app = FastAPI(

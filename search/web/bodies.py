@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from search.web.answers import Refused
 
-__all__ = ["PICTURE_BODY", "Upload", "one_picture", "several_pictures"]
+__all__ = ["PICTURE_BODY", "Upload", "one_picture", "several_pictures", "whole_body"]
 
 FIELD = "image"
 _BINARY = {"type": "string", "format": "binary"}
@@ -58,13 +58,18 @@ async def one_picture(request: Request) -> Upload:
             f"A body of type {kind[:80]} is no picture.",
             "Send the picture as image/… or application/octet-stream, or a form with it.",
         )
-    try:
-        data = await request.body()
-    except ClientDisconnect:
-        raise _cut_short() from None
+    data = await whole_body(request)
     if not data:
         raise Refused(400, "no_picture", "The body is empty.", "Send a picture in it.")
     return Upload(data, "-")
+
+
+async def whole_body(request: Request) -> bytes:
+    """The bytes of a body.  Raises :class:`~search.web.answers.Refused` where it ends too soon."""
+    try:
+        return await request.body()
+    except ClientDisconnect:
+        raise _cut_short() from None
 
 
 async def several_pictures(request: Request, most: int) -> list[Upload]:

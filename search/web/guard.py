@@ -10,21 +10,23 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
+import re
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from indexer.errors import ParecidoError
-from search.web.answers import Refused, error_response
+from search.web.answers import Refused, error_response, unexpected
 from search.web.settings import Settings
 
-__all__ = ["COOKIE", "Guard", "token_matches"]
+__all__ = ["COOKIE", "Guard", "session_of", "token_matches"]
 
 COOKIE = "parecido_session"
 
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]*)?")
 _RETRY = {"Retry-After": "1"}
 _ANSWERING = 10  # times the limit is what a client may take to read an answer
 # without a token: what shows no picture and nothing of the library
@@ -55,20 +57,36 @@ class Guard:
             return
         path = _path(scope)
         headed = _with_headers(send, path)
+        is_begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal is_begun
+            is_begun = True
+            await headed(message)
+
         try:
             self._check(scope, path)
-        except ParecidoError as error:
-            await error_response(error)(scope, receive, headed)
-            return
-        if self._busy >= self._settings.concurrent and path not in _ALWAYS:
-            busy = Refused(503, "busy", "Too many requests at once.", "Come again.", _RETRY)
-            await error_response(busy)(scope, receive, headed)
-            return
-        self._busy += 1
-        try:
-            await self._limited(scope, receive, headed)
-        finally:
-            self._busy -= 1
+            if self._busy >= self._settings.concurrent and path not in _ALWAYS:
+                raise Refused(503, "busy", "Too many requests at once.", "Come again.", _RETRY)
+            self._busy += 1
+            try:
+                await self._limited(scope, receive, noting)
+            finally:
+                self._busy -= 1
+        except Exception as error:
+            if is_begun:
+                raise
+            await self._refusal(scope, error)(scope, receive, headed)
+
+    def _refusal(self, scope: Scope, error: Exception) -> Response:
+        if not isinstance(error, ParecidoError):
+            error = unexpected(error, f"{scope['method']} {scope['path']}")
+        response = error_response(error)
+        origin = Headers(scope=scope).get("origin")
+        if origin in self._settings.origins:  # their pages are to know why
+            response.headers["Access-Control-Allow-Origin"] = origin or ""
+            response.headers["Vary"] = "Origin"
+        return response
 
     def _check(self, scope: Scope, path: str) -> None:
         """Raise for a request that must not be answered."""
@@ -93,8 +111,10 @@ class Guard:
         # browsers ask without a token whether they may send one
         is_preflight = scope["method"] == "OPTIONS" and origin in self._settings.origins
         if self._settings.token is not None and not is_open and not is_preflight:
-            given = _given_token(headers)
-            if given is None or not token_matches(given, self._settings.token):
+            given, expected = _given_token(headers), self._settings.token
+            if given is None:
+                given, expected = _given_session(headers), session_of(expected)
+            if given is None or not token_matches(given, expected):
                 raise Refused(
                     401,
                     "token_missing" if given is None else "token_wrong",
@@ -103,13 +123,13 @@ class Guard:
                     {"WWW-Authenticate": "Bearer"},
                 )
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._settings.upload_bytes:
+        if length.isdecimal() and (len(length) > 18 or int(length) > self._settings.upload_bytes):
             raise self._too_large()
 
     def _is_own(self, origin: str, host: str) -> bool:
-        # the scheme is left out: a proxy that ends TLS calls on with http
-        own = urlsplit(origin).netloc.lower() == host.lower() and origin != "null"
-        return own or origin in self._settings.origins
+        # either scheme: a proxy that ends TLS calls on with http
+        own = (f"http://{host.lower()}", f"https://{host.lower()}")
+        return origin.lower() in own or origin in self._settings.origins
 
     def _too_large(self) -> Refused:
         limit = self._settings.upload_bytes
@@ -123,20 +143,23 @@ class Guard:
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application, with limits on the time and on the bytes that come."""
-        came, is_whole, is_begun = 0, False, False
+        came, is_whole, is_begun, is_too_large = 0, False, False, False
 
         async def counted() -> Message:
-            nonlocal came, is_whole
+            nonlocal came, is_whole, is_too_large
             message = await receive()
             if message["type"] == "http.request":
                 came += len(message.get("body", b""))
                 is_whole = not message.get("more_body", False)
                 if came > self._settings.upload_bytes:  # it had told no length
+                    is_too_large = True
                     raise self._too_large()
             return message
 
-        async def noting(message: Message) -> None:
+        async def timed(message: Message) -> None:
             nonlocal is_begun
+            if not is_begun and is_too_large:
+                return  # whatever the framework makes of it
             if not is_begun:  # a large file over a slow line takes its time
                 now = asyncio.get_running_loop().time()
                 limit.reschedule(now + _ANSWERING * self._settings.seconds)
@@ -145,15 +168,11 @@ class Guard:
 
         try:
             async with asyncio.timeout(self._settings.seconds) as limit:
-                await self._app(scope, counted, noting)
-        except ParecidoError as error:
-            if is_begun:
-                raise
-            await error_response(error)(scope, receive, send)
+                await self._app(scope, counted, timed)
         except TimeoutError:
-            if is_begun:
-                raise
-            await error_response(_late(is_whole))(scope, receive, send)
+            raise _late(is_whole) from None
+        if is_too_large and not is_begun:
+            raise self._too_large()
 
 
 def _late(is_whole: bool) -> Refused:
@@ -176,10 +195,19 @@ def _path(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", "")) or "/"
 
 
+def session_of(token: str) -> str:
+    """What a browser keeps in the token's place; whoever finds it cannot tell the token."""
+    return hashlib.sha256(b"parecido session: " + token.encode("utf-8", "replace")).hexdigest()
+
+
 def _given_token(headers: Headers) -> str | None:
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token:
-        return token.strip()
+    if scheme.lower() != "bearer" or not token.strip():
+        return None
+    return token.strip().encode("latin-1").decode("utf-8", "replace")
+
+
+def _given_session(headers: Headers) -> str | None:
     try:
         cookies = SimpleCookie(headers.get("cookie", ""))
     except CookieError:
@@ -190,10 +218,10 @@ def _given_token(headers: Headers) -> str | None:
 def _host_is_known(host: str, known: tuple[str, ...]) -> bool:
     if "*" in known:
         return True
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
+    found = _HOST.fullmatch(host.lower())
+    if found is None:
         return False
+    name = found[1].strip("[]")
     if "ip" in known:
         try:
             ipaddress.ip_address(name)

@@ -82,6 +82,8 @@ class Jobs:
         self._waiting: deque[Job] = deque()
         self._wake = threading.Condition()
         self._closed = False
+        if not settings.read_only and os.path.isdir(uploads) and os.listdir(uploads):
+            self.put(Job("index", str(uploads)))  # what was on its way when the last server ended
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()
 

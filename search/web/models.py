@@ -129,6 +129,13 @@ class BatchIn(_Given):
 
     queries: list[QueryIn] = Field(min_length=1)
 
+    @classmethod
+    def document(cls) -> dict[str, Any]:
+        """Its JSON schema in one piece, without references that an OpenAPI document lacks."""
+        schema = cls.model_json_schema()
+        schema["properties"]["queries"]["items"] = schema.pop("$defs")["QueryIn"]
+        return schema
+
 
 class IndexIn(_Given):
     """What to index."""

@@ -11,7 +11,7 @@ from search.web.answers import Refused, no_picture
 from search.web.models import ErrorOut
 from search.web.service import Service
 
-__all__ = ["PICTURE_ID", "errors", "picture_of", "service_of", "writable"]
+__all__ = ["PICTURE_ID", "errors", "located", "picture_of", "service_of", "writable"]
 
 PICTURE_ID = Annotated[int, Path(ge=1, le=2**63 - 1, description="Of a picture of the library.")]
 
@@ -48,6 +48,11 @@ async def service_of(request: Request) -> Service:
     """
     service: Service = request.app.state.service
     return service
+
+
+def located(request: Request, path: str) -> dict[str, str]:
+    """The header that tells where a new thing is, below where the application is mounted."""
+    return {"Location": request.scope.get("root_path", "") + path}
 
 
 def picture_of(service: Service, picture_id: int) -> Picture:

@@ -15,7 +15,7 @@ from indexer.encoders.labels import class_names
 from indexer.errors import ParecidoError
 from indexer.facts import library_facts
 from search.web.answers import Refused, json_response
-from search.web.guard import COOKIE, token_matches
+from search.web.guard import COOKIE, session_of, token_matches
 from search.web.models import EncoderOut, InfoOut, SessionIn
 from search.web.reach import errors, service_of
 from search.web.service import Service
@@ -62,12 +62,14 @@ async def encoder(service: Reached) -> Response:
     )
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", tags=["server"], summary="Whether the server lives", responses=errors())
 async def healthz() -> dict[str, str]:
     """Answers as long as the process does."""
     return {"status": "alive"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", tags=["server"], summary="Whether it can answer", responses=errors())
 async def readyz(service: Reached) -> dict[str, str]:
     """Answers 200 when the encoder and the index are open, and 503 until then."""
@@ -107,14 +109,15 @@ async def begin_session(body: SessionIn, request: Request, service: Reached) -> 
     if token is not None and not token_matches(body.token, token):
         raise Refused(401, "token_wrong", "This is not the server's token.", "Ask its operator.")
     response = Response(status_code=204)
-    response.set_cookie(
-        COOKIE,
-        body.token,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-        path=request.scope.get("root_path") or "/",
-    )
+    if token is not None:
+        response.set_cookie(
+            COOKIE,
+            session_of(token),
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+            path=request.scope.get("root_path") or "/",
+        )
     return response
 
 
@@ -133,12 +136,14 @@ async def end_session(request: Request) -> Response:
     return response
 
 
+@router.head("/", include_in_schema=False)
 @router.get("/", include_in_schema=False)
 async def page() -> Response:
     """The page for people."""
     return FileResponse(_PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
 
+@router.head("/static/{name}", include_in_schema=False)
 @router.get("/static/{name}", include_in_schema=False)
 async def static(name: str) -> Response:
     """The page's files, and those of the OpenAPI page; nothing else lies behind these names."""

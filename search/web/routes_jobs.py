@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
 from search.web.answers import Refused, json_response
 from search.web.jobs import Job
 from search.web.models import IndexIn, JobOut, JobsOut
-from search.web.reach import errors, service_of, writable
+from search.web.reach import errors, located, service_of, writable
 from search.web.service import Service
 from search.web.shapes import job_dict
 
@@ -30,14 +30,14 @@ JobId = Annotated[str, Path(min_length=1, max_length=40)]
     responses=errors(400, 413),
     summary="Index a folder",
 )
-async def index(body: IndexIn, service: Writable) -> Response:
+async def index(body: IndexIn, request: Request, service: Writable) -> Response:
     """Bring the library up to date with a folder or a picture on the server's disks.
 
     Only below folders that the operator allows, symbolic links resolved.
     """
     path = await service.call(_allowed, service, body.path)
     job = service.jobs.put(Job("index", path))
-    return json_response(job_dict(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+    return json_response(job_dict(job), 202, located(request, f"/v1/jobs/{job.id}"))
 
 
 @router.get("/jobs", response_model=JobsOut, responses=errors(), summary="List jobs")

@@ -19,7 +19,7 @@ from search.web.answers import Refused, json_response
 from search.web.bodies import PICTURE_BODY, Upload, one_picture
 from search.web.jobs import Job, is_own
 from search.web.models import JobOut, ListTerms, PictureOut, PicturesOut
-from search.web.reach import PICTURE_ID, errors, picture_of, service_of, writable
+from search.web.reach import PICTURE_ID, errors, located, picture_of, service_of, writable
 from search.web.service import Service
 from search.web.shapes import job_dict, picture_dict
 from search.web.thumbnails import SIZES, changed
@@ -32,6 +32,7 @@ Writable = Annotated[Service, Depends(writable)]
 
 # as long as a client is kept waiting for a change before it gets a job to ask about
 _PATIENCE = 10.0
+_SHARE = 0.5  # of the time that a request may take
 # what browsers show as a picture and never run; everything else is only saved
 _SHOWN = {
     "JPEG": "image/jpeg",
@@ -160,7 +161,7 @@ async def add(
     upload = await one_picture(request)
     path = await _saved(service, upload, name)
     job = service.jobs.put(Job("add", str(path)))
-    return await _changed(service, job, 201)
+    return await _changed(request, job, 201)
 
 
 @router.put(
@@ -183,7 +184,8 @@ async def replace(picture_id: PICTURE_ID, request: Request, service: Writable) -
     upload = await one_picture(request)
     await _check(service, upload)
     await service.call(_write, Path(picture.path), upload.data)
-    return await _changed(service, service.jobs.put(Job("replace", picture.path, picture_id)), 200)
+    job = service.jobs.put(Job("replace", picture.path, picture_id))
+    return await _changed(request, job, 200)
 
 
 @router.delete(
@@ -193,31 +195,38 @@ async def replace(picture_id: PICTURE_ID, request: Request, service: Writable) -
     responses={**_ACCEPTED, **errors(400, 404, 409, 507)},
     summary="Remove a picture",
 )
-async def delete(picture_id: PICTURE_ID, service: Writable) -> Response:
+async def delete(picture_id: PICTURE_ID, request: Request, service: Writable) -> Response:
     """Take a picture out of the library; its file goes only where it was uploaded here."""
     picture = picture_of(service, picture_id)
     job = service.jobs.put(Job("delete", picture.path, picture_id))
-    if not await job.wait(_PATIENCE):
-        return _accepted(job)
+    if not await job.wait(_patience(service)):
+        return _accepted(request, job)
+    if not service.library.catalogue.has_bytes(picture.content_hash):
+        await service.call(service.thumbnails.forget, picture)
     return Response(status_code=204)
 
 
 # -- inside ----------------------------------------------------------------------------------------
 
 
-async def _changed(service: Service, job: Job, status: int) -> Response:
+def _patience(service: Service) -> float:
+    return min(_PATIENCE, _SHARE * service.settings.seconds)
+
+
+async def _changed(request: Request, job: Job, status: int) -> Response:
     """The picture that a job made or changed, or the job where that takes long."""
-    if not await job.wait(_PATIENCE):
-        return _accepted(job)
+    service = await service_of(request)
+    if not await job.wait(_patience(service)):
+        return _accepted(request, job)
     if job.picture is None:
         raise Refused(409, "not_added", "The picture was not added.", "Try again.")
     picture = picture_of(service, job.picture)
-    location = {"Location": f"/v1/pictures/{picture.id}"} if status == 201 else {}
+    location = located(request, f"/v1/pictures/{picture.id}") if status == 201 else {}
     return json_response(picture_dict(picture, service.uploads), status, location)
 
 
-def _accepted(job: Job) -> Response:
-    return json_response(job_dict(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+def _accepted(request: Request, job: Job) -> Response:
+    return json_response(job_dict(job), 202, located(request, f"/v1/jobs/{job.id}"))
 
 
 async def _check(service: Service, upload: Upload) -> None:

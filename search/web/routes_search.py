@@ -19,7 +19,7 @@ from search.query import Query as Asked
 from search.query import Terms
 from search.results import Results
 from search.web.answers import Refused, error_dict, json_response
-from search.web.bodies import PICTURE_BODY, is_form, one_picture, several_pictures
+from search.web.bodies import PICTURE_BODY, is_form, one_picture, several_pictures, whole_body
 from search.web.models import (
     BatchIn,
     BatchOut,
@@ -105,7 +105,7 @@ async def search_vector(
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": BatchIn.model_json_schema()},
+                "application/json": {"schema": BatchIn.document()},
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",
@@ -194,7 +194,7 @@ async def _batch(request: Request) -> BatchIn:
             415, "unsupported_media_type", "Expected JSON or a form.", "See /docs for both."
         )
     try:
-        return BatchIn.model_validate_json(await request.body())
+        return BatchIn.model_validate_json(await whole_body(request))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "The body"

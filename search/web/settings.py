@@ -31,7 +31,7 @@ class Settings:
     """
     origins: tuple[str, ...] = ()
     """Other sites whose pages may use the API, as ``https://photos.example``."""
-    upload_bytes: int = 32 << 20
+    upload_bytes: int = 32_000_000
     """Largest body of a request."""
     pixels: int = 100_000_000
     """Largest picture that is decoded."""

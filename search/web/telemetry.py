@@ -82,8 +82,8 @@ class Metrics:
 class AccessLog:
     """A JSON line on the log for each request, and its metrics.
 
-    Line and metrics name the route, not the path, where a request has one: ids stay out of the
-    metrics, and tokens and vectors are in neither.
+    The line names the path, the metrics only the route, so that they stay few.  Neither has what
+    stands behind the question mark, headers or bodies.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

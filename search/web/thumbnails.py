@@ -46,7 +46,7 @@ class Thumbnails:
         Raises :class:`~indexer.errors.PictureUnreadable`, or ``Refused`` where the file is another
         one than was indexed.
         """
-        path = self._folder / str(size) / f"{picture.content_hash.hex()}.jpg"
+        path = self._path(picture, size)
         try:
             data = path.read_bytes()
             if data:
@@ -61,6 +61,15 @@ class Thumbnails:
     def check(self, data: bytes) -> None:
         """Raise :class:`~indexer.errors.PictureUnreadable` for bytes that are no picture."""
         render(data, lambda width, height: (1, 1), self._limits)
+
+    def forget(self, picture: Picture) -> None:
+        """Remove what is kept of a picture that has left the library."""
+        for size in SIZES:
+            with suppress(OSError):
+                self._path(picture, size).unlink()
+
+    def _path(self, picture: Picture, size: int) -> Path:
+        return self._folder / str(size) / f"{picture.content_hash.hex()}.jpg"
 
     def _made(self, picture: Picture, size: int) -> bytes:
         def fit(width: int, height: int) -> tuple[int, int]:
