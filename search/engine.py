@@ -207,7 +207,8 @@ class Engine:
         """
         given = np.asarray(vector, np.float64)
         spec = self.spec
-        length = float(np.linalg.norm(given)) if given.ndim == 1 else 0.0
+        with np.errstate(over="ignore"):  # beyond any range: refused below
+            length = float(np.linalg.norm(given)) if given.ndim == 1 else 0.0
         if given.shape != (spec.dimension,) or not np.isfinite(length) or length == 0:
             raise InvalidRequest(
                 f"Expected a finite, nonzero vector of {spec.dimension} numbers, "

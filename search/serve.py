@@ -19,6 +19,7 @@ __all__ = ["serve_command"]
 
 _ANY = ("0.0.0.0", "::", "")
 _GRACE_SECONDS = 10
+_BACKLOG = 2048
 _SWITCH_SECONDS = 0.0005
 
 
@@ -176,6 +177,7 @@ def _serve(host: str, port: int, settings: Settings, library: str | None) -> Non
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        ws="none",
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=30,
     )
@@ -190,6 +192,7 @@ def _listening(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
+        sock.listen(_BACKLOG)  # before the address is told
     except (OSError, UnicodeError) as error:
         sock.close()
         raise InvalidRequest(

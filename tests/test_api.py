@@ -35,6 +35,17 @@ def test_every_public_name_is_there_and_documented(package: object) -> None:
         package.nonsense  # type: ignore[attr-defined]  # noqa: B018
 
 
+def test_a_server_is_imported_without_a_framework_for_networks_or_writing() -> None:
+    script = (
+        "import search.serve, search.web.app, sys\n"
+        "heavy = 'tensorflow keras jax nncf openvino faiss sqlalchemy alembic rich'\n"
+        "print(sorted(set(heavy.split()) & set(sys.modules)))"
+    )
+    words = [sys.executable, "-P", "-c", script]
+    found = subprocess.run(words, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert found.stdout == "[]\n", found.stdout
+
+
 def test_importing_the_packages_costs_nothing() -> None:
     code = (
         "import indexer, search, sys; print(sorted({'numpy', 'PIL', 'faiss'} & set(sys.modules)))"

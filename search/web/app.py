@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
@@ -31,6 +32,20 @@ Shapes and names are those of the command line's JSON. Every error has a `code` 
 curl -F image=@photo.jpg 'http://127.0.0.1:8000/v1/search?k=5'
 ```
 """
+
+
+class _Application(FastAPI):
+    """As FastAPI, whose document promises a shape for invalid requests that is not ours."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        for path in document["paths"].values():
+            for operation in path.values():
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(name, None)
+        return document
 
 
 def create_app(
@@ -59,7 +74,7 @@ def create_app(
                 allow_headers=["*"],
             )
         )
-    app = FastAPI(
+    app = _Application(
         title="parecido",
         summary="Image similarity search.",
         description=_DESCRIPTION,

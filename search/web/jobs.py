@@ -31,6 +31,7 @@ __all__ = ["Job", "Jobs"]
 _log = logging.getLogger("parecido")
 _KEPT = 200  # jobs that have ended and can still be asked about
 _WAITING = 1000
+_DELETED = ".deleted"
 _TOGETHER = 64  # uploads that wait are indexed in one run
 
 
@@ -82,8 +83,8 @@ class Jobs:
         self._waiting: deque[Job] = deque()
         self._wake = threading.Condition()
         self._closed = False
-        if not settings.read_only and os.path.isdir(uploads) and os.listdir(uploads):
-            self.put(Job("index", str(uploads)))  # what was on its way when the last server ended
+        if not settings.read_only and uploads.is_dir():
+            self._take_up()
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()
 
@@ -224,13 +225,41 @@ class Jobs:
             writer.write([], seen_roots=[root])
 
     def _delete(self, job: Job) -> None:
-        """Out of the library first, so that no hit is without its file."""
-        with suppress(PathNotFound):  # it was removed meanwhile
-            remove(self._library, [job.path], wait=True)
-        if is_own(job.path, self._uploads):
+        """Take a picture out of the library, and its file away where it was uploaded here.
+
+        The file gets a hidden name first, which no walk takes up again: killed in between, the next
+        run finds the picture gone and the file is removed then.
+        """
+        path = Path(job.path)
+        hidden = path.with_name(f".{path.name}{_DELETED}")
+        is_own_file = is_own(job.path, self._uploads)
+        if is_own_file:
             with suppress(FileNotFoundError), writing_folder(self._uploads):
-                os.unlink(job.path)
-                sync_folder(Path(job.path).parent)
+                os.replace(path, hidden)
+                sync_folder(path.parent)
+        try:
+            with suppress(PathNotFound):  # it was removed meanwhile
+                remove(self._library, [job.path], wait=True)
+        except BaseException:
+            with suppress(OSError):
+                os.replace(hidden, path)
+            raise
+        if is_own_file:
+            _unlink_deleted(path.parent)
+
+    def _take_up(self) -> None:
+        """What was on its way when the last server ended: uploads in, deleted files out."""
+        folders = [self._uploads, *(p for p in self._uploads.iterdir() if p.is_dir())]
+        for folder in folders:
+            _unlink_deleted(folder)
+        if any(folders[1:]):
+            self.put(Job("index", str(self._uploads)))
+
+
+def _unlink_deleted(folder: Path) -> None:
+    for path in folder.glob(f".*{_DELETED}"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def is_own(path: str, folder: Path) -> bool:

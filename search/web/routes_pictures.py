@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import FileResponse, Response
 
+from indexer.decode import render
 from indexer.discover import signed64
 from indexer.durable import replacing
 from indexer.errors import PictureUnreadable
@@ -234,7 +235,7 @@ async def _check(service: Service, upload: Upload) -> None:
     if service.library.encoder is not None:
         await service.pixels(upload.data)
         return
-    await service.call(service.thumbnails.check, upload.data)
+    await service.call(render, upload.data, lambda width, height: (1, 1), service.settings.limits)
 
 
 async def _saved(service: Service, upload: Upload, name: str | None) -> Path:

@@ -62,7 +62,7 @@ async def search(
 @router.get(
     "/pictures/{picture_id}/similar",
     response_model=ResultsOut,
-    responses=errors(400, 404, 422),
+    responses=errors(400, 404, 413, 422),
     summary="Search by a picture of the library",
 )
 async def similar(

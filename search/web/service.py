@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from indexer.decode import Decoded, decode, pillow_limit, probe
+from indexer.decode import Decoded, Limits, decode, pillow_limit, probe
 from indexer.encoders import Encoder
 from indexer.errors import ParecidoError
 from indexer.library import THUMBNAILS, UPLOADS, Library
@@ -39,6 +39,7 @@ from search.web.thumbnails import Thumbnails
 
 __all__ = ["ById", "Found", "Service"]
 
+_OF_LIBRARY = Limits()  # as they were indexed; what is uploaded has the server's own
 _REMEMBERED = 256  # descriptors of uploads: 5 kB each
 _T = TypeVar("_T")
 _log = logging.getLogger("parecido")
@@ -82,7 +83,7 @@ class Service:
         cores = os.cpu_count() or 1
         self.engine = Engine(library, device=settings.device, limits=settings.limits, streams=cores)
         self.thumbnails = Thumbnails(
-            library.folder / THUMBNAILS, settings.thumbnail_bytes, settings.limits
+            library.folder / THUMBNAILS, settings.thumbnail_bytes, _OF_LIBRARY
         )
         self.jobs = Jobs(library, self.uploads, settings, self._encoder_if_open)
         self._pool = ThreadPoolExecutor(cores + 1, thread_name_prefix="decode")
@@ -102,7 +103,8 @@ class Service:
         self._warm = threading.Event()
         self._failed: ParecidoError | None = None
         self._stack = ExitStack()
-        self._stack.enter_context(pillow_limit(settings.limits))
+        for limits in (settings.limits, _OF_LIBRARY):
+            self._stack.enter_context(pillow_limit(limits))
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     def close(self) -> None:
@@ -139,6 +141,7 @@ class Service:
             self._failed = error
         except Exception:
             _log.exception("The server could not warm up")
+            self._failed = ParecidoError("The server could not warm up.", "See its log.")
         self._warm.set()
 
     def _encoder_if_open(self) -> Encoder | None:
@@ -152,16 +155,22 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, function, *arguments)
 
-    async def pixels(self, data: bytes, region: Region | None = None) -> Decoded:
+    async def pixels(
+        self, data: bytes, region: Region | None = None, limits: Limits | None = None
+    ) -> Decoded:
         """A picture's bytes at the encoder's size.  Raises ``PictureUnreadable``."""
-        spec = self.engine.spec
+        spec, limits = self.engine.spec, limits or self.settings.limits
         with self.metrics.stage("decode"):
             if region is None:
-                return await self.call(decode, data, spec, self.settings.limits)
-            return await self.call(decode_region, data, region, spec, self.settings.limits)
+                return await self.call(decode, data, spec, limits)
+            return await self.call(decode_region, data, region, spec, limits)
 
     async def describe(
-        self, data: bytes, region: Region | None = None, labels: int = 0
+        self,
+        data: bytes,
+        region: Region | None = None,
+        labels: int = 0,
+        limits: Limits | None = None,
     ) -> tuple[Vectors, Labels]:
         """The descriptor of a picture's bytes, and its likeliest classes.
 
@@ -171,7 +180,7 @@ class Service:
         if key in self._described:
             self._described.move_to_end(key)
             return self._described[key]
-        decoded = await self.pixels(data, region)
+        decoded = await self.pixels(data, region, limits)
         with self.metrics.stage("encode"):
             described = await self._encoding.ask((decoded.pixels, labels))
         self._described[key] = described
@@ -181,8 +190,8 @@ class Service:
 
     async def describe_part(self, picture: Picture, region: Region) -> Vectors:
         """The descriptor of a part of an indexed picture, from its file."""
-        data = await self.call(probe, Path(picture.path), self.settings.limits)
-        return (await self.describe(data, region))[0]
+        data = await self.call(probe, Path(picture.path), _OF_LIBRARY)
+        return (await self.describe(data, region, limits=_OF_LIBRARY))[0]
 
     async def hits(self, query: Query | ById, by: str) -> Found:
         """The hits of a query; ``by`` is how it was asked, for the metrics.

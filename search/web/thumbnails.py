@@ -58,10 +58,6 @@ class Thumbnails:
         self._keep(path, data)
         return data
 
-    def check(self, data: bytes) -> None:
-        """Raise :class:`~indexer.errors.PictureUnreadable` for bytes that are no picture."""
-        render(data, lambda width, height: (1, 1), self._limits)
-
     def forget(self, picture: Picture) -> None:
         """Remove what is kept of a picture that has left the library."""
         for size in SIZES:

@@ -1,0 +1,349 @@
+"""Adding, replacing and deleting pictures over HTTP; only the server's own files ever change."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from indexer.library import THUMBNAILS, UPLOADS, Library
+from indexer.pipeline import index
+from search.web import Settings
+from tests.fakes import fake_encoder, save_pictures
+from tests.harness import check_sound, snapshot
+from tests.serving import Client, picture_bytes, refused, serving, use_fakes
+
+
+@pytest.fixture
+def client(indexed: Library, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A server of 20 pictures."""
+    use_fakes(monkeypatch)
+    with serving(indexed.folder) as client:
+        yield client
+    check_sound(indexed.folder)
+
+
+def _add(client: Client, seed: int, name: str = "new.png") -> dict[str, Any]:
+    response = client.send("/v1/pictures", picture_bytes(seed), name=name)
+    assert response.status_code == 201, response.text
+    told: dict[str, Any] = response.json()
+    assert response.headers["location"] == f"/v1/pictures/{told['id']}"
+    return told
+
+
+def _best(client: Client, data: bytes) -> Any:
+    return client.send("/v1/search", data, k=1).json()["hits"][0]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+# -- adding ----------------------------------------------------------------------------------------
+
+
+def test_an_added_picture_is_kept_and_found_at_once(client: Client, indexed: Library) -> None:
+    data = picture_bytes(100)
+    told = _add(client, 100)
+    assert client.read(f"/v1/pictures/{told['id']}") == told
+    assert (told["format"], told["width"], told["height"], told["owned"]) == ("PNG", 48, 40, True)
+    path = Path(told["path"])
+    assert path.is_relative_to(indexed.folder / UPLOADS)
+    assert path.read_bytes() == data
+    assert client.get(f"/v1/pictures/{told['id']}/original").content == data
+    best = _best(client, data)
+    assert (best["id"], best["score"]) == (told["id"], 1.0)
+    (job,) = client.read("/v1/jobs")["jobs"]
+    assert (job["kind"], job["state"], job["picture"]) == ("add", "done", told["id"])
+
+
+def test_a_picture_comes_in_a_form_with_its_name(client: Client) -> None:
+    files = {"image": ("Ünïcode pictüre.JPG", picture_bytes(101, "JPEG"), "image/jpeg")}
+    told = client.ask("POST", "/v1/pictures", files=files).json()
+    assert re.fullmatch(r"Ünïcode-pictüre-[0-9a-f]{16}\.jpg", told["name"])
+    told = client.ask("POST", "/v1/pictures?name=other.jpg", files=files).json()
+    assert re.fullmatch(r"other-[0-9a-f]{16}\.jpg", told["name"])
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        *(("../../../etc/passwd", "passwd"), ("..\\..\\boot.ini", "boot"), ("/abs/x.jpg", "x")),
+        *((".hidden.png", "hidden"), ("a\0b.png", "a-b"), ("....", "picture"), ("/", "picture")),
+        *(("<img src=x onerror=alert(1)>.jpg", "img-src-x-onerror-alert-1"), ("-rf", "rf")),
+        *(("x" * 200, "x" * 120), ("日" * 60 + ".png", "日" * 40), (" a\r\nb .png", "a-b")),
+        *(
+            ("a.verylongsuffix", "a.verylongsuffix"),
+            ("~root", "root"),
+            ("%2e%2e%2fx.png", "2e-2e-2fx"),
+        ),
+        *(("a.png.html", "a.png"), ("a.png/..", "picture"), ("%00", "00"), ("$(id)`.png", "id")),
+    ],
+)
+def test_names_are_made_safe(
+    client: Client, indexed: Library, tmp_path: Path, name: str, safe: str
+) -> None:
+    before = {path for path in _files(tmp_path) if UPLOADS not in path.parts}
+    told = _add(client, 102, name)
+    path = Path(told["path"])
+    assert path.parent.parent == indexed.folder / UPLOADS
+    assert re.fullmatch(re.escape(safe) + r"-[0-9a-f]{16}(\.\w{1,8})?", path.name)
+    assert path.read_bytes() == picture_bytes(102)
+    served = client.get(f"/v1/pictures/{told['id']}/original")
+    assert served.headers["content-type"] == "image/png"
+    left = {path for path in _files(tmp_path) if UPLOADS not in path.parts} - before
+    assert {path.parent for path in left} <= {indexed.folder, indexed.folder / "vectors"}
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201])
+def test_names_that_are_too_short_or_long_are_refused(client: Client, name: str) -> None:
+    refused(client.send("/v1/pictures", picture_bytes(1), name=name), 400, "invalid_request")
+
+
+def test_the_same_picture_twice_is_one_file(client: Client, indexed: Library) -> None:
+    first, second = _add(client, 103), _add(client, 103)
+    assert first == second
+    assert len(_files(indexed.folder / UPLOADS)) == 1
+    assert client.read("/v1/pictures")["total"] == 21
+
+
+def test_a_copy_of_an_indexed_picture_leaves_that_as_it_is(client: Client, tmp_path: Path) -> None:
+    old = tmp_path / "pictures" / "0003.png"
+    files = {"image": old.read_bytes()}
+    told = client.ask("POST", "/v1/pictures", files=files).json()
+    assert told["path"] != str(old)
+    assert client.read("/v1/pictures", path=str(old))["total"] == 1
+    assert client.read("/v1/pictures")["total"] == 21
+
+
+def test_what_is_no_picture_leaves_nothing_behind(
+    client: Client, indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(client.send("/v1/pictures", b"no picture"), 422, "picture_unreadable")
+    refused(client.send("/v1/pictures", picture_bytes(1)[:-60]), 422, "picture_unreadable")
+    refused(client.send("/v1/pictures", b""), 400, "no_picture")
+
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("search.web.routes_pictures.replacing", full)
+    refused(client.send("/v1/pictures", picture_bytes(1)), 507, "no_space")
+    assert _files(indexed.folder / UPLOADS) == []
+    assert client.read("/v1/pictures")["total"] == 20
+
+
+def test_an_empty_library_takes_its_first_picture(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    with serving(library.folder) as client:
+        refused(client.send("/v1/pictures", b"no picture"), 422, "picture_unreadable")
+        told = _add(client, 104)
+        assert told["labels"]
+        assert _best(client, picture_bytes(104))["id"] == told["id"]
+        assert client.read("/v1/info")["pictures"] == 1
+        assert client.ask("DELETE", f"/v1/pictures/{told['id']}").status_code == 204
+        assert _add(client, 105)["owned"]
+
+
+def test_many_pictures_at_once_all_come_in(client: Client) -> None:
+    def add(seed: int) -> tuple[int, dict[str, Any]]:
+        return seed, _add(client, seed, f"{seed}.png")
+
+    with ThreadPoolExecutor(8) as pool:
+        told = dict(pool.map(add, range(200, 224)))
+    assert len({picture["id"] for picture in told.values()}) == 24
+    for seed, picture in told.items():
+        assert _best(client, picture_bytes(seed))["id"] == picture["id"]
+
+
+def test_indexing_elsewhere_leaves_uploads_alone(
+    client: Client, indexed: Library, tmp_path: Path
+) -> None:
+    told = _add(client, 105)
+    save_pictures(tmp_path / "pictures", 2, first=50)
+    for root in ("pictures", "."):  # above the library, too
+        index(indexed, [tmp_path / root], encoder=fake_encoder())
+        assert client.read(f"/v1/pictures/{told['id']}") == told
+        assert client.read("/v1/pictures")["total"] == 23
+
+
+def test_uploads_go_into_the_folder_that_the_operator_chose(
+    indexed: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    with serving(indexed.folder, Settings(uploads=tmp_path / "own")) as client:
+        told = _add(client, 106)
+        assert Path(told["path"]).is_relative_to(tmp_path / "own")
+        assert not (indexed.folder / UPLOADS).exists()
+        assert client.ask("DELETE", f"/v1/pictures/{told['id']}").status_code == 204
+        assert _files(tmp_path / "own") == []
+
+
+def test_what_takes_longer_becomes_a_job(
+    client: Client, indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = _add(client, 107)
+    monkeypatch.setattr("search.web.routes_pictures._PATIENCE", 0.01)
+    with indexed.writer():  # somebody else's indexing run
+        added = client.send("/v1/pictures", picture_bytes(108))
+        replaced = client.send(f"/v1/pictures/{own['id']}", picture_bytes(109), method="PUT")
+        deleted = client.ask("DELETE", "/v1/pictures/3")
+        for response in (added, replaced, deleted):
+            assert response.status_code == 202
+            assert response.headers["location"] == f"/v1/jobs/{response.json()['id']}"
+            assert response.json()["state"] in ("waiting", "running")
+        assert client.read("/v1/pictures/3")
+    jobs = [client.ended(response.json()) for response in (added, replaced, deleted)]
+    assert [job["kind"] for job in jobs] == ["add", "replace", "delete"]
+    assert [job["state"] for job in jobs] == ["done"] * 3
+    assert _best(client, picture_bytes(108))["id"] == jobs[0]["picture"]
+    assert _best(client, picture_bytes(109))["id"] == own["id"]
+    refused(client.get("/v1/pictures/3"), 404)
+
+
+# -- replacing -------------------------------------------------------------------------------------
+
+
+def test_a_replaced_picture_keeps_its_id(client: Client, indexed: Library) -> None:
+    told = _add(client, 110)
+    address = f"/v1/pictures/{told['id']}"
+    tag = client.get(f"{address}/thumbnail").headers["etag"]
+    response = client.send(address, picture_bytes(111, size=(60, 50)), method="PUT")
+    assert response.status_code == 200
+    new = response.json()
+    assert (new["id"], new["path"], new["width"]) == (told["id"], told["path"], 60)
+    assert new["content_hash"] != told["content_hash"]
+    assert Path(new["path"]).read_bytes() == picture_bytes(111, size=(60, 50))
+    assert client.get(f"{address}/thumbnail").headers["etag"] != tag
+    assert client.get(f"{address}/original").content == picture_bytes(111, size=(60, 50))
+    assert _best(client, picture_bytes(111))["id"] == told["id"]
+    assert _best(client, picture_bytes(110))["id"] != told["id"]
+    assert len(_files(indexed.folder / UPLOADS)) == 1
+    same = client.send(address, picture_bytes(111, size=(60, 50)), method="PUT")
+    assert (same.status_code, same.json()["content_hash"]) == (200, new["content_hash"])
+
+
+def test_what_was_replaced_can_be_added_again(client: Client) -> None:
+    first = _add(client, 112)
+    client.send(f"/v1/pictures/{first['id']}", picture_bytes(113), method="PUT")
+    again = _add(client, 112)
+    assert again["id"] != first["id"]
+    assert _best(client, picture_bytes(112))["id"] == again["id"]
+    assert _best(client, picture_bytes(113))["id"] == first["id"]
+    assert _add(client, 112) == again
+
+
+def test_only_uploaded_pictures_can_be_replaced_and_only_by_pictures(
+    client: Client, tmp_path: Path
+) -> None:
+    before = snapshot(tmp_path / "pictures")
+    data = picture_bytes(114)
+    refused(client.send("/v1/pictures/3", data, method="PUT"), 403, "not_owned")
+    refused(client.send("/v1/pictures/999", data, method="PUT"), 404, "picture_not_found")
+    assert snapshot(tmp_path / "pictures") == before
+    told = _add(client, 115)
+    address = f"/v1/pictures/{told['id']}"
+    refused(client.send(address, b"no picture", method="PUT"), 422, "picture_unreadable")
+    refused(client.send(address, b"", method="PUT"), 400, "no_picture")
+    words = {"Content-Type": "text/html"}
+    refused(client.ask("PUT", address, content=data, headers=words), 415)
+    assert client.read(address) == told
+    assert Path(told["path"]).read_bytes() == picture_bytes(115)
+
+
+# -- deleting --------------------------------------------------------------------------------------
+
+
+def test_a_deleted_upload_is_gone_with_its_file(client: Client, indexed: Library) -> None:
+    told, other = _add(client, 116), _add(client, 117)
+    address = f"/v1/pictures/{told['id']}"
+    response = client.ask("DELETE", address)
+    assert (response.status_code, response.content) == (204, b"")
+    assert _files(indexed.folder / UPLOADS) == [Path(other["path"])]
+    for path in ("", "/thumbnail", "/original", "/similar"):
+        refused(client.get(address + path), 404, "picture_not_found")
+    refused(client.ask("DELETE", address), 404, "picture_not_found")
+    assert _best(client, picture_bytes(116))["score"] < 1
+    assert _add(client, 116)["id"] != told["id"]
+
+
+def test_no_file_is_deleted_that_is_not_the_servers_own(
+    client: Client, indexed: Library, tmp_path: Path
+) -> None:
+    before = snapshot(tmp_path / "pictures")
+    told = client.read("/v1/pictures", path=str(tmp_path / "pictures" / "0004.png"))["pictures"][0]
+    assert client.ask("DELETE", f"/v1/pictures/{told['id']}").status_code == 204
+    refused(client.get(f"/v1/pictures/{told['id']}"), 404)
+    assert snapshot(tmp_path / "pictures") == before
+
+
+def test_links_into_and_out_of_the_uploads_are_not_the_servers_own(
+    client: Client, indexed: Library, tmp_path: Path
+) -> None:
+    told = _add(client, 118)
+    uploads = indexed.folder / UPLOADS
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "file.png").symlink_to(told["path"])
+    (tmp_path / "outside.png").write_bytes(picture_bytes(119))
+    (uploads / "link.png").symlink_to(tmp_path / "outside.png")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "inside.png").write_bytes(picture_bytes(120))
+    (uploads / "folder").symlink_to(tmp_path / "folder")
+    paths = [tmp_path / "links" / "file.png", uploads / "link.png", uploads / "folder/inside.png"]
+    for path in paths:
+        index(indexed, [path], encoder=fake_encoder())
+        (picture,) = client.read("/v1/pictures", path=str(path))["pictures"]
+        assert picture["owned"] is False
+        address = f"/v1/pictures/{picture['id']}"
+        refused(client.send(address, picture_bytes(121), method="PUT"), 403, "not_owned")
+        assert client.ask("DELETE", address).status_code == 204
+        assert path.exists()
+    assert client.read(f"/v1/pictures/{told['id']}") == told
+    with Image.open(io.BytesIO(Path(told["path"]).read_bytes())) as image:
+        assert image.size == (48, 40)
+
+
+def test_a_deleted_picture_whose_file_went_before_is_no_failure(client: Client) -> None:
+    told = _add(client, 122)
+    os.unlink(told["path"])
+    assert client.ask("DELETE", f"/v1/pictures/{told['id']}").status_code == 204
+
+
+def test_no_thumbnail_stays_of_a_deleted_picture_unless_another_has_the_same_bytes(
+    client: Client, indexed: Library
+) -> None:
+    def kept() -> int:
+        return len(_files(indexed.folder / THUMBNAILS))
+
+    told, copy = _add(client, 123), _add(client, 123, "copy.png")
+    client.get(f"/v1/pictures/{told['id']}/thumbnail")
+    assert told["id"] != copy["id"]
+    assert kept() == 1
+    client.ask("DELETE", f"/v1/pictures/{told['id']}")
+    assert kept() == 1
+    client.ask("DELETE", f"/v1/pictures/{copy['id']}")
+    assert kept() == 0
+
+
+def test_what_was_on_its_way_when_a_server_ended_is_taken_up_again(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    path = indexed.folder / UPLOADS / "ab" / "left.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(picture_bytes(124))
+    with serving(indexed.folder) as client:
+        (job,) = client.read("/v1/jobs")["jobs"]
+        assert client.ended(job)["added"] == 1
+        best = _best(client, picture_bytes(124))
+        assert (best["path"], best["score"]) == (str(path), 1)
+        assert client.read(f"/v1/pictures/{best['id']}")["owned"]
