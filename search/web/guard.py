@@ -30,7 +30,9 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]*)?")
 _RETRY = {"Retry-After": "1"}
 _ANSWERING = 10  # times the limit is what a client may take to read an answer
 # without a token: what shows no picture and nothing of the library
-_OPEN = frozenset({"/", "/session", "/healthz", "/readyz", "/docs", "/openapi.json"})
+_OPEN = frozenset(
+    {"/", "/session", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico"}
+)
 _OPEN_BELOW = "/static/"
 _ALWAYS = frozenset({"/healthz", "/readyz"})  # answered when busy, too
 

@@ -156,6 +156,12 @@ async def static(name: str) -> Response:
     return FileResponse(file, headers={"Cache-Control": "no-cache"})
 
 
+@router.get("/favicon.ico", include_in_schema=False)
+async def icon() -> Response:
+    """Asked for by browsers that show a picture by itself."""
+    return FileResponse(_PAGE / "favicon.svg", headers={"Cache-Control": "max-age=86400"})
+
+
 @router.get("/docs", include_in_schema=False)
 async def docs() -> Response:
     """The API's documentation, from this server alone."""

@@ -3,7 +3,7 @@
 import { ApiError, api, isAbort, onUnauthorized } from "./api.js";
 import { Connection } from "./connection.js";
 import { Details } from "./details.js";
-import { $, basename, button, bytes, el, pictures } from "./dom.js";
+import { $, basename, button, bytes, el, nearing, pictures } from "./dom.js";
 import { Filters } from "./filters.js";
 import { Grid } from "./grid.js";
 import { icon } from "./icons.js";
@@ -208,7 +208,7 @@ async function load({ next = false, quiet = false } = {}) {
       shown = { ...shown, items: [...shown.items, ...items], more };
       grid.append(items);
       say();
-      watchTail();
+      watchTail(shown.more);
     } else {
       if (!quiet) scrollTo(0, 0);
       present({ key, items, more, total: answer.total });
@@ -233,7 +233,7 @@ function present(results) {
   say();
   renderStart();
   renderState();
-  watchTail();
+  watchTail(shown.more);
 }
 
 function renderState() {
@@ -262,15 +262,9 @@ function shuffle() {
   else go(next);
 }
 
-const tail = new IntersectionObserver(([entry]) => {
-  if (entry.isIntersecting && shown?.more && !loading && !connection.waiting) load({ next: true });
-}, { rootMargin: "900px" });
-
-/** Observed anew after every page: the observer only tells changes, and the end may still be in sight. */
-function watchTail() {
-  tail.unobserve($("tail"));
-  if (shown.more) tail.observe($("tail"));
-}
+const watchTail = nearing($("tail"), () => {
+  if (shown?.more && !loading && !connection.waiting) load({ next: true });
+});
 
 // Details
 
@@ -310,12 +304,13 @@ async function removePicture(picture) {
     yes: "Delete",
   });
   if (!sure) return;
+  let job;
   try {
-    await api.remove(picture.id);
+    job = await api.remove(picture.id);
   } catch (error) {
     if (error.status !== 404) return complain(error);
   }
-  toast(`${picture.name} is deleted.`);
+  toast(`${picture.name} is ${job ? "being " : ""}deleted.`);
   for (const [key, id] of added) if (id === picture.id) added.delete(key);
   for (const page of visited.values()) page.items = page.items.filter((item) => item.id !== picture.id);
   refreshInfo();

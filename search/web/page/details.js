@@ -1,7 +1,7 @@
 /** All about one picture: beside the grid on wide screens, a sheet from below on phones. */
 
 import { ApiError, api, isAbort } from "./api.js";
-import { basename, button, bytes, count, date, el } from "./dom.js";
+import { button, bytes, count, date, el, nameOf } from "./dom.js";
 import { icon } from "./icons.js";
 
 const narrow = matchMedia("(max-width: 759px)");
@@ -56,7 +56,7 @@ export class Details {
     goal.focus({ preventScroll: true });
     try {
       const picture = await api.picture(id, signal);
-      this.#render(picture, { mayDelete, steps, whole: true });
+      this.#render({ score: known?.score, ...picture }, { mayDelete, steps, whole: true });
     } catch (error) {
       if (isAbort(error)) return;
       const remedy = error instanceof ApiError ? error.remedy : "";
@@ -72,7 +72,7 @@ export class Details {
   }
 
   #render(picture, { mayDelete, steps, whole }) {
-    const name = picture.name ?? basename(picture.path);
+    const name = nameOf(picture);
     this.#root.setAttribute("aria-label", `Details of ${name}`);
     if (whole && this.#root.querySelector(".body")) {
       // Only what was missing is filled in: the image stays, and so does the focus.
@@ -84,15 +84,10 @@ export class Details {
     image.addEventListener("error", () => image.replaceWith(el("span", { class: "missing" }, icon("picture"))));
     const step = (by, look, label) =>
       button(look, label, () => this.#on.step(by), { look: "square plain", disabled: !steps.includes(by), "data-step": by });
+    const shut = button("close", "Close the details", () => this.#on.close(), { look: "square plain shut" });
     this.#root.replaceChildren(
-      el(
-        "div",
-        { class: "details-head" },
-        step(-1, "previous", "Previous picture"),
-        step(1, "next", "Next picture"),
-        button("close", "Close the details", () => this.#on.close(), { look: "square plain shut" }),
-      ),
-      el("a", { class: "stage", href: api.original(picture.id), target: "_blank", rel: "noopener", title: "Open the original" }, image),
+      el("div", { class: "details-head" }, step(-1, "previous", "Previous picture"), step(1, "next", "Next picture"), shut),
+      el("a", { class: "stage", href: api.original(picture.id), target: "_blank", title: "Open the original" }, image),
       this.#body(picture, name, whole && mayDelete),
     );
     this.#root.scrollTop = 0;
@@ -104,21 +99,17 @@ export class Details {
       ["Size", picture.width && `${count(picture.width)} × ${count(picture.height)} pixels`],
       ["Format", picture.format],
       ["File", picture.file_size !== undefined && bytes(picture.file_size)],
-      ["Taken", picture.taken_at && date(picture.taken_at)],
+      ["Taken", date(picture.taken_at)],
       ["Camera", picture.camera],
-      ["Changed", picture.modified_at && date(picture.modified_at)],
-      ["Added", picture.added_at && date(picture.added_at)],
+      ["Changed", date(picture.modified_at)],
+      ["Added", date(picture.added_at)],
       ["Score", picture.score !== undefined && picture.score.toFixed(4)],
     ].filter(([, value]) => value);
-    return el(
-      "div",
-      { class: "body" },
+    return el("div", { class: "body" },
       el("h2", {}, el("bdi", { text: name })),
-      el(
-        "div",
-        { class: "row" },
+      el("div", { class: "row" },
         button("alike", "Search from this", () => this.#on.search(picture), { look: "accent" }),
-        link("open", "Original", api.original(picture.id), { target: "_blank", rel: "noopener" }),
+        link("open", "Original", api.original(picture.id), { target: "_blank" }),
         link("download", "Download", api.original(picture.id, true), { download: name }),
       ),
       picture.labels?.length > 0 && this.#labels(picture.labels),
@@ -129,20 +120,14 @@ export class Details {
   }
 
   #labels(labels) {
-    return el(
-      "ul",
-      { class: "bars", "aria-label": "Labels" },
-      ...labels.map(([label, probability]) => {
-        const bar = el("i", { "aria-hidden": "true" });
-        bar.style.width = `${Math.max(probability * 100, 0.5)}%`;
-        const share = probability >= 0.01 ? `${Math.round(probability * 100)} %` : "< 1 %";
-        return el(
-          "li",
-          {},
-          el("button", { type: "button", title: `Only pictures labelled “${label}”`, onclick: () => this.#on.label(label) }, bar, el("span", { text: label }), el("span", { class: "share", text: share })),
-        );
-      }),
-    );
+    const rows = labels.map(([label, probability]) => {
+      const bar = el("i", { "aria-hidden": "true" });
+      bar.style.width = `${Math.max(probability * 100, 0.5)}%`;
+      const share = probability >= 0.01 ? `${Math.round(probability * 100)} %` : "< 1 %";
+      const only = { type: "button", title: `Only pictures labelled “${label}”`, onclick: () => this.#on.label(label) };
+      return el("li", {}, el("button", only, bar, el("span", { text: label }), el("span", { class: "share", text: share })));
+    });
+    return el("ul", { class: "bars", "aria-label": "Labels" }, ...rows);
   }
 
   #path(path) {

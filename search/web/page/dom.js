@@ -30,9 +30,11 @@ export function button(name, label, onclick, { look = "", ...more } = {}) {
 
 export const basename = (path) => path.split(/[\\/]/).filter(Boolean).pop() ?? path;
 
+export const nameOf = (picture) => picture.name ?? basename(picture.path);
+
 /** What a picture is called aloud: its file name and best label. */
 export function spoken(picture) {
-  const name = picture.name ?? basename(picture.path);
+  const name = nameOf(picture);
   const label = picture.labels?.[0]?.[0];
   return label ? `${name}, ${label}` : name;
 }
@@ -49,7 +51,7 @@ export function bytes(n) {
 
 export function date(iso) {
   const when = new Date(iso);
-  if (Number.isNaN(when.getTime())) return iso;
+  if (!iso || Number.isNaN(when.getTime())) return iso;
   return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(when);
 }
 
@@ -60,5 +62,14 @@ export function debounce(wait, action) {
   return (...values) => {
     clearTimeout(timer);
     timer = setTimeout(() => action(...values), wait);
+  };
+}
+
+/** Act when the node is nearly in sight; the answer begins (true) or ends (false) the watch. */
+export function nearing(node, action) {
+  const observer = new IntersectionObserver(([entry]) => entry.isIntersecting && action(), { rootMargin: "900px" });
+  return (on) => {
+    observer.unobserve(node); // watched anew each time: only changes are told, and it may still be in sight
+    if (on) observer.observe(node);
   };
 }

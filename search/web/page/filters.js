@@ -3,16 +3,12 @@
 import { api } from "./api.js";
 import { el } from "./dom.js";
 import { icon } from "./icons.js";
-import { FILTERS } from "./state.js";
+import { FILTERS, SAYS } from "./state.js";
 
+const NAMES = "JPEG PNG WEBP GIF AVIF HEIF TIFF BMP JPEG2000 MPO PSD TGA ICO PPM PCX SGI DDS QOI DIB".split(" ");
 const FORMATS = {
-  JPEG: "JPEG", PNG: "PNG", WEBP: "WebP", GIF: "GIF", AVIF: "AVIF", HEIF: "HEIC", TIFF: "TIFF", BMP: "BMP",
-  JPEG2000: "JPEG 2000", MPO: "MPO", PSD: "PSD", TGA: "TGA", ICO: "ICO", PPM: "PPM", PCX: "PCX", SGI: "SGI",
-  DDS: "DDS", QOI: "QOI", DIB: "DIB",
-};
-const SAYS = {
-  path: "Path", label: "Label", format: "Format", min_width: "Width ≥", min_height: "Height ≥", max_width: "Width ≤",
-  max_height: "Height ≤", taken_from: "Taken from", taken_to: "Taken to", added_since: "Added since",
+  ...Object.fromEntries(NAMES.map((name) => [name, name])),
+  ...{ WEBP: "WebP", HEIF: "HEIC", JPEG2000: "JPEG 2000" },
 };
 
 export class Filters {
@@ -74,15 +70,12 @@ export class Filters {
     this.#count.setAttribute("aria-label", `${names.length} active`);
     this.#chips.hidden = names.length === 0;
     this.#chips.replaceChildren(
-      ...names.map((name) =>
-        el(
-          "button",
-          { type: "button", class: "chip", "aria-label": `Remove the filter ${SAYS[name]} ${filters[name]}`, onclick: () => this.#remove(name) },
-          el("span", { class: "chip-name", text: SAYS[name] }),
-          el("bdi", { text: name === "format" ? (FORMATS[filters[name]] ?? filters[name]) : filters[name] }),
-          icon("close"),
-        ),
-      ),
+      ...names.map((name) => {
+        const remove = `Remove the filter ${SAYS[name]} ${filters[name]}`;
+        const text = name === "format" ? (FORMATS[filters[name]] ?? filters[name]) : filters[name];
+        const chip = { type: "button", class: "chip", "aria-label": remove, onclick: () => this.#remove(name) };
+        return el("button", chip, el("span", { class: "chip-name", text: SAYS[name] }), el("bdi", { text }), icon("close"));
+      }),
     );
   }
 

@@ -1,7 +1,7 @@
 /** The grid of pictures: justified rows, one tab stop, arrow keys. */
 
 import { api } from "./api.js";
-import { basename, button, el, spoken } from "./dom.js";
+import { button, el, nameOf, spoken } from "./dom.js";
 import { icon } from "./icons.js";
 import { justify, rowHeight } from "./layout.js";
 
@@ -139,7 +139,7 @@ export class Grid {
   }
 
   #build(item) {
-    const name = item.name ?? basename(item.path);
+    const name = nameOf(item);
     const labels = item.labels?.slice(0, 2).map(([label]) => label).join(", ");
     const frame = el("span", { class: "frame" }, this.#image(item));
     const link = el(
@@ -166,7 +166,7 @@ export class Grid {
     const image = el("img", { alt: spoken(item), loading: "lazy", decoding: "async", draggable: "false" });
     image.addEventListener("load", () => image.classList.add("here"));
     image.addEventListener("error", () => {
-      image.replaceWith(el("span", { class: "missing" }, icon("picture"), el("span", { text: item.name ?? basename(item.path) })));
+      image.replaceWith(el("span", { class: "missing" }, icon("picture"), el("span", { text: nameOf(item) })));
     });
     if (wide(256) < wide(512)) image.srcset = `${small}, ${large}`;
     image.src = api.thumbnail(item.id, 256);

@@ -16,7 +16,7 @@ export class QueryCard {
   #picture = el("div", { class: "picture", "data-testid": "query" });
   #layer;
   #region;
-  #name = el("bdi", { class: "name" });
+  #name = el("bdi");
   #facts = el("span", { class: "facts" });
   #part;
   #search;
@@ -49,7 +49,7 @@ export class QueryCard {
       el(
         "div",
         { class: "about" },
-        el("div", { class: "who" }, el("div", {}, this.#name, this.#facts), leave),
+        el("div", { class: "who" }, el("div", {}, el("h2", { class: "name" }, this.#name), this.#facts), leave),
         el("div", { class: "parts" }, this.#part, this.#search, this.#clear, this.#actions),
         el("div", { class: "score-field" }, el("label", { for: "min-score", text: "Minimum score" }), this.#value, this.#score),
       ),

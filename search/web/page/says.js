@@ -24,7 +24,7 @@ export function emptyState(state, shown, { go, home, again, choose }) {
   if (shown.lost) {
     return {
       title: "This picture is not in the library",
-      text: "The link belongs to a picture that somebody searched with; it never left their browser. With the same picture you can search again.",
+      text: "It was only searched with, in another browser or days ago. Choose it again to search again.",
       actions: [picture, ["Look at the library", home]],
     };
   }

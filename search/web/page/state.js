@@ -1,9 +1,11 @@
 /** What the page shows, as its address: the query string holds all of it. */
 
-export const FILTERS = [
-  "path", "label", "format", "min_width", "min_height", "max_width", "max_height",
-  "taken_from", "taken_to", "added_since",
-];
+/** The filters, and what they are called. */
+export const SAYS = {
+  path: "Path", label: "Label", format: "Format", min_width: "Width ≥", min_height: "Height ≥", max_width: "Width ≤",
+  max_height: "Height ≤", taken_from: "Taken from", taken_to: "Taken to", added_since: "Added since",
+};
+export const FILTERS = Object.keys(SAYS);
 export const ORDERS = { random: "Random", added: "Newest", path: "By path" };
 
 const EMPTY = { id: null, upload: null, region: null, minScore: 0, order: "random", show: null, filters: {} };

@@ -2,12 +2,15 @@
 "use strict";
 (() => {
   const root = document.documentElement;
-  try {
-    const remembered = localStorage.getItem("parecido-theme");
-    if (remembered === "light" || remembered === "dark") root.dataset.theme = remembered;
-  } catch {
-    // Storage may be forbidden: then the system's theme holds.
-  }
+  const stored = (action) => {
+    try {
+      return action(localStorage);
+    } catch {
+      return null; // storage may be forbidden: then a choice holds until the page is left
+    }
+  };
+  const remembered = stored((items) => items.getItem("parecido-theme"));
+  if (remembered === "light" || remembered === "dark") root.dataset.theme = remembered;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (root.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
   addEventListener("DOMContentLoaded", () => {
@@ -22,11 +25,7 @@
     button.addEventListener("click", () => {
       root.dataset.theme = isDark() ? "light" : "dark";
       name();
-      try {
-        localStorage.setItem("parecido-theme", root.dataset.theme);
-      } catch {
-        // It holds until the page is left.
-      }
+      stored((items) => items.setItem("parecido-theme", root.dataset.theme));
     });
   });
 })();
