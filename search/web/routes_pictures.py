@@ -47,7 +47,10 @@ _SHOWN = {
 }
 _RANGE = re.compile(r"\s*([0-9]{0,18})-([0-9]{0,18})\s*")
 # browsers lay a lone picture out with styles of their own
-_PICTURE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
+_PICTURE_POLICY = (
+    "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
 _SAFE = re.compile(r"[^\w.-]+")
 _PICTURE_FILE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
