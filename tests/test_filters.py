@@ -110,7 +110,12 @@ CASES: list[tuple[Filter, Callable[[Picture], bool]]] = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "passes"), CASES, ids=lambda x: str(x)[:60])
+def told(wanted: Filter) -> str:
+    given = dataclasses.asdict(wanted).items()
+    return " ".join(f"{name}={value}" for name, value in given if value is not None) or "all"
+
+
+@pytest.mark.parametrize(("wanted", "passes"), CASES, ids=[told(wanted) for wanted, _ in CASES])
 def test_a_filter_lets_through_what_a_look_at_each_picture_does(
     filled: Library, wanted: Filter, passes: Callable[[Picture], bool]
 ) -> None:
