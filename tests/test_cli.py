@@ -52,6 +52,7 @@ Options:
 Commands:
   index       Add pictures, and follow what changed, moved or went.
   search      Find the pictures most like a picture.
+  serve       Answer queries over HTTP, with a page for people.
   compare     Print the cosines between given pictures.
   labels      Print the ImageNet classes of pictures.
   info        Tell what a library holds and how.
@@ -267,7 +268,7 @@ def test_completion_offers_the_commands() -> None:
     env |= {"COMP_WORDS": "parecido se", "COMP_CWORD": "1"}
     command = [sys.executable, "-c", "from search.cli import main; main()"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.stdout == "plain,search\n"
+    assert done.stdout == "plain,search\nplain,serve\n"
 
 
 def test_a_closed_pipe_is_no_error(indexed: Library, tmp_path: Path) -> None:
