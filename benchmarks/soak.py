@@ -155,9 +155,7 @@ async def _uploads(
         picture = await _settled(client, churn, added)
         if picture is None:
             continue
-        churn.standing.append(picture)
         await asyncio.sleep(0.2)
-        churn.standing.remove(picture)
         removed = await client.delete(f"/v1/pictures/{picture}")
         await _settled(client, churn, removed)
         churn.gone[picture] = time.monotonic()
@@ -171,7 +169,7 @@ async def _files(client: httpx.AsyncClient, churn: _Churn, folder: Path, until: 
         number += 1
         files = sorted(folder.iterdir())
         away = random.Random(number).sample(files, 5)
-        listed = [await _id_of(client, path) for path in away]
+        ids = [await _id_of(client, path) for path in away]
         for path in away:
             (folder / f"new-{number:05d}-{path.name[-20:]}").write_bytes(
                 path.read_bytes() + f"-{number}".encode()
@@ -179,10 +177,11 @@ async def _files(client: httpx.AsyncClient, churn: _Churn, folder: Path, until: 
             path.unlink()
         job = await client.post("/v1/index", json={"path": str(folder)})
         await _settled(client, churn, job)
-        for picture in filter(None, listed):
+        for picture in filter(None, ids):
             churn.gone[picture] = time.monotonic()
-            if picture in churn.standing:
-                churn.standing.remove(picture)
+        wanted: dict[str, str | int] = {"limit": 200, "path": str(folder)}
+        listed = (await client.get("/v1/pictures", params=wanted)).json()
+        churn.standing = [picture["id"] for picture in listed["pictures"]]
         churn.changes += 10
 
 
