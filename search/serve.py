@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import logging
 import socket
@@ -181,6 +182,8 @@ def _serve(host: str, port: int, settings: Settings, library: str | None) -> Non
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=30,
     )
+    gc.collect()
+    gc.freeze()  # what was imported stays: no collection needs to look at it again
     uvicorn.Server(config).run(sockets=[sock])
 
 
