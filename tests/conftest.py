@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,13 @@ from indexer.encoders import Encoder
 from indexer.library import Library
 from indexer.pipeline import index
 from tests.fakes import fake_encoder, save_pictures
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from search.engine import Engine
+    from tests.browser import Server, Watch
+    from tests.serving import Client
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED_SETS = REPOSITORY.parent / "shared" / "sets"
@@ -61,3 +69,73 @@ def sets() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+# -- a server in this process: its modules are imported by those tests alone -----------------------
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    """The library that server tests ask and leave as it is; see ``tests.serving.make_gallery``."""
+    from tests.serving import make_gallery
+
+    with Library.open(make_gallery(tmp_path_factory.mktemp("gallery"))) as library:
+        yield library
+
+
+@pytest.fixture(scope="module")
+def client(gallery: Library) -> Iterator[Client]:
+    """A client of a server with the gallery."""
+    from tests.serving import serving, use_fakes
+
+    with pytest.MonkeyPatch.context() as patch:
+        use_fakes(patch)
+        with serving(gallery.folder) as client:
+            yield client
+
+
+@pytest.fixture(scope="module")
+def engine(gallery: Library) -> Iterator[Engine]:
+    """The oracle of the server's answers: an engine on the same library."""
+    from search.engine import Engine
+    from tests.serving import labelled_encoder
+
+    with Engine(gallery, encoder=labelled_encoder()) as engine:
+        yield engine
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake encoder for every library of a test."""
+    from tests.serving import use_fakes
+
+    use_fakes(monkeypatch)
+
+
+# -- the page in a real browser; the module's own fixture ``server`` tells which server ------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The machine's own browser."""
+    from tests.browser import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(
+    browser: Browser, server: Server, request: pytest.FixtureRequest
+) -> Iterator[tuple[Page, Watch]]:
+    """A fresh page at the server's start, and what watches over it."""
+    from tests.browser import visiting
+
+    with visiting(browser, server.url, request) as visit:
+        yield visit
+
+
+@pytest.fixture
+def page(visit: tuple[Page, Watch]) -> Page:
+    """A fresh page at the server's start."""
+    return visit[0]

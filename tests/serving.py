@@ -21,9 +21,12 @@ from fastapi import FastAPI
 from PIL import Image
 
 from indexer.encoders import Encoder
+from indexer.filters import Filter
 from indexer.library import CATALOGUE, Library
 from indexer.pipeline import index
+from indexer.records import Picture
 from indexer.spec import EncoderSpec
+from search.results import Hit, hit_dict
 from search.web import Settings, create_app
 from search.web.jobs import Job
 from search.web.service import Service
@@ -232,3 +235,18 @@ def make_gallery(folder: Path) -> Path:
         day = datetime(2024, 2, 29, 12).timestamp()
         connection.execute("UPDATE pictures SET added_at = ? + id * 86400", (day,))
     return folder / "library"
+
+
+def all_pictures(library: Library) -> list[Picture]:
+    """All pictures of a library, by path."""
+    return library.catalogue.listed(Filter(), "path", 1000)
+
+
+def hits_json(found: tuple[Hit, ...]) -> list[dict[str, Any]]:
+    """Hits as JSON brings them: pairs are lists there."""
+    return [hit_dict(hit) for hit in found]
+
+
+def ids_of(results: dict[str, Any]) -> list[int]:
+    """The ids of an answer's hits, best first."""
+    return [hit["id"] for hit in results["hits"]]

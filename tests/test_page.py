@@ -11,17 +11,14 @@ from PIL import Image
 
 from data.make_gallery import QUERY_LIST, VIEWS, encoded, view_bytes
 from tests.browser import (
-    Browser,
     Page,
     Server,
     Watch,
-    chromium,
     drop,
     expect,
     ids,
     names,
     region_of,
-    visiting,
 )
 from tests.harness import parecido
 
@@ -49,25 +46,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(folder: Path) -> Iterator[Server]:
     with Server(folder / "library", fake=False) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def visit(
-    browser: Browser, server: Server, request: pytest.FixtureRequest
-) -> Iterator[tuple[Page, Watch]]:
-    with visiting(browser, server.url, request) as visit:
-        yield visit
-
-
-@pytest.fixture
-def page(visit: tuple[Page, Watch]) -> Page:
-    return visit[0]
 
 
 def search_from(page: Page, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser import Browser, Page, Server, Watch, chromium, expect, ids, names, visiting
+from tests.browser import Browser, Page, Server, Watch, expect, ids, names, visiting
 from tests.fakes import save_picture, save_pictures
 from tests.harness import parecido
 
@@ -99,25 +99,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(folder: Path) -> Iterator[Server]:
     with Server(folder / "library") as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def visit(
-    browser: Browser, server: Server, request: pytest.FixtureRequest
-) -> Iterator[tuple[Page, Watch]]:
-    with visiting(browser, server.url, request) as visit:
-        yield visit
-
-
-@pytest.fixture
-def page(visit: tuple[Page, Watch]) -> Page:
-    return visit[0]
 
 
 def test_a_phone_shows_all_in_its_width_and_details_as_a_sheet_from_below(

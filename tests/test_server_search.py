@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,10 @@ from PIL import Image
 from indexer.changes import Remove
 from indexer.encoders import EncoderSpec
 from indexer.facts import library_facts
-from indexer.filters import Filter
 from indexer.library import Library
 from indexer.pipeline import index
-from indexer.records import Picture
 from indexer.region import Region
 from search.engine import Engine
-from search.results import Hit, hit_dict
 from search.web import Settings
 from tests.fakes import DIMENSION, fake_encoder, fake_spec, save_pictures
 from tests.harness import in_child, put
@@ -30,52 +26,14 @@ from tests.serving import (
     COUNT,
     PNG,
     Client,
+    all_pictures,
+    hits_json,
+    ids_of,
     labelled_encoder,
-    make_gallery,
     picture_bytes,
     refused,
     serving,
-    use_fakes,
 )
-
-
-@pytest.fixture(scope="module")
-def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
-    with Library.open(make_gallery(tmp_path_factory.mktemp("gallery"))) as library:
-        yield library
-
-
-@pytest.fixture(scope="module")
-def client(gallery: Library) -> Iterator[Client]:
-    with pytest.MonkeyPatch.context() as patch:
-        use_fakes(patch)
-        with serving(gallery.folder) as client:
-            yield client
-
-
-@pytest.fixture(scope="module")
-def engine(gallery: Library) -> Iterator[Engine]:
-    with Engine(gallery, encoder=labelled_encoder()) as engine:
-        yield engine
-
-
-@pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_fakes(monkeypatch)
-
-
-def _everything(library: Library) -> list[Picture]:
-    return library.catalogue.listed(Filter(), "path", 1000)
-
-
-def _hits(found: tuple[Hit, ...]) -> list[dict[str, Any]]:
-    """As JSON brings them: pairs are lists there."""
-    return [hit_dict(hit) for hit in found]
-
-
-def _ids(results: dict[str, Any]) -> list[int]:
-    return [hit["id"] for hit in results["hits"]]
-
 
 # -- by picture ------------------------------------------------------------------------------------
 
@@ -89,7 +47,7 @@ def test_a_picture_as_the_body_is_searched_for(
     response = client.ask("POST", "/v1/search?k=20", content=data, headers=headers)
     results = response.json()
     assert set(results) == {"query", "encoder", "took_ms", "offset", "more", "hits"}
-    assert results["hits"] == _hits(engine.search_bytes(data, k=20).hits)
+    assert results["hits"] == hits_json(engine.search_bytes(data, k=20).hits)
     assert (results["query"], results["encoder"]) == ("-", engine.spec.title)
     assert (results["offset"], results["more"]) == (0, True)
     assert results["took_ms"] > 0
@@ -99,7 +57,7 @@ def test_a_picture_in_a_form_is_searched_for_and_named(client: Client, engine: E
     data = picture_bytes(100, "JPEG", (900, 700))
     files = {"image": ("été <b>.jpg", data, "image/jpeg")}
     response = client.ask("POST", "/v1/search", files=files)
-    assert response.json()["hits"] == _hits(engine.search_bytes(data).hits)
+    assert response.json()["hits"] == hits_json(engine.search_bytes(data).hits)
     assert response.json()["query"] == "été <b>.jpg"
 
 
@@ -143,11 +101,11 @@ def test_a_region_is_searched_for(client: Client, engine: Engine, region: str) -
     data = picture_bytes(7)
     found = client.send("/v1/search", data, region=region).json()
     expected = engine.search_bytes(data, region=Region.parse(region))
-    assert found["hits"] == _hits(expected.hits)
+    assert found["hits"] == hits_json(expected.hits)
     (picture,) = engine.library.catalogue.pictures([7])
     found = client.read("/v1/pictures/7/similar", region=region)
     expected = engine.search(picture.path, region=Region.parse(region))
-    assert found["hits"] == _hits(expected.hits)
+    assert found["hits"] == hits_json(expected.hits)
 
 
 @pytest.mark.parametrize(
@@ -166,15 +124,15 @@ def test_a_region_that_is_outside_or_no_region_is_refused(client: Client, region
 
 
 def test_an_indexed_picture_is_searched_for_by_its_id(client: Client, engine: Engine) -> None:
-    for picture in _everything(engine.library)[:6]:
+    for picture in all_pictures(engine.library)[:6]:
         found = client.read(f"/v1/pictures/{picture.id}/similar", k=COUNT)
-        assert found["hits"] == _hits(engine.search(picture.path, k=COUNT).hits)
-        assert picture.id not in _ids(found)
+        assert found["hits"] == hits_json(engine.search(picture.path, k=COUNT).hits)
+        assert picture.id not in ids_of(found)
         assert (found["query"], len(found["hits"])) == (picture.path, COUNT - 1)
         assert found["more"] is False
         with_itself = client.read(f"/v1/pictures/{picture.id}/similar", include_self=True)
-        assert with_itself["hits"] == _hits(engine.search(picture.path, include_self=True).hits)
-        assert _ids(with_itself)[0] == picture.id
+        assert with_itself["hits"] == hits_json(engine.search(picture.path, include_self=True).hits)
+        assert ids_of(with_itself)[0] == picture.id
 
 
 @pytest.mark.parametrize("picture_id", ["0", "-1", "x", "1.5", str(2**63), "1%00"])
@@ -200,7 +158,7 @@ def test_vectors_are_answered_with_numpys_sorted_inner_products(
         )
         scores = (rows.astype(np.float64) @ (query / np.linalg.norm(query))).astype(np.float32)
         best = np.lexsort((ids, -scores))[:7]
-        assert _ids(response.json()) == ids[best].tolist()
+        assert ids_of(response.json()) == ids[best].tolist()
         told = [hit["score"] for hit in response.json()["hits"]]
         assert told == pytest.approx(scores[best].tolist(), abs=2e-6)
         assert response.json()["query"] == "vector"
@@ -257,8 +215,8 @@ def test_a_batch_of_pictures_comes_as_a_form(client: Client) -> None:
     response = client.ask("POST", "/v1/search/batch?k=2", files=files)
     *results, failed = response.json()["results"]
     assert [r["query"] for r in results] == [f"{n}.png" for n in range(15)]
-    assert [_ids(r) for r in results] == [
-        _ids(client.send("/v1/search", data, k=2).json()) for data in pictures
+    assert [ids_of(r) for r in results] == [
+        ids_of(client.send("/v1/search", data, k=2).json()) for data in pictures
     ]
     assert (failed["query"], failed["error"]["code"]) == ("15.png", "picture_unreadable")
     files.append(("image", ("16.png", pictures[0])))
@@ -289,7 +247,7 @@ def test_many_callers_at_once_get_their_own_answers(client: Client, engine: Engi
         size = (48 + n % 3 * 30, 40)
         data, terms = picture_bytes(600 + n, size=size), {"k": 1 + n % 7, "offset": n % 3}
         found = client.send("/v1/search", data, **terms).json()["hits"]
-        return found, _hits(engine.search_bytes(data, **terms).hits)
+        return found, hits_json(engine.search_bytes(data, **terms).hits)
 
     with ThreadPoolExecutor(12) as pool:
         for found, expected in pool.map(ask, range(60)):

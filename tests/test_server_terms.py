@@ -2,66 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
-from indexer.filters import Filter
 from indexer.library import Library
 from indexer.records import Picture
-from search.engine import Engine
-from search.results import Hit, hit_dict
 from tests.fakes import DIMENSION
 from tests.serving import (
     COUNT,
     Client,
-    labelled_encoder,
-    make_gallery,
+    all_pictures,
+    ids_of,
     picture_bytes,
     refused,
-    serving,
-    use_fakes,
 )
-
-
-@pytest.fixture(scope="module")
-def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
-    with Library.open(make_gallery(tmp_path_factory.mktemp("gallery"))) as library:
-        yield library
-
-
-@pytest.fixture(scope="module")
-def client(gallery: Library) -> Iterator[Client]:
-    with pytest.MonkeyPatch.context() as patch:
-        use_fakes(patch)
-        with serving(gallery.folder) as client:
-            yield client
-
-
-@pytest.fixture(scope="module")
-def engine(gallery: Library) -> Iterator[Engine]:
-    with Engine(gallery, encoder=labelled_encoder()) as engine:
-        yield engine
-
-
-@pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_fakes(monkeypatch)
-
-
-def _everything(library: Library) -> list[Picture]:
-    return library.catalogue.listed(Filter(), "path", 1000)
-
-
-def _hits(found: tuple[Hit, ...]) -> list[dict[str, Any]]:
-    """As JSON brings them: pairs are lists there."""
-    return [hit_dict(hit) for hit in found]
-
-
-def _ids(results: dict[str, Any]) -> list[int]:
-    return [hit["id"] for hit in results["hits"]]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +115,7 @@ FILTERS: list[tuple[dict[str, Any], Scan]] = [
 def test_filters_let_through_what_a_plain_scan_does(
     client: Client, gallery: Library, params: dict[str, Any], passes: Scan
 ) -> None:
-    everything = _everything(gallery)
+    everything = all_pictures(gallery)
     folder = everything[0].path.partition("/group")[0]
     params = {k: v.format(folder) if isinstance(v, str) else v for k, v in params.items()}
     wanted = {picture.id for picture in everything if passes(picture)}
@@ -171,5 +128,5 @@ def test_filters_let_through_what_a_plain_scan_does(
     expected = [hit for hit in whole if hit["id"] in wanted]
     assert found == [{**hit, "rank": n} for n, hit in enumerate(expected, 1)]
     similar = client.read("/v1/pictures/1/similar", k=5, **params)
-    assert set(_ids(similar)) <= wanted - {1}
+    assert set(ids_of(similar)) <= wanted - {1}
     assert len(similar["hits"]) == min(5, len(wanted - {1}))

@@ -98,7 +98,7 @@ class Service:
         self._searching: Gatherer[Query | ById, Found] = Gatherer(
             "search", self._search, most=64, told=lambda size: metrics.batch("search", size)
         )
-        # by content, region, labels and encoder; touched by the event loop alone
+        # by content, region and encoder; touched by the event loop alone
         self._described: OrderedDict[Hashable, tuple[Vectors, Labels]] = OrderedDict()
         self._warm = threading.Event()
         self._failed: ParecidoError | None = None
@@ -176,14 +176,15 @@ class Service:
 
         Remembered for a while: the next page of hits comes with the same picture.
         """
-        key = (content_hash(data), region, labels, self.engine.spec.fingerprint)
-        if key in self._described:
+        key = (content_hash(data), region, self.engine.spec.fingerprint)
+        if not labels and key in self._described:
             self._described.move_to_end(key)
             return self._described[key]
         decoded = await self.pixels(data, region, limits)
         with self.metrics.stage("encode"):
             described = await self._encoding.ask((decoded.pixels, labels))
-        self._described[key] = described
+        if not labels:  # a thousand of them take more than all descriptors
+            self._described[key] = described
         while len(self._described) > _REMEMBERED:
             self._described.popitem(last=False)
         return described
