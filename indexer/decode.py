@@ -52,6 +52,7 @@ _FORMATS = (
     *("PPM", "ICO", "PSD", "QOI", "PCX", "SGI", "DDS", "TGA"),
 )
 RESAMPLE = {
+    "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,

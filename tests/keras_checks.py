@@ -34,7 +34,7 @@ BATCH = 4
 
 @pytest.fixture(scope="module")
 def spec() -> EncoderSpec:
-    return resolve("efficientnet-lite0", precision="float32")
+    return resolve("efficientnet-lite0", pooling="avg", precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,22 @@ def test_float32_is_what_the_plain_model_gives(
     assert np.linalg.norm(descriptors, axis=1) == pytest.approx(np.ones(7), abs=1e-5)
     assert cosines(descriptors, expected).min() >= 0.9999
     assert np.allclose(probabilities, classes, atol=1e-4)
+
+
+def test_the_feature_map_comes_with_the_same_descriptors_and_pools_to_them(
+    runtime: KerasRuntime, half: KerasRuntime, pixels: npt.NDArray[np.uint8]
+) -> None:
+    for one in (runtime, half):
+        expected, classes = one.run(pixels)
+        descriptors, probabilities, features = one.run_with_maps(pixels)
+        assert (features.shape, features.dtype) == ((7, 3, 4, 1280), np.float32)
+        assert cosines(descriptors, expected).min() >= 0.9999
+        assert probabilities is not None
+        assert classes is not None
+        assert np.allclose(probabilities, classes, atol=1e-3)
+        pooled = features.mean(axis=(1, 2), dtype=np.float64)
+        pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
+        assert cosines(pooled, descriptors).min() >= 0.9999
 
 
 def test_half_precision_is_near_to_float32(
@@ -149,14 +165,14 @@ def test_only_pictures_beyond_float16_run_in_bfloat16(
 ) -> None:
     import keras
 
-    def model(spec: EncoderSpec, weights: Path, policy: str) -> Any:
+    def model(spec: EncoderSpec, weights: Path, policy: str, maps: bool) -> Any:
         keras.config.set_dtype_policy(policy)
         keras.utils.set_random_seed(7)
         kernel = keras.initializers.RandomUniform(0, 5)
         layers = [keras.layers.Conv2D(16, 3, strides=4, kernel_initializer=kernel) for _ in "12"]
         parts = Parts(lambda x: keras.ops.power(x / 16, 6), keras.Sequential(layers), None)
         try:
-            return assemble(parts, "avg", spec.size)
+            return assemble(parts, "avg", spec.size, maps=maps)
         finally:
             keras.config.set_dtype_policy("float32")
 
@@ -166,11 +182,16 @@ def test_only_pictures_beyond_float16_run_in_bfloat16(
     pictures[4] += 254  # 16 ** 6 is too much for float16, and what the first one gives too little
     half, exact = KerasRuntime(spec, BATCH, half=True), KerasRuntime(spec, BATCH)
     alone = half.run(pictures[1:4])[0]
-    assert half._wide is None
+    assert not half._wide
     rows = half.run(pictures)[0]
-    assert half._wide is not None
+    assert half._wide
     assert cosines(rows, exact.run(pictures)[0]).min() >= 0.999
     assert np.array_equal(rows[1:4], alone)
+    again, _, features = half.run_with_maps(pictures)
+    assert np.isfinite(features).all()
+    assert cosines(rows, again).min() >= 0.9999
+    pooled = features.mean(axis=(1, 2), dtype=np.float64)
+    assert cosines(pooled / np.linalg.norm(pooled, axis=1, keepdims=True), again).min() >= 0.9999
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])

@@ -116,7 +116,7 @@ def test_names_are_known_in_any_case_and_near_misses_are_named() -> None:
 def test_options_that_do_not_go_together_are_refused(tmp_path: object) -> None:
     with pytest.raises(InvalidRequest, match="name of its network"):
         resolve("auto", weights="w.h5")
-    with pytest.raises(InvalidRequest, match=r"avg, max, gem\), got 'fc1'"):
+    with pytest.raises(InvalidRequest, match=r"avg, max, gem, rgem\), got 'fc1'"):
         resolve("resnet50", pooling="fc1")
     with pytest.raises(InvalidRequest, match="its own weights"):
         resolve("net.keras", weights="w.h5")

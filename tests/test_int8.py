@@ -166,6 +166,33 @@ def test_a_damaged_or_missing_model_is_told_and_refused_and_stored_descriptors_s
 
 
 @pytest.mark.network
+def test_matches_are_explained_by_the_quantised_model_itself(
+    int8: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.explanation import Given, explain
+
+    def residuals() -> list[float]:
+        with Engine(int8) as engine:
+            found = []
+            for hit in engine.search(query, k=5).hits:
+                why = explain(engine, Given(query), Given(hit.path)).why
+                assert why.score == pytest.approx(hit.score, abs=1e-6)
+                assert why.hit.sum + why.hit.residual == pytest.approx(why.score, abs=1e-9)
+                found.append(abs(why.residual))
+            return found
+
+    query = int8.catalogue.pictures([1])[0].path
+    assert max(residuals()) < 1e-4
+
+    def not_shown(*_: object) -> None:
+        raise LookupError("not here")
+
+    # where the quantised graph does not show its map, float32's is near and the rest is told
+    monkeypatch.setattr("indexer.encoders.runtimes.with_feature_map", not_shown)
+    assert 1e-5 < max(residuals()) < 0.05
+
+
+@pytest.mark.network
 @pytest.mark.parametrize("pooling", ["avg", "max", "gem"])
 def test_everything_behind_the_last_feature_map_stays_in_floating_point(
     place: Path, pooling: str

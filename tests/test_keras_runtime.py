@@ -80,7 +80,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
         "gpu_usable": lambda: False,
         "weights_of": lambda spec: Path("weights"),
         "prepare_keras": nullcontext,
-        "keras_model": lambda spec, weights, policy: policy,
+        "keras_model": lambda spec, weights, policy, maps: policy,
         "forward_of": lambda policy, on_gpu: fake if "b" not in policy else FakeDevice(),
     }.items():
         monkeypatch.setattr(keras_runtime, name, value)

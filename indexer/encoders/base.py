@@ -20,7 +20,7 @@ from indexer.spec import SizePolicy
 
 __all__ = ["POOLINGS", "Network", "Parts", "sha256_of"]
 
-POOLINGS = ("avg", "max", "gem")
+POOLINGS = ("avg", "max", "gem", "rgem")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Network(ABC):
     """Channels of the last feature map."""
     size: SizePolicy
     preprocessing: str
+    pooling: str = "avg"
+    """The pooling that suits it best, as far as is known."""
 
     @property
     def poolings(self) -> tuple[str, ...]:

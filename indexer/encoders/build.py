@@ -25,7 +25,7 @@ __all__ = ["run_in_child"]
 def run_in_child(request: dict[str, Any], show_output: bool = False) -> dict[str, Any]:
     """Do one request in a fresh interpreter and return its result.
 
-    Requests are ``{"do": "export", "spec": …, "weights": …, "folder": …}``,
+    Requests are ``{"do": "export", "spec": …, "weights": …, "folder": …, "maps": …}``,
     ``{"do": "describe", "file": …}``, ``{"do": "fetch", "model": …, "pooling": …}`` and
     ``{"do": "quantise", "spec": …, "model": …, "pictures": …, "folder": …}``.
     With ``show_output`` what Keras says (download progress) goes to this process's stderr.
@@ -76,7 +76,7 @@ def _export(request: dict[str, Any]) -> dict[str, Any]:
     from indexer.spec import EncoderSpec
 
     spec = EncoderSpec.from_json(request["spec"])
-    model = keras_model(spec, Path(request["weights"]))
+    model = keras_model(spec, Path(request["weights"]), maps=request["maps"])
     height, width = (None, None) if spec.size.keep_aspect else (spec.size.height, spec.size.width)
     path = Path(request["folder"]) / "model.xml"
     raw = path.with_name("raw.xml")
@@ -134,10 +134,11 @@ def _check_agreement(model: Any, path: Path, spec: Any) -> None:
         )
 
 
-def keras_model(spec: Any, weights: Path, policy: str = "float32") -> Any:
+def keras_model(spec: Any, weights: Path, policy: str = "float32", *, maps: bool = False) -> Any:
     """The whole encoder as a Keras model (imports Keras); see :mod:`indexer.encoders.assemble`.
 
     ``policy`` is Keras's dtype policy for the network's layers; a network file keeps its own.
+    With ``maps`` the feature map is the last output.
     """
     import keras
 
@@ -147,7 +148,8 @@ def keras_model(spec: Any, weights: Path, policy: str = "float32") -> Any:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        return assemble(network_of(spec).build(weights, spec.pooling), spec.pooling, spec.size)
+        parts = network_of(spec).build(weights, spec.pooling)
+        return assemble(parts, spec.pooling, spec.size, maps=maps)
     finally:
         keras.config.set_dtype_policy(before)
 

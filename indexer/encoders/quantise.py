@@ -34,6 +34,7 @@ from indexer.durable import file_digest, sync_folder, sync_tree
 from indexer.encoders.base import POOLINGS
 from indexer.encoders.build import run_in_child
 from indexer.encoders.devices import gpu_visible
+from indexer.encoders.featuremap import feature_map, sources
 from indexer.encoders.frameworks import import_openvino
 from indexer.errors import EncoderUnavailable, InvalidRequest, PictureUnreadable
 from indexer.spec import QUANTISED_FOLDER, EncoderSpec
@@ -258,28 +259,12 @@ def quantise_in_child(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tail(model: Any, pooling: str) -> list[str]:
-    """Names of all operations after the network's last feature map, the results left out.
-
-    Found from the descriptor back: it comes from one reduction of the four-dimensional map to two
-    dimensions, in GeM behind a maximum and a power.
-    """
-    waiting, reductions = [model.outputs[0].get_node()], {}
-    while waiting:
-        node = waiting.pop()
-        for source in _sources(node):
-            if len(source.output(0).get_partial_shape()) < 4:
-                waiting.append(source)
-            else:
-                reductions[node.get_friendly_name()] = node
-    (reduction,) = reductions.values()
-    features = _sources(reduction)[0]
-    for kind in ("Power", "Maximum") if pooling == "gem" else ():
-        features = _past_transposes(features)
-        if features.get_type_name() != kind:
-            raise ValueError(f"expected {kind} in GeM, got {features.get_type_name()}")
-        features = _sources(features)[0]
+    """Names of all operations after the network's last feature map, the results left out."""
+    features = feature_map(model, pooling)[0].get_node()
+    while features.get_type_name() == "Transpose":  # back to the layer that made it
+        features = sources(features)[0]
     tail: dict[str, None] = {}
-    waiting = [_past_transposes(features)]
+    waiting = [features]
     while waiting:
         for output in waiting.pop().outputs():
             for user in (target.get_node() for target in output.get_target_inputs()):
@@ -287,18 +272,6 @@ def _tail(model: Any, pooling: str) -> list[str]:
                     tail[user.get_friendly_name()] = None
                     waiting.append(user)
     return list(tail)
-
-
-def _past_transposes(node: Any) -> Any:
-    while node.get_type_name() == "Transpose":
-        node = _sources(node)[0]
-    return node
-
-
-def _sources(node: Any) -> list[Any]:
-    """The operations that a node takes its inputs from, constants left out."""
-    found = [value.get_source_output().get_node() for value in node.inputs()]
-    return [source for source in found if source.get_type_name() != "Constant"]
 
 
 def _mean_cosine(plain: Path, quantised: Path, files: Sequence[Path]) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from indexer.decode import RESAMPLE
 from indexer.encoders.applications import APPLICATIONS
 from indexer.encoders.base import Network, sha256_of
 from indexer.encoders.build import run_in_child
@@ -21,6 +22,7 @@ from indexer.errors import (
     UnknownEncoder,
     WeightsUnavailable,
 )
+from indexer.quality import quality_named, sized
 from indexer.spec import EncoderSpec
 
 __all__ = ["ModelInfo", "fetch", "model_table", "network_named", "network_of", "resolve"]
@@ -28,6 +30,8 @@ __all__ = ["ModelInfo", "fetch", "model_table", "network_named", "network_of", "
 DEFAULT_POOLING = "avg"
 OFFLINE_MODEL = "efficientnet-lite0"
 GPU_MODEL = "resnet50"
+MEASURED = frozenset(network.name for network in LITE_NETWORKS)
+"""Networks for which docs/quality.md chose size and pooling; others are run as they were made."""
 PRECISIONS = ("auto", "float32", "half")
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -112,15 +116,21 @@ def resolve(
     weights: str | os.PathLike[str] | None = None,
     preprocessing: str | None = None,
     precision: str = "auto",
+    size: str | None = None,
+    resample: str | None = None,
+    quality: str | None = None,
     show_output: bool = False,
 ) -> EncoderSpec:
     """The encoder that these options mean on this machine, its weights fetched if need be.
 
     ``precision`` is ``float32``, ``half`` or ``auto``: ``half`` where a GPU is visible.
     ``model`` is ``auto``, a name, or the path of a network saved by Keras; ``weights`` a file with
-    other weights for a named network; ``pooling`` ``avg`` by default; ``preprocessing`` is for a
-    network file only.  ``auto`` is ``resnet50`` where a GPU is visible and its weights can be had,
-    ``efficientnet-lite0`` otherwise.
+    other weights for a named network; ``pooling`` the network's own by default; ``preprocessing``
+    is for a network file only.  ``size`` is ``256`` or ``224x224``, see
+    :func:`indexer.quality.sized`; ``resample`` a filter that :data:`indexer.decode.RESAMPLE` has.
+    ``quality`` is ``fast``, ``balanced`` or ``best`` and decides what is left open.  ``auto`` is
+    ``resnet50`` where a GPU is visible and its weights can be had and no quality is asked for, the
+    quality's own network otherwise.
     """
     if precision == "int8":
         raise InvalidRequest(
@@ -129,7 +139,20 @@ def resolve(
         )
     if precision not in PRECISIONS:
         raise InvalidRequest(f"Expected a precision of {PRECISIONS}, got {precision!r}.")
+    if resample is not None and resample not in RESAMPLE:
+        raise InvalidRequest(
+            f"Expected a filter of {', '.join(RESAMPLE)}, got {resample!r}.", "Leave it out."
+        )
+    wanted = quality_named(quality)
+    if model == "auto" and quality is not None and weights is None:
+        model = wanted.model
     spec = _resolve(model, pooling, weights, preprocessing, show_output)
+    if size is not None:
+        spec = replace(spec, size=sized(spec.size, size, spec.model))
+    elif wanted.side and spec.model in MEASURED:
+        spec = replace(spec, size=sized(spec.size, str(wanted.side), spec.model))
+    if resample is not None:
+        spec = replace(spec, resample=resample)
     if precision == "auto":
         precision = "half" if gpu_visible() else "float32"
     return replace(spec, precision=precision)
@@ -160,7 +183,7 @@ def _resolve(
             )
         return _resolve_file(Path(model), pooling, check_preprocessing(preprocessing or "none"))
     network = network_named(model)
-    pooling = _pooling_of(network, pooling or DEFAULT_POOLING)
+    pooling = _pooling_of(network, pooling or network.pooling)
     if weights is not None:
         path = Path(weights).expanduser().absolute()
         if not path.is_file():

@@ -11,10 +11,11 @@ import logging
 import os
 import threading
 from collections import Counter, deque
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from indexer.encoders.build import run_in_child
 from indexer.encoders.cache import cached_folder
 from indexer.encoders.devices import has_amx
+from indexer.encoders.featuremap import with_feature_map
 from indexer.encoders.frameworks import import_openvino
 from indexer.encoders.registry import weights_of
 from indexer.spec import EncoderSpec
@@ -35,6 +37,9 @@ _first = threading.Lock()
 _first_is_done = threading.Event()
 
 __all__ = [
+    "Floats",
+    "MapRuntime",
+    "Mapped",
     "OpenVINORuntime",
     "Output",
     "Pixels",
@@ -45,7 +50,9 @@ __all__ = [
 ]
 
 Pixels = npt.NDArray[np.uint8]
-Output = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]
+Floats = npt.NDArray[np.float32]
+Output = tuple[Floats, Floats | None]
+Mapped = tuple[Floats, Floats | None, Floats]
 
 
 class Runtime(Protocol):
@@ -57,6 +64,15 @@ class Runtime(Protocol):
 
     def run(self, batch: Pixels) -> Output:
         """Descriptors ``(n, dimension)`` and class probabilities, if any, of ``(n, h, w, 3)``."""
+        ...
+
+
+@runtime_checkable
+class MapRuntime(Runtime, Protocol):
+    """One that also tells what descriptors were pooled from."""
+
+    def run_with_maps(self, batch: Pixels) -> Mapped:
+        """The same, and the feature maps ``(n, rows, columns, channels)`` before pooling."""
         ...
 
 
@@ -92,6 +108,7 @@ class OpenVINORuntime:
         streams: int = 0,
         library: Path | None = None,
     ) -> None:
+        self._spec = spec
         self._streams = streams or os.cpu_count() or 1
         # one stream is for the soonest answer to a single picture
         self.batch_size = batch_size or (self._BATCH if self._streams > 1 else 1)
@@ -105,51 +122,105 @@ class OpenVINORuntime:
         openvino = import_openvino()
         self._core = openvino.Core()
         self._model = self._core.read_model(folder / "model.xml")
-        self._precision = "bf16" if spec.precision == "half" and has_amx() else "f32"
-        self._any_shape = self._compile(self._model)
         weights = (folder / "model.bin").stat().st_size
         area = spec.size.height * spec.size.width
         activations = area * self._BYTES_PER_PIXEL * self._streams * self.batch_size // 2
         self._keep = self._COMPILED_BYTES // (weights * 3 // 2 + activations)
-        self._often: dict[tuple[int, ...], _Compiled] = {}
-        self._seen: Counter[tuple[int, ...]] = Counter()
+        self._network = self._compiled(self._model)
+        self._mapping: _Network | None = None
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
 
     def run(self, batch: Pixels) -> Output:
+        descriptors, *rest = self._through(self._network, batch)
+        return descriptors, rest[0] if rest else None
+
+    def run_with_maps(self, batch: Pixels) -> Mapped:
+        with self._lock:
+            if self._mapping is None:
+                self._mapping = self._compiled(self._mapped_model())
+        descriptors, *rest, features = self._through(self._mapping, batch)
+        return descriptors, rest[0] if rest else None, features
+
+    def _through(self, network: _Network, batch: Pixels) -> list[Floats]:
         size = self.batch_size
         pieces = [batch[i : i + size] for i in range(0, len(batch), size)]
         if len(pieces) == 1:
-            return self._infer(batch)
+            return network.infer(batch)
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._streams, thread_name_prefix="stream")
-        return joined(list(self._pool.map(self._infer, pieces)))
+        return joined(list(self._pool.map(network.infer, pieces)))
 
-    def _infer(self, batch: Pixels) -> Output:
+    def _mapped_model(self) -> Any:
+        """The model with its feature map as a further output: the very one where it shows it.
+
+        So it needs no building, and its maps are those that the descriptors were pooled from, also
+        in int8.  Where the graph does not show it, one that is exported so, in float32.
+        """
+        try:
+            return with_feature_map(self._model, self._spec.pooling)
+        except LookupError as error:
+            _log.debug("%s shows no feature map: %s", self._spec.title, error)
+            return self._core.read_model(exported(self._spec, maps=True) / "model.xml")
+
+    def _compiled(self, model: Any) -> _Network:
+        half = self._spec.precision == "half" and has_amx()
+        options = {
+            "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
+            "NUM_STREAMS": self._streams,
+            # pinned, two models at once land on the same core: 171 pictures/s instead of 246
+            "ENABLE_CPU_PINNING": False,
+        }
+        return _Network(self._core, model, options, self.batch_size, self._OFTEN, self._keep)
+
+
+class _Network:
+    """One model: compiled for any shape, and for each that comes often.
+
+    ``full`` is the length of full batches, ``often`` how many pictures of a shape make it one to
+    compile, ``keep`` for how many that is done.
+    """
+
+    def __init__(
+        self, core: Any, model: Any, options: dict[str, Any], full: int, often: int, keep: int
+    ) -> None:
+        self._core = core
+        self._model = model
+        self._options = options
+        self._full = full
+        self._enough = often
+        self._keep = keep
+        self._any_shape = self._compile(model)
+        self._often: dict[tuple[int, ...], _Compiled] = {}
+        self._seen: Counter[tuple[int, ...]] = Counter()
+        self._lock = threading.Lock()
+
+    def infer(self, batch: Pixels) -> list[Floats]:
+        """The model's outputs for a batch that is not longer than a full one."""
         if not _first_is_done.is_set():
             with _first:
-                output = self._inferred(batch)
+                outputs = self._inferred(batch)
             _first_is_done.set()
-            return output
+            return outputs
         return self._inferred(batch)
 
-    def _inferred(self, batch: Pixels) -> Output:
+    def _inferred(self, batch: Pixels) -> list[Floats]:
         compiled = self._compiled_for(batch.shape)
         request = compiled.take()
         request.infer([batch], share_inputs=True)
         outputs = [request.get_output_tensor(i).data.copy() for i in range(compiled.outputs)]
         compiled.requests.append(request)
-        return outputs[0], outputs[1] if len(outputs) > 1 else None
+        return outputs
 
     def _compiled_for(self, shape: tuple[int, ...]) -> _Compiled:
-        if shape[0] < self.batch_size or self.batch_size == 1:
+        if shape[0] < self._full or self._full == 1:
             return self._any_shape
         with self._lock:
             self._seen[shape] += shape[0]
             is_new = (
                 shape not in self._often
-                and self._seen[shape] > self._OFTEN
+                and self._seen[shape] > self._enough
                 and len(self._often) < self._keep
             )
             if not is_new:
@@ -161,13 +232,7 @@ class OpenVINORuntime:
         return self._often[shape]
 
     def _compile(self, model: Any) -> _Compiled:
-        options = {
-            "INFERENCE_PRECISION_HINT": self._precision,
-            "NUM_STREAMS": self._streams,
-            # pinned, two models at once land on the same core: 171 pictures/s instead of 246
-            "ENABLE_CPU_PINNING": False,
-        }
-        return _Compiled(self._core.compile_model(model, "CPU", options))
+        return _Compiled(self._core.compile_model(model, "CPU", self._options))
 
 
 class _Compiled:
@@ -185,8 +250,11 @@ class _Compiled:
             return self.model.create_infer_request()
 
 
-def exported(spec: EncoderSpec) -> Path:
-    """The folder with the encoder in OpenVINO's format, exported from Keras where it is missing."""
+def exported(spec: EncoderSpec, *, maps: bool = False) -> Path:
+    """The folder with the encoder in OpenVINO's format, exported from Keras where it is missing.
+
+    With ``maps`` the feature map is the model's last output.
+    """
 
     def fill(folder: Path) -> None:
         weights = weights_of(spec)
@@ -197,17 +265,17 @@ def exported(spec: EncoderSpec) -> Path:
                 "spec": spec.to_json(),
                 "weights": str(weights),
                 "folder": str(folder),
+                "maps": maps,
             }
         )
 
     # the same network, whatever the precision it is run in
-    plain = replace(spec, precision="float32") if spec.precision == "half" else spec
-    return cached_folder(plain.fingerprint, fill)
+    plain = replace(spec, precision="float32", calibration="")
+    return cached_folder(f"{plain.fingerprint}-maps" if maps else plain.fingerprint, fill)
 
 
-def joined(pieces: list[Output]) -> Output:
+def joined(pieces: Sequence[list[Floats]]) -> list[Floats]:
+    """The outputs of several batches, as those of one."""
     if len(pieces) == 1:
         return pieces[0]
-    descriptors = np.concatenate([d for d, _ in pieces])
-    probabilities = [p for _, p in pieces if p is not None]
-    return descriptors, np.concatenate(probabilities) if probabilities else None
+    return [np.concatenate(outputs) for outputs in zip(*pieces, strict=True)]
