@@ -12,6 +12,7 @@ import numpy.typing as npt
 from indexer import Library
 from indexer.catalogue import pack
 from indexer.changes import Add
+from indexer.learning import settle
 from indexer.records import Label
 from indexer.spec import EncoderSpec
 
@@ -30,7 +31,7 @@ def fill_library(
     """Make a library of unit descriptors, in pieces ``(n, dimension)``; how many there were.
 
     Rows as a run leaves them, with five labels and a digest each, of pictures that lie nowhere.
-    With ``index`` the vector index is written too.
+    With ``index`` the space is learned and the vector index written, as a run does at its end.
     """
     count = 0
     with Library.create(folder) as library, library.writer() as catalogue:
@@ -52,5 +53,5 @@ def fill_library(
             catalogue.write(adds, encoder=spec if count == 0 else None)
             count += len(vectors)
         if index:
-            library.vectors(catalogue).save_if_worthwhile()
+            settle(library, catalogue)
     return count

@@ -11,6 +11,7 @@ from typing import TypeVar
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    LargeBinary,
     bindparam,
     delete,
     insert,
@@ -21,11 +22,32 @@ from sqlalchemy import (
 )
 
 from indexer.changes import Add, Change, Forget, Move, Remove, SkipFile, Touch
-from indexer.schema import descriptors, facts, pictures, removals, roots, skips
+from indexer.schema import (
+    descriptors,
+    facts,
+    pictures,
+    regions,
+    removals,
+    roots,
+    skips,
+    spaces,
+)
+from indexer.space import Space
 
-__all__ = ["apply", "drop_orphans", "drop_root", "fact", "put", "put_root"]
+__all__ = [
+    "apply",
+    "await_regions",
+    "drop_orphans",
+    "drop_root",
+    "fact",
+    "keep_regions",
+    "put",
+    "put_root",
+    "put_space",
+]
 
 _T = TypeVar("_T")
+_SPACES = ("space", "regional_space")
 _CHUNK = 500  # parameters in one IN (…), below every SQLite's limit
 
 
@@ -35,6 +57,41 @@ def put(connection: Connection, key: str, value: str) -> None:
 
 def fact(connection: Connection, key: str) -> str | None:
     return connection.scalar(select(facts.c.value).where(facts.c.key == key))
+
+
+def put_space(connection: Connection, space: Space | None, key: str = "space") -> None:
+    """Keep this space and no other under its key, a fact."""
+    others = select(facts.c.value).where(facts.c.key.in_([k for k in _SPACES if k != key]))
+    connection.execute(delete(spaces).where(spaces.c.fingerprint.not_in(others)))
+    put(connection, key, space.fingerprint if space is not None else "")
+    if space is not None:
+        values = {
+            "fingerprint": space.fingerprint,
+            "pictures": space.pictures,
+            "mean": space.mean.astype("<f4").tobytes(),
+            "matrix": space.matrix.astype("<f4").tobytes(),
+        }
+        connection.execute(insert(spaces).values(**values))
+
+
+def keep_regions(connection: Connection, wanted: bool) -> None:
+    """Let every picture wait for its regional descriptors, or let all of them go."""
+    put(connection, "within", "on" if wanted else "off")
+    if wanted:
+        await_regions(connection)
+    else:
+        connection.execute(delete(regions))
+        put_space(connection, None, "regional_space")
+
+
+def await_regions(connection: Connection, ids: Sequence[int] = ()) -> None:
+    """Let these pictures, and those without a row, wait for their regional descriptors."""
+    for chunk in _chunks(ids):
+        connection.execute(delete(regions).where(regions.c.picture_id.in_(chunk)))
+    missing = select(pictures.c.id, literal(0), literal(0), literal(b"", LargeBinary)).where(
+        pictures.c.id.not_in(select(regions.c.picture_id))
+    )
+    connection.execute(insert(regions).from_select(list(regions.c), missing))
 
 
 def put_root(connection: Connection, path: bytes, device: int, inode: int) -> None:
@@ -47,10 +104,13 @@ def drop_root(connection: Connection, path: bytes) -> None:
 
 
 def drop_orphans(connection: Connection, generation: int) -> int:
-    """Remove descriptors without a picture and pictures without a descriptor; how many."""
-    gone = connection.execute(
-        delete(descriptors).where(descriptors.c.picture_id.not_in(select(pictures.c.id)))
-    ).rowcount
+    """Remove descriptors without a picture and pictures without a descriptor; how many rows."""
+    gone = sum(
+        connection.execute(
+            delete(table).where(table.c.picture_id.not_in(select(pictures.c.id)))
+        ).rowcount
+        for table in (descriptors, regions)
+    )
     bare = pictures.c.id.not_in(select(descriptors.c.picture_id))
     return gone + _remove(connection, bare, generation)
 
@@ -151,6 +211,21 @@ def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
             for row, change in zip(rows, added, strict=True)
         ],
     )
+    regional = [
+        {
+            "picture_id": row["id"],
+            "map_rows": change.regional.rows,
+            "map_columns": change.regional.columns,
+            "vectors": change.regional.vectors,
+        }
+        for row, change in zip(rows, added, strict=True)
+        if change.regional is not None
+    ]
+    if regional:
+        connection.execute(insert(regions).prefix_with("OR REPLACE"), regional)
+    if len(regional) < len(rows) and fact(connection, "within") == "on":
+        had = {row["picture_id"] for row in regional}
+        await_regions(connection, [i for row in rows if (i := int(str(row["id"]))) not in had])
     connection.execute(
         delete(skips).where(skips.c.path == bindparam("added")),
         [{"added": row["path"]} for row in rows],

@@ -10,6 +10,7 @@ import json
 import os
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -17,11 +18,12 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from indexer.cataloguefacts import CatalogueFacts
 from indexer.discover import SEPARATOR
 from indexer.errors import LibraryDamaged
-from indexer.filters import Filter
+from indexer.filters import LIKELY, Filter, likelihood, mention
 from indexer.records import Label, Picture, Skip
-from indexer.spec import EncoderSpec
+from indexer.regionrows import RegionRows
 from indexer.sqlite import SCHEMA_VERSION, Connections, check_version, explained
 
 __all__ = ["Catalogue", "Known", "Root", "pack", "unpack"]
@@ -52,7 +54,7 @@ class Root(NamedTuple):
     inode: int
 
 
-class Catalogue:
+class Catalogue(CatalogueFacts, RegionRows):
     """The catalogue file of a library, open for reading.  Safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
@@ -103,30 +105,7 @@ class Catalogue:
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         return self._connections.rows(query, values)
 
-    # -- single values ---------------------------------------------------------------------------
-
-    def encoder(self) -> EncoderSpec | None:
-        """The encoder that the library was built with; None before the first picture."""
-        value = self._fact("encoder")
-        try:
-            return EncoderSpec.from_json(value) if value else None
-        except (ValueError, TypeError) as error:
-            raise LibraryDamaged(
-                f"{self.path} does not tell its encoder ({error}).",
-                "It may come from a newer version: pip install --upgrade parecido.",
-            ) from error
-
-    def generation(self) -> int:
-        """A number that rises with every committed change of pictures or descriptors."""
-        return int(self._fact("generation") or 0)
-
-    def keeps_exact_index(self) -> bool:
-        """Whether the library's index was asked to be exhaustive at any size."""
-        return self._fact("index") == "exact"
-
-    def _fact(self, key: str) -> str | None:
-        rows = self._rows("SELECT value FROM facts WHERE key = ?", (key,))
-        return rows[0][0] if rows else None
+    # -- counting --------------------------------------------------------------------------------
 
     def counts(self) -> tuple[int, int]:
         """How many pictures and how many skipped files."""
@@ -256,6 +235,22 @@ class Catalogue:
     def roots(self) -> list[Root]:
         """What was given to be indexed, by path."""
         return [Root(*r) for r in self._rows("SELECT path, device, inode FROM roots ORDER BY path")]
+
+    def by_label(self, wanted: Filter, limit: int, offset: int = 0) -> list[tuple[Picture, float]]:
+        """Pictures that pass a filter with ``classes``, the likeliest first, equal ones by id.
+
+        With each how likely it shows one of these classes, 0.05 to 1.
+        """
+        classes = wanted.classes or ()
+        condition, values = replace(wanted, classes=None).where()
+        # the inner limit limits nothing: without it SQLite would reckon each likelihood twice
+        query = (
+            f"SELECT id, likely FROM (SELECT id, {likelihood(classes)} AS likely FROM pictures"
+            f" WHERE {condition} AND {mention(classes)} LIMIT -1)"
+            " WHERE likely >= ? ORDER BY likely DESC, id LIMIT ? OFFSET ?"
+        )
+        likely: dict[int, float] = dict(self._rows(query, (*values, LIKELY, limit, offset)))
+        return [(picture, likely[picture.id]) for picture in self.pictures(list(likely))]
 
     # -- descriptors -----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from indexer.exif import UNKNOWN, Taken
 from indexer.records import Label
+from indexer.regionrows import Regional
 
 __all__ = ["Add", "Change", "Forget", "Move", "Remove", "SkipFile", "Touch"]
 
@@ -27,6 +28,8 @@ class Add:
     """Little-endian float16, ``2 × dimension`` bytes."""
     id: int | None = None
     taken: Taken = UNKNOWN
+    regional: Regional | None = None
+    """Given where the library keeps regional descriptors."""
 
 
 @dataclass(frozen=True)

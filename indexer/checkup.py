@@ -19,10 +19,15 @@ import numpy as np
 from indexer.catalogue import Catalogue, unpack
 from indexer.changes import Remove
 from indexer.errors import EncoderUnavailable, LibraryDamaged, LibraryNotFound
+from indexer.learning import settle
 from indexer.library import CATALOGUE, Library, library_path, locked
 from indexer.records import Problem
+from indexer.regiongallery import region_index, remove_region_files
+from indexer.regions import is_sound
 from indexer.spec import EncoderSpec
 from indexer.sqlite import explained
+from indexer.text import plural
+from indexer.vectors import VectorIndex
 from indexer.writer import CatalogueWriter
 
 __all__ = ["repair", "verify"]
@@ -53,13 +58,20 @@ def verify(library: Library) -> list[Problem]:
             problems.append(Problem("the library does not tell its encoder", False))
         return problems
     problems += _model_problems(library, spec)
+    try:
+        catalogue.space()
+    except LibraryDamaged:
+        return [*problems, Problem("the library's own space is damaged", True)]
     bad = _bad_descriptors(catalogue, spec.dimension)
     if bad:
         problems.append(
             Problem(f"{len(bad)} descriptors are not of unit length or of another size", True)
         )
         return problems
-    return problems + _index_problems(library)
+    problems += _index_problems(catalogue, library.vectors())
+    if catalogue.keeps_regions():
+        problems += _region_problems(library, spec.dimension)
+    return problems
 
 
 def repair(folder: str | os.PathLike[str] | None = None, *, wait: bool = False) -> list[str]:
@@ -88,11 +100,24 @@ def repair(folder: str | os.PathLike[str] | None = None, *, wait: bool = False) 
                 done.append(f"removed {len(bad)} pictures with bad descriptors")
             if spec:
                 library = Library(path, catalogue)
-                if _index_problems(library):
+                if _drop_damaged_space(catalogue):
+                    done.append("learned the library's own space again")
+                elif _index_problems(catalogue, library.vectors(catalogue)):
                     library.remove_vectors()
                     done.append("built the vector index again")
+                done += _mend_regions(library, catalogue, spec.dimension)
+                settle(library, catalogue)
                 library.vectors().save()
     return done
+
+
+def _drop_damaged_space(catalogue: CatalogueWriter) -> bool:
+    try:
+        catalogue.space()
+    except LibraryDamaged:
+        catalogue.use_space(None)
+        return True
+    return False
 
 
 def _bad_descriptors(catalogue: Catalogue, dimension: int) -> list[int]:
@@ -119,25 +144,82 @@ def _model_problems(library: Library, spec: EncoderSpec) -> list[Problem]:
     return []
 
 
-def _index_problems(library: Library) -> list[Problem]:
-    """Compare the vector index with the catalogue, as of the generation that it shows.
+def _region_problems(library: Library, dimension: int) -> list[Problem]:
+    catalogue = library.catalogue
+    bare = catalogue.without_regions()
+    bad = _bad_regions(catalogue, dimension)
+    problems = []
+    if bare:
+        problems.append(Problem(f"{len(bare)} pictures have no regional descriptors", True))
+    if bad:
+        what = f"the regional descriptors of {plural(len(bad), 'picture')} are damaged"
+        problems.append(Problem(what, True))
+    if problems:
+        return problems
+    try:
+        index = region_index(library.folder, catalogue)
+        return _index_problems(catalogue, index, "index of regions")
+    except LibraryDamaged:
+        return [Problem("the space of regions is damaged", True)]
+
+
+def _bad_regions(catalogue: Catalogue, dimension: int) -> list[int]:
+    """Pictures whose regional descriptors are not what an encoder gave."""
+    return [
+        picture_id
+        for page in catalogue.raw_regions()
+        for picture_id, rows, columns, vectors in page
+        if rows < 1 or columns < 1 or not is_sound(vectors, dimension)
+    ]
+
+
+def _mend_regions(library: Library, catalogue: CatalogueWriter, dimension: int) -> list[str]:
+    """Let pictures without sound regional descriptors wait for them; what was done, in words."""
+    if not catalogue.keeps_regions():
+        return []
+    done = []
+    bad = _bad_regions(catalogue, dimension)
+    count = len(bad) + len(catalogue.without_regions())
+    if count:
+        catalogue.await_regions(bad)
+        remove_region_files(library.folder)
+        done.append(
+            f"{plural(count, 'picture')} will get regional descriptors with the next indexing run"
+        )
+    try:
+        catalogue.space("regional_space")
+    except LibraryDamaged:
+        catalogue.use_regional_space(None)
+        remove_region_files(library.folder)
+        done.append("learned the space of regions again")
+    index = region_index(library.folder, catalogue)
+    if _index_problems(catalogue, index, "index of regions"):
+        remove_region_files(library.folder)
+        done.append("built the index of regions again")
+    return done
+
+
+def _index_problems(
+    catalogue: Catalogue, index: VectorIndex, name: str = "vector index"
+) -> list[Problem]:
+    """Compare an index with the catalogue, as of the generation that it shows.
 
     A writer may commit meanwhile: what is newer than that generation may be in the index or not,
     and what was replaced or removed since may still be there.
     """
-    catalogue, index = library.catalogue, library.vectors()
-    held, expected = index.ids(), catalogue.ids(before=index.generation)
+    gallery, rows = index.gallery, index.gallery.catalogue
+    held, expected = index.ids(), rows.ids(before=index.generation)
     moved_on = catalogue.generation() != index.generation
     lost = np.setdiff1d(expected, held)
     surplus = np.setdiff1d(held, expected)
     if len(lost) or (len(surplus) and not moved_on) or index.count != len(np.unique(held)):
-        what = f"the vector index holds {index.count} descriptors, the catalogue {len(expected)}"
+        what = f"the {name} holds {index.count} descriptors, the catalogue {len(expected)}"
         return [Problem(what, True)]
     for start in range(0, len(expected), _CHUNK):
-        ids, vectors = catalogue.descriptors(expected[start : start + _CHUNK].tolist())
+        ids, vectors = gallery.descriptors(expected[start : start + _CHUNK].tolist())
         other = index.differing(ids, vectors)
-        if len(other) and np.isin(other, catalogue.ids(before=index.generation)).any():
-            return [Problem("the vector index differs from the catalogue", True)]
+        if len(other) and np.isin(other, rows.ids(before=index.generation)).any():
+            return [Problem(f"the {name} differs from the catalogue", True)]
     return []
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from indexer.records import IndexReport
 
 _SHOWN_SKIPS = 10
+_SHOWN_ROOTS = 10
 
 
 @click.command("index")
@@ -30,11 +31,29 @@ _SHOWN_SKIPS = 10
     help="Encoder: a name that `parecido models` lists, a network FILE.keras, or auto.  "
     "[default: the library's own; auto for a new one]",
 )
+@click.option(
+    "--quality",
+    type=click.Choice(["fast", "balanced", "best"]),
+    help="How much to find for how much time; best also thinks twice about every search.  "
+    "[default: the library's own; balanced for a new one]",
+)
 @click.option("--weights", metavar="FILE", type=click.Path(), help="Other weights for --model.")
 @click.option(
     "--pooling",
-    type=click.Choice(["avg", "max", "gem", "fc1", "fc2", "none"]),
-    help="How the feature map becomes a descriptor; fc1 and fc2 are VGG's.  [default: avg]",
+    type=click.Choice(["avg", "max", "gem", "rgem", "fc1", "fc2", "none"]),
+    help="How the feature map becomes a descriptor; fc1 and fc2 are VGG's.  [default: rgem for "
+    "EfficientNet-Lite, avg for others]",
+)
+@click.option(
+    "--size",
+    metavar="N|WxH",
+    help="Pixels at which pictures enter the network: 256 keeps their shapes, 224x224 squeezes "
+    "them.  [default: 256 for EfficientNet-Lite, the network's own for others]",
+)
+@click.option(
+    "--resample",
+    type=click.Choice(["nearest", "bilinear", "bicubic", "lanczos"]),
+    help="How pictures are brought to size.  [default: bicubic]",
 )
 @click.option(
     "--preprocessing",
@@ -47,6 +66,24 @@ _SHOWN_SKIPS = 10
     help="Arithmetic inside the network.  half: 16 bits, twice as fast on GPUs and on processors "
     "with AMX.  int8: 8 bits on a CPU, calibrated on the first pictures of a new library; needs "
     "parecido[int8].  [default: the library's own; for a new one half on a GPU, else float32]",
+)
+@click.option(
+    "--dimension",
+    metavar="N|auto|full",
+    help="Numbers of a picture that are compared, in a space learned from the library; full: all, "
+    "as the network gives them.  [default: as before; auto, 128 or fewer, for a new library]",
+)
+@click.option(
+    "--think-twice/--no-think-twice",
+    default=None,
+    help="Let searches expand and re-rank unless told otherwise, and keep the neighbours that this "
+    "needs.  [default: as before; for a new library with --quality best]",
+)
+@click.option(
+    "--within/--no-within",
+    default=None,
+    help="Keep descriptors of parts of pictures too, for search --within; 8 kB a picture.  "
+    "[default: as before; --no-within for a new library]",
 )
 @click.option(
     "--exact/--no-exact",
@@ -210,7 +247,10 @@ def info_command(library: str | None, as_json: bool) -> None:
 
 def _shown(name: str, value: object) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        more = f" and {len(value) - _SHOWN_ROOTS:,} more" if len(value) > _SHOWN_ROOTS else ""
+        return ", ".join(map(str, value[:_SHOWN_ROOTS])) + more
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value / 1e6:,.1f} MB" if name.endswith("bytes") else f"{value:,}"
     return "-" if value is None else str(value)

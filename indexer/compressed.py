@@ -24,8 +24,8 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from indexer.catalogue import Catalogue
 from indexer.exhaustive import Nearest
+from indexer.gallery import Gallery
 from indexer.text import plural
 from indexer.vectorfile import Facts
 
@@ -37,9 +37,10 @@ Ids = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
 
 # 2 bits of 1024 numbers and RaBitQ's factors are 276 bytes: a million pictures are 284 MB with
-# their ids.
+# their ids.  Shorter descriptors get more bits from the same budget.
 _DIRECTIONS = 1024
-_BITS = 2
+_CODE_BITS = 2048
+_LEAST_BITS, _MOST_BITS = 2, 8
 _GROWTH = 3  # a library so many times as large as at its training is trained anew
 _LEARNING = 20_000  # descriptors from which the directions are learned: ten for each of 2048
 _PER_LIST = 40  # descriptors for each list from which the centroids are learned
@@ -60,47 +61,58 @@ class Scope(NamedTuple):
     candidates: int
 
 
-def build(catalogue: Catalogue, dimension: int) -> tuple[Any, Facts]:
-    """A compressed index of all the catalogue's descriptors, trained on a sample of them."""
-    ids = catalogue.ids()
+def build(gallery: Gallery, dimension: int) -> tuple[Any, Facts]:
+    """A compressed index of all the gallery's descriptors, trained on a sample of them."""
+    ids = gallery.catalogue.ids()
     count = len(ids)
     _log.info("Learning an index for %s; this takes a while.", plural(count, "picture"))
     random = np.random.default_rng(count)
     lists = max(64, round(2 * math.sqrt(count)))
     sample = random.choice(ids, min(count, max(_LEARNING, _PER_LIST * lists)), replace=False)
     directions = min(dimension, _DIRECTIONS)
-    projection = _projection(catalogue, sample[:_LEARNING], dimension, directions)
+    projection = _projection(gallery, sample[:_LEARNING], dimension, directions)
     centroids: Any = faiss.IndexFlatIP(directions)
     index: Any = faiss.IndexIVFRaBitQ(
-        centroids, directions, lists, faiss.METRIC_INNER_PRODUCT, True, _BITS
+        centroids,
+        directions,
+        lists,
+        faiss.METRIC_INNER_PRODUCT,
+        True,
+        min(_MOST_BITS, max(_LEAST_BITS, _CODE_BITS // directions)),
     )
     centroids.this.disown()  # FAISS's objects own their parts from here on
     index.own_fields = True
     index.cp.niter = _ROUNDS
     index.cp.min_points_per_centroid = 1
     index.cp.max_points_per_centroid = _PER_LIST
-    index.train(np.concatenate([projection.apply(v) for v in _descriptors(catalogue, sample)]))
+    index.train(np.concatenate([projection.apply(v) for v in _descriptors(gallery, sample)]))
     whole: Any = faiss.IndexPreTransform(projection, index)
     projection.this.disown()
     index.this.disown()
     whole.own_fields = True
-    queries = _queries(catalogue, random.choice(ids, min(count, _QUERIES), replace=False))
+    queries = _queries(gallery, random.choice(ids, min(count, _QUERIES), replace=False))
     truth = Nearest(queries[1], _SEARCHED + 1)
-    for some, vectors in catalogue.descriptors_after(-1):
+    for some, vectors in gallery.descriptors_after(-1):
         whole.add_with_ids(vectors, some)
         truth.see(some, vectors)
-    return whole, _tuned(whole, catalogue, Facts("compressed", dimension, count), queries, truth)
+    return whole, _tuned(
+        whole,
+        gallery,
+        Facts("compressed", dimension, count, space=gallery.fingerprint),
+        queries,
+        truth,
+    )
 
 
 def extend(
-    index: Any, facts: Facts, catalogue: Catalogue, generation: int, dropped: Ids
+    index: Any, facts: Facts, gallery: Gallery, generation: int, dropped: Ids
 ) -> tuple[Any, Facts]:
     """The index with what was written after that generation and without what was dropped."""
     lists = faiss.extract_index_ivf(index)
     if len(dropped):
         lists.remove_ids(faiss.IDSelectorBatch(dropped))
         index.ntotal = lists.ntotal
-    for ids, vectors in catalogue.descriptors_after(generation):
+    for ids, vectors in gallery.descriptors_after(generation):
         index.add_with_ids(vectors, ids)
     return index, Facts(**{**vars(facts), "count": index.ntotal})
 
@@ -169,13 +181,13 @@ class Places:
         return other
 
 
-def _projection(catalogue: Catalogue, sample: Ids, dimension: int, directions: int) -> Any:
+def _projection(gallery: Gallery, sample: Ids, dimension: int, directions: int) -> Any:
     """The turn to the directions of most variance, and then to random ones among them.
 
     Of the second moments about the origin, since inner products are what must be kept.
     """
     moments = np.zeros((dimension, dimension))
-    for vectors in _descriptors(catalogue, sample):
+    for vectors in _descriptors(gallery, sample):
         moments += vectors.T @ vectors
     _, basis = np.linalg.eigh(moments)
     kept = basis[:, ::-1][:, :directions]
@@ -189,27 +201,27 @@ def _projection(catalogue: Catalogue, sample: Ids, dimension: int, directions: i
     return projection
 
 
-def _descriptors(catalogue: Catalogue, ids: Ids) -> Iterator[Vectors]:
+def _descriptors(gallery: Gallery, ids: Ids) -> Iterator[Vectors]:
     ids = np.sort(ids)
     for start in range(0, len(ids), 4096):
-        yield catalogue.descriptors(ids[start : start + 4096].tolist())[1]
+        yield gallery.descriptors(ids[start : start + 4096].tolist())[1]
 
 
-def _queries(catalogue: Catalogue, ids: Ids) -> tuple[Ids, Vectors]:
+def _queries(gallery: Gallery, ids: Ids) -> tuple[Ids, Vectors]:
     """Queries with the ids that they must not find: pictures of the library, and new ones.
 
     The new ones are each half-way between two of the library's, the nearer to the first: as hard
     to place as pictures of things that it has not seen.  Tuned on its own pictures alone, an index
     found 0.97 of the neighbours of new ones where it found 0.995 of its own.
     """
-    ids, vectors = catalogue.descriptors(ids.tolist())
+    ids, vectors = gallery.descriptors(ids.tolist())
     new = vectors + np.float32(_MIXED) * np.roll(vectors, 1, axis=0)
     new /= np.linalg.norm(new, axis=1, keepdims=True)
     return np.concatenate([ids, np.full(len(ids), -1)]), np.concatenate([vectors, new])
 
 
 def _tuned(
-    index: Any, catalogue: Catalogue, facts: Facts, queries: tuple[Ids, Vectors], truth: Nearest
+    index: Any, gallery: Gallery, facts: Facts, queries: tuple[Ids, Vectors], truth: Nearest
 ) -> Facts:
     """The facts with the cheapest scope that reaches the recall aimed at, and what it reaches."""
     own, vectors = queries
@@ -242,7 +254,7 @@ def _tuned(
     )
     half = len(own) // 2
     known = (own[:half], vectors[:half])
-    recall = _recall(index, catalogue, chosen, known, np.where(others, scores, -2)[:half])
+    recall = _recall(index, gallery, chosen, known, np.where(others, scores, -2)[:half])
     return Facts(
         **{
             **vars(facts),
@@ -262,7 +274,7 @@ def _share(ranks: list[Ids], wanted: list[Ids], proposed: int) -> float:
 
 
 def _recall(
-    index: Any, catalogue: Catalogue, chosen: Scope, queries: tuple[Ids, Vectors], scores: Vectors
+    index: Any, gallery: Gallery, chosen: Scope, queries: tuple[Ids, Vectors], scores: Vectors
 ) -> float:
     """recall@10 after the exact re-rank; equal scores count as equally good."""
     own, vectors = queries
@@ -273,7 +285,7 @@ def _recall(
         best = np.sort(others[others > -2])[::-1][:_SEARCHED]
         if not len(best):
             continue
-        _, candidates = catalogue.descriptors([int(i) for i in row if i not in (-1, itself)])
+        _, candidates = gallery.descriptors([int(i) for i in row if i not in (-1, itself)])
         reached = candidates @ query >= best[-1] - 1e-5 if len(candidates) else np.empty(0)
         hits += min(int(reached.sum()), len(best))
         total += len(best)

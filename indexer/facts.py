@@ -46,9 +46,25 @@ def library_facts(library: Library) -> dict[str, Any]:
         "pooling": spec.pooling if spec else None,
         "dimension": spec.dimension if spec else None,
         "fingerprint": spec.fingerprint if spec else None,
+        **_space_facts(library),
+        "think_twice": library.catalogue.thinks_twice(),
         **_index_facts(index),
         "roots": [os.fsdecode(root.path) for root in library.catalogue.roots()],
         "bytes": library.disk_bytes,
+    }
+
+
+def _space_facts(library: Library) -> dict[str, Any]:
+    """Of the library's own space, and what it was found to lose or gain."""
+    space, judgement = library.catalogue.space(), library.catalogue.judgement()
+    return {
+        "space_dimension": space.dimension if space else None,
+        "space_learned_from": space.pictures if space else None,
+        # share of the ten nearest with all dimensions that are among the ten nearest with these
+        "space_kept": judgement.kept if judgement else None,
+        # share of the ten nearest that show the query's ImageNet class, and without the space
+        "same_class": judgement.same_class if judgement else None,
+        "same_class_before": judgement.same_class_before if judgement else None,
     }
 
 

@@ -17,17 +17,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 
+import numpy as np
+import numpy.typing as npt
+
 from indexer.catalogue import Known, pack
 from indexer.discover import FileEntry
 from indexer.encoders import Encoder, EncoderSpec, open_encoder
 from indexer.options import IndexOptions
 from indexer.prepare import Described, Prepared, prepare
+from indexer.records import Encoding
+from indexer.regionrows import Regional
+from indexer.regions import describe
+from indexer.regions import pack as pack_regions
 
 __all__ = ["Flow"]
 
 # Files on their way for each worker, while the calling thread commits: 16 take a tenth of a second,
 # and no memory, since a file is read when a worker comes to it.
 AHEAD = 16
+LABELS = 5  # for each picture, as Encoder.encode gives
 
 
 @dataclass
@@ -49,8 +57,8 @@ class _Bucket:
 class Flow:
     """The worker side of a run.  One thread puts files in and gets answers out.
 
-    ``have`` tells whether the catalogue has a picture with a content hash; ``folder`` is the
-    library's.
+    ``have`` tells whether the catalogue has a picture with a content hash, and all that is to be
+    said of it; ``folder`` is the library's.  With ``within`` regions are described too.
     """
 
     def __init__(
@@ -61,8 +69,10 @@ class Flow:
         workers: int,
         have: Callable[[bytes], bool],
         folder: Path | None = None,
+        within: bool = False,
     ) -> None:
         self._spec = spec
+        self._within = within
         self._folder = folder
         self._options = options
         self._have = have
@@ -218,12 +228,12 @@ class Flow:
 
     def _encode(self, batch: Sequence[Prepared]) -> list[Prepared]:
         decoded = [prepared.decoded for prepared in batch if prepared.decoded is not None]
-        encoding = self._opened().encode([picture.pixels for picture in decoded])
+        encoding, regional = self._described([picture.pixels for picture in decoded])
         done: list[Prepared] = []
         with self._lock:
             self.encoded += len(batch)
-            for prepared, picture, vector, labels in zip(
-                batch, decoded, encoding.descriptors, encoding.labels, strict=True
+            for prepared, picture, vector, labels, regions in zip(
+                batch, decoded, encoding.descriptors, encoding.labels, regional, strict=True
             ):
                 described = Described(
                     picture.width,
@@ -232,6 +242,7 @@ class Flow:
                     labels,
                     pack(vector),
                     picture.taken,
+                    regions,
                 )
                 claim = self._claims[prepared.content_hash]
                 claim.described = described
@@ -239,3 +250,18 @@ class Flow:
                 done += [replace(copy, described=described) for copy in claim.copies]
                 claim.copies = []
         return done
+
+    def _described(
+        self, pixels: Sequence[npt.NDArray[np.uint8]]
+    ) -> tuple[Encoding, list[Regional | None]]:
+        """Descriptors and labels of pictures, and their regional descriptors if they are wanted."""
+        encoder = self._opened()
+        if not self._within:
+            return encoder.encode(pixels), [None] * len(pixels)
+        descriptors, labels, regional = [], [], []
+        for maps in encoder.maps(pixels, LABELS):
+            rows, columns, _ = maps.features.shape
+            regional.append(Regional(rows, columns, pack_regions(describe(maps.features))))
+            descriptors.append(maps.descriptor)
+            labels.append(maps.labels)
+        return Encoding(np.stack(descriptors), labels), list(regional)

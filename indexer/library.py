@@ -24,6 +24,7 @@ from indexer.errors import (
     LibraryReadOnly,
     NoSpace,
 )
+from indexer.gallery import Gallery, generation_of
 from indexer.spec import QUANTISED_FOLDER, EncoderSpec
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ __all__ = ["Library", "default_library", "library_path", "locked", "writing_fold
 
 CATALOGUE = "catalogue.sqlite"
 VECTORS = "vectors"
+NEIGHBOURS = "neighbours"
+REGIONS = "regions"
 THUMBNAILS = "thumbnails"
 UPLOADS = "uploads"
 LOCK = "lock"
@@ -133,9 +136,11 @@ class Library:
             # of a catalogue that was removed or put back to an older state: before this one's
             # generation reaches theirs and they are taken for its own
             newest = writer.generation()
-            for path in (self.folder / VECTORS).glob("*.faiss"):
-                if path.stem.isdecimal() and int(path.stem) > newest:
-                    path.unlink(missing_ok=True)
+            patterns = f"{VECTORS}/*.faiss", f"{REGIONS}/*.faiss", f"{NEIGHBOURS}/*.npy"
+            for path in (path for pattern in patterns for path in self.folder.glob(pattern)):
+                with suppress(ValueError):
+                    if generation_of(path) > newest:
+                        path.unlink(missing_ok=True)
             try:
                 yield writer
             finally:
@@ -158,7 +163,14 @@ class Library:
                 f"The library {self.folder} holds no pictures yet.",
                 "Add some: parecido index FOLDER.",
             )
-        return VectorIndex(self.folder / VECTORS, catalogue or self.catalogue, spec.dimension)
+        gallery = self.gallery(catalogue)
+        dimension = gallery.space.dimension if gallery.space else spec.dimension
+        return VectorIndex(self.folder / VECTORS, gallery, dimension)
+
+    def gallery(self, catalogue: Catalogue | None = None) -> Gallery:
+        """The descriptors as searches compare them now."""
+        catalogue = catalogue or self.catalogue
+        return Gallery(catalogue, catalogue.space())
 
     @property
     def has_vectors(self) -> bool:
@@ -166,9 +178,10 @@ class Library:
         return any((self.folder / VECTORS).glob("*.faiss"))
 
     def remove_vectors(self) -> None:
-        """Delete the vector index; it is built again when it is next opened."""
-        for path in (self.folder / VECTORS).glob("*"):
-            path.unlink(missing_ok=True)
+        """Delete the vector index and the neighbours; they are made again from the catalogue."""
+        for folder in (VECTORS, NEIGHBOURS):
+            for path in (self.folder / folder).glob("*"):
+                path.unlink(missing_ok=True)
 
     @property
     def disk_bytes(self) -> int:
@@ -188,7 +201,7 @@ def library_path(folder: str | os.PathLike[str] | None) -> Path:
 
 def _refuse_foreign(folder: Path) -> None:
     """A new library goes into a folder of its own, never among somebody's pictures."""
-    own = {LOCK, WRITER, f"{WRITER}.tmp", VECTORS, THUMBNAILS, UPLOADS}
+    own = {LOCK, WRITER, f"{WRITER}.tmp", VECTORS, NEIGHBOURS, REGIONS, THUMBNAILS, UPLOADS}
     foreign = sorted(
         name
         for name in os.listdir(folder)

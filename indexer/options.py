@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from indexer.decode import Limits
+from indexer.errors import InvalidRequest
 
 __all__ = ["IndexOptions"]
 
@@ -17,7 +18,15 @@ class IndexOptions:
 
     model: str | None = None
     """Encoder; by default the library's own, ``auto`` for a new library."""
+    quality: str | None = None
+    """``fast``, ``balanced`` or ``best``: which encoder a new library gets, and whether searches
+    think twice.  By default as the library was told, ``balanced`` for a new one."""
     pooling: str | None = None
+    size: str | None = None
+    """``256``: pictures keep their shape on about that side squared; ``224x224``: are squeezed.
+    By default the library's own, as measured for the network for a new one."""
+    resample: str | None = None
+    """Filter with which pictures are brought to size: nearest, bilinear, bicubic or lanczos."""
     weights: str | os.PathLike[str] | None = None
     preprocessing: str | None = None
     """Of a network file; ``none`` by default."""
@@ -28,6 +37,15 @@ class IndexOptions:
     """
     exact: bool | None = None
     """Whether the vector index is exhaustive at any size; by default as the library was told."""
+    think_twice: bool | None = None
+    """Whether searches expand and re-rank unless told otherwise, for which the library keeps the
+    neighbours of its pictures.  By default as it was told; for a new one as its quality says."""
+    within: bool | None = None
+    """Whether regional descriptors are kept, so that a part of a picture finds the whole.  By
+    default as the library was told, not for a new one."""
+    dimension: int | str | None = None
+    """Of the library's own space: a number, ``auto``, or ``full`` to compare descriptors as the
+    encoder gives them.  By default as the library was told, ``auto`` for a new one."""
     device: str = "auto"
     exclude: Sequence[str] = ()
     """Patterns as in a ``.gitignore``; what they match leaves the library."""
@@ -41,3 +59,15 @@ class IndexOptions:
     """Wait for another writer instead of refusing."""
     show_output: bool = False
     """Let Keras report a download on stderr."""
+
+
+def check_dimension(dimension: int | str | None) -> None:
+    """Raise :class:`~indexer.errors.InvalidRequest` for what is no dimension of a space."""
+    if dimension is None or dimension in ("auto", "full"):
+        return
+    text = str(dimension)
+    if not (text.isascii() and text.isdecimal() and 2 <= int(text) <= 4096):
+        raise InvalidRequest(
+            f"Expected a dimension from 2 to 4096, auto or full, got {dimension!r}.",
+            "128 suits most libraries.",
+        )

@@ -30,9 +30,12 @@ from indexer.encoders.quantise import (
 from indexer.encoders.registry import FILE_SUFFIXES, network_named, resolve
 from indexer.encoders.runtimes import exported
 from indexer.errors import EncoderMismatch, InvalidRequest, ParecidoError, PathNotFound
+from indexer.learning import is_settled, settle
 from indexer.library import Library, writing_folder
-from indexer.options import IndexOptions
+from indexer.options import IndexOptions, check_dimension
+from indexer.quality import quality_named, sized
 from indexer.records import IndexReport
+from indexer.regiongallery import check_has_regions, remove_region_files
 from indexer.run import Progress, Run, within
 from indexer.writer import CatalogueWriter
 
@@ -64,6 +67,7 @@ def index(
     :class:`~indexer.errors.LibraryBusy`, ``LibraryReadOnly``, ``NoSpace``, or an encoder's errors.
     """
     options = options or IndexOptions()
+    check_dimension(options.dimension)
     if options.workers < 0 or options.batch_size < 0:
         raise InvalidRequest("Workers and batch size must be 0 (automatic) or more.")
     roots = [absolute(path) for path in _several(paths)]
@@ -94,6 +98,9 @@ def _index(
     own = catalogue.encoder()
     if own and own.fingerprint != spec.fingerprint and catalogue.counts()[0]:
         raise _mismatch(library, own, spec.title)
+    regional = catalogue.keeps_regions() if options.within is None else options.within
+    if regional:
+        check_has_regions(spec)
     report = IndexReport()
     present, new_roots, absent = _look_at_roots(catalogue, roots, report, options.hidden)
     # a root in the library's own folder is walked when it is named, and never from above
@@ -106,13 +113,26 @@ def _index(
     preparing = time.monotonic() - preparing
     if options.exact is not None and options.exact != catalogue.keeps_exact_index():
         catalogue.keep_exact_index(options.exact)
+    told = options.dimension is not None and str(options.dimension) != catalogue.dimension()
+    if told:
+        catalogue.ask_dimension(str(options.dimension))
+    think_twice = options.think_twice
+    if think_twice is None and options.quality is not None:
+        think_twice = quality_named(options.quality).thinks_twice
+    if think_twice is not None and think_twice != catalogue.thinks_twice():
+        catalogue.think_twice(think_twice)
+        told = True
+    if regional != catalogue.keeps_regions():
+        remove_region_files(library.folder)  # no older one may pass for an index of these regions
+        catalogue.keep_regions(regional)
+        told = True
     saved = 0
 
     def save_now_and_then() -> None:
         nonlocal saved
         if report.added + report.updated - saved >= _SAVE_EVERY:
             saved = report.added + report.updated
-            library.vectors(catalogue).save_if_worthwhile()
+            settle(library, catalogue)
 
     run = Run(
         catalogue,
@@ -130,8 +150,8 @@ def _index(
     with pillow_limit(options.limits):
         run.all(Walk(present, options.exclude, options.hidden, library.folder))
     report.preparing_seconds += preparing
-    if library.encoder is not None and (run.committed_anything or not library.has_vectors):
-        library.vectors(catalogue).save_if_worthwhile(hurry=report.interrupted)
+    if run.committed_anything or told or not is_settled(library, catalogue):
+        settle(library, catalogue, hurry=report.interrupted)
     report.seconds = time.monotonic() - started
     return report
 
@@ -170,8 +190,7 @@ def remove(library: Library, paths: Iterable[str | os.PathLike[str]], *, wait: b
         if ids or forgotten:
             catalogue.write([Remove(ids), Forget(forgotten)])
         catalogue.drop_roots(roots)
-        if library.encoder is not None:
-            library.vectors(catalogue).save_if_worthwhile()
+        settle(library, catalogue)
         return len(ids)
 
 
@@ -192,6 +211,9 @@ def _choose(catalogue: Catalogue, options: IndexOptions, library: Library) -> En
         weights=options.weights,
         preprocessing=options.preprocessing,
         precision="float32" if int8 else options.precision or "auto",
+        size=options.size,
+        resample=options.resample,
+        quality=options.quality,
         show_output=options.show_output,
     )
     return replace(spec, precision="int8") if int8 else spec  # not calibrated yet
@@ -239,6 +261,14 @@ def _disagreement(own: EncoderSpec, options: IndexOptions) -> str:
         return f"{own.model} in {options.precision}"
     if options.pooling not in (None, own.pooling):
         return f"{own.model} with {options.pooling} pooling"
+    if options.resample not in (None, own.resample):
+        return f"{own.model} with {options.resample} resampling"
+    if options.size is not None and sized(own.size, options.size, own.model) != own.size:
+        return f"{own.model} at {options.size} pixels"
+    if options.quality is not None and model == "auto":
+        wanted = resolve(quality=options.quality, pooling=options.pooling, size=options.size)
+        if (wanted.model, wanted.size) != (own.model, own.size):
+            return f"the {options.quality} quality ({wanted.title})"
     if options.weights is not None:
         path = Path(absolute(options.weights))
         if not path.is_file() or sha256_of(path) != own.weights_sha256:

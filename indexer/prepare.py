@@ -14,6 +14,7 @@ from indexer.discover import FileEntry
 from indexer.errors import PictureUnreadable
 from indexer.exif import UNKNOWN, Taken
 from indexer.records import Label
+from indexer.regionrows import Regional
 from indexer.spec import EncoderSpec
 
 __all__ = ["Described", "Prepared", "content_hash", "prepare"]
@@ -30,6 +31,8 @@ class Described:
     vector: bytes
     """Little-endian float16, as the catalogue stores it."""
     taken: Taken = UNKNOWN
+    regional: Regional | None = None
+    """Regional descriptors, where the library keeps them."""
 
 
 @dataclass(frozen=True)

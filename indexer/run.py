@@ -21,7 +21,7 @@ from indexer.flow import Flow
 from indexer.idset import IdSet
 from indexer.options import IndexOptions
 from indexer.prepare import Described, Prepared
-from indexer.records import IndexReport, Skip
+from indexer.records import IndexReport, Picture, Skip
 from indexer.sift import Sift
 from indexer.writer import CatalogueWriter
 
@@ -69,7 +69,11 @@ class Run:
         # Up to three sleep while a GPU works for them.
         asleep = 3 if options.device != "cpu" and gpu_visible() else 1
         workers = options.workers or (os.cpu_count() or 1) + asleep
-        self._flow = Flow(spec, encoder, options, workers, catalogue.has_bytes, folder)
+        self._within = catalogue.keeps_regions()
+        # of pictures that have no regional descriptors yet
+        self._waiting = set(catalogue.waiting_for_regions()) if self._within else set()
+        have = catalogue.has_bytes_and_regions if self._within else catalogue.has_bytes
+        self._flow = Flow(spec, encoder, options, workers, have, folder, self._within)
         self._changes: list[Change] = []
         # of the bytes among these changes
         self._fresh: list[bytes] = []
@@ -83,7 +87,14 @@ class Run:
         """Whether the catalogue has been written."""
 
     def all(self, walk: Walk) -> None:
-        sift = Sift(self._catalogue, self._report, self._seen, self._pulse, self._seen_skips)
+        sift = Sift(
+            self._catalogue,
+            self._report,
+            self._seen,
+            self._pulse,
+            self._seen_skips,
+            frozenset(self._waiting),
+        )
         try:
             for entry, known in sift(walk):
                 self._flow.put(entry, known)
@@ -180,23 +191,26 @@ class Run:
         if (
             known is not None
             and known.id is not None
+            and known.id not in self._waiting
             and self._catalogue.content_hash(known.id) == prepared.content_hash
         ):
             self._seen.add(known.id)
             self._changes.append(Touch(known.id, entry.file_size, entry.mtime_ns))
             self._report.unchanged += 1
             return
+        gone = None
         if known is None or known.id is None:
             gone = self._gone_twin(prepared.content_hash)
-            if gone is not None:
+            if gone is not None and gone not in self._waiting:
                 self._seen.add(gone)
                 self._changes.append(Move(gone, entry.path, entry.file_size, entry.mtime_ns))
                 self._report.moved += 1
                 return
-        twin = self._catalogue.twin(prepared.content_hash)
+        twin = self._twin(prepared.content_hash)
         if twin is not None:
             _, vectors = self._catalogue.descriptors([twin.id])
-            if len(vectors):
+            regional = self._catalogue.regions([twin.id]).get(twin.id) if self._within else None
+            if len(vectors) and (regional is not None or not self._within):
                 described = Described(
                     twin.width,
                     twin.height,
@@ -204,11 +218,19 @@ class Run:
                     twin.labels,
                     pack(vectors[0]),
                     Taken(twin.taken_at, twin.camera),
+                    regional,
                 )
-                self._add(described, prepared)
+                self._add(described, prepared, gone)
                 return
         # the twin was given other content since the worker looked: decode after all
         self._flow.put(entry, known, anyway=True)
+
+    def _twin(self, digest: bytes) -> Picture | None:
+        """A picture with these bytes, one that has all that the library keeps of a picture."""
+        if not self._within:
+            return self._catalogue.twin(digest)
+        twin = self._catalogue.twin_with_regions(digest)
+        return next(iter(self._catalogue.pictures([twin] if twin is not None else [])), None)
 
     def _gone_twin(self, digest: bytes) -> int | None:
         """The id of a picture with these bytes whose file is no longer there.
@@ -227,9 +249,14 @@ class Run:
 
     # -- write -----------------------------------------------------------------------------------
 
-    def _add(self, described: Described, prepared: Prepared) -> None:
+    def _add(self, described: Described, prepared: Prepared, moved: int | None = None) -> None:
+        """Write what is known of a file; ``moved`` is the picture that it was elsewhere."""
         entry, known = prepared.entry, prepared.known
-        picture_id = known.id if known else None
+        picture_id = known.id if known and known.id is not None else moved
+        if picture_id is None and self._waiting:
+            # decoded although its bytes were known: it may have moved while it waited
+            picture_id = self._gone_twin(prepared.content_hash)
+        self._waiting.discard(picture_id or 0)
         self._changes.append(
             Add(
                 path=entry.path,
@@ -243,6 +270,7 @@ class Run:
                 vector=described.vector,
                 taken=described.taken,
                 id=picture_id,
+                regional=described.regional,
             )
         )
         self._fresh.append(prepared.content_hash)

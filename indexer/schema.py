@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -18,7 +19,17 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["descriptors", "facts", "metadata", "pictures", "removals", "roots", "skips"]
+__all__ = [
+    "descriptors",
+    "facts",
+    "metadata",
+    "pictures",
+    "regions",
+    "removals",
+    "roots",
+    "skips",
+    "spaces",
+]
 
 metadata = MetaData()
 
@@ -28,7 +39,15 @@ facts = Table(
     Column("key", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""Single values: ``encoder`` (JSON of the spec) and ``generation`` (rises with every change)."""
+"""Single values.
+
+``encoder``: JSON of the spec.  ``generation``: rises with every change.  ``index``: ``exact`` or
+``auto``.  ``dimension``: ``auto``, ``full`` or a number, as it was asked for.  ``space``: the
+fingerprint of the space in use.  ``think_twice``: ``on`` or ``off``.  ``within``: ``on`` or
+``off``, whether regional descriptors are kept.  ``regional_space``: the fingerprint of the space in
+which they are compared.  ``chance``: JSON of what was learned of chance.  ``judgement``: JSON of
+what the space loses or gains.
+"""
 
 roots = Table(
     "roots",
@@ -85,6 +104,38 @@ removals = Table(
     Column("generation", BigInteger, nullable=False, index=True),
 )
 """Pictures that left the library; their ids are never given again."""
+
+spaces = Table(
+    "spaces",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    # how many there were when it was learned
+    Column("pictures", Integer, nullable=False),
+    # little-endian float32, (d,) and (m, d)
+    Column("mean", LargeBinary, nullable=False),
+    Column("matrix", LargeBinary, nullable=False),
+)
+"""The library's own spaces, one for whole pictures and one for regions, where it has them."""
+
+regions = Table(
+    "regions",
+    metadata,
+    Column(
+        "picture_id",
+        Integer,
+        ForeignKey("pictures.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # cells of the feature map that they were pooled from; 0 where a picture waits for its own
+    Column("map_rows", Integer, nullable=False),
+    Column("map_columns", Integer, nullable=False),
+    # nine descriptors, four bits a number
+    Column("vectors", LargeBinary, nullable=False),
+)
+"""Regional descriptors: a row for every picture of a library that keeps them, else none."""
+
+Index("ix_regions_waiting", regions.c.picture_id, sqlite_where=regions.c.map_rows == 0)
 
 skips = Table(
     "skips",

@@ -6,7 +6,7 @@ Both come in byte order of the paths, so one look at each is enough, and memory 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ class Sift:
     seen: IdSet
     pulse: Callable[[], bool]
     seen_skips: set[bytes]
+    again: Collection[int] = ()
+    """Ids of pictures that need a look although they are unchanged."""
     files: int = 0
     """Files that the walk found."""
     missed: bool = False
@@ -71,7 +73,8 @@ class Sift:
                 yield entry, self.catalogue.known(path)
             else:
                 _, picture_id, old_size, old_mtime_ns, reason, kind = row
-                if file_size != old_size or mtime_ns != old_mtime_ns or kind in _WORTH_ANOTHER_TRY:
+                has_changed = file_size != old_size or mtime_ns != old_mtime_ns
+                if has_changed or kind in _WORTH_ANOTHER_TRY or picture_id in self.again:
                     yield entry, Known(*row[1:])
                 elif picture_id is None:
                     self.seen_skips.add(path)

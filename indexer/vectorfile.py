@@ -36,7 +36,7 @@ class Facts:
     kind: str
     """``flat`` (float32), ``flat16`` (the stored float16) or ``compressed``."""
     dimension: int
-    """Of the library's descriptors."""
+    """Of the descriptors in the file."""
     count: int
     """Descriptors in the file."""
     trained_on: int = 0
@@ -49,6 +49,8 @@ class Facts:
     """recall@10 against exact search, on a sample of the library's own pictures."""
     sample: int = 0
     """How many pictures that sample had."""
+    space: str = ""
+    """Fingerprint of the space of its descriptors; empty for the encoder's own."""
 
 
 def write(path: Path, index: Any, facts: Facts) -> None:

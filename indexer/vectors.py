@@ -9,9 +9,7 @@ however old the file is, and a small change never rewrites a large file.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer import compressed, vectorfile
-from indexer.catalogue import Catalogue
 from indexer.errors import LibraryDamaged
+from indexer.faisskit import flat, ids_of, is_float32, memory, on_threads, only
+from indexer.gallery import Gallery, generation_of
 from indexer.vectorfile import Facts
 
 __all__ = ["VectorIndex"]
@@ -44,16 +43,17 @@ _SAVE_ROWS_COMPRESSED = 4096
 
 
 class VectorIndex:
-    """Inner-product search over a catalogue's descriptors.
+    """Inner-product search over a gallery's descriptors.
 
     Exhaustive for libraries that this suits, and for those that asked for it; a compressed index
     (see :mod:`indexer.compressed`) for others.  Not safe for a refresh during a search: let one
     thread do both, or lock.
     """
 
-    def __init__(self, folder: Path, catalogue: Catalogue, dimension: int) -> None:
+    def __init__(self, folder: Path, gallery: Gallery, dimension: int) -> None:
         self._folder = folder
-        self._catalogue = catalogue
+        self.gallery = gallery
+        self._catalogue = gallery.catalogue
         self._dimension = dimension
         self._forget_base()
         self.generation = -1
@@ -118,7 +118,7 @@ class VectorIndex:
         # between are harmless: what they changed is read again with the next refresh.
         fresh: list[tuple[Ids, Vectors]] = []
         since = self.generation
-        for ids, vectors in self._catalogue.descriptors_after(since):
+        for ids, vectors in self.gallery.descriptors_after(since):
             if vectors.shape[1] != self._dimension:
                 raise LibraryDamaged(
                     f"Expected descriptors of {self._dimension} numbers, got {vectors.shape[1]}.",
@@ -130,7 +130,7 @@ class VectorIndex:
         for ids, vectors in fresh:
             stayed = np.isin(ids, left, invert=True)
             if self._tail is None:
-                self._tail = _flat(self._dimension, half=self.kind != "flat")
+                self._tail = flat(self._dimension, half=self.kind != "flat")
             self._tail.add_with_ids(vectors[stayed], ids[stayed])
             self._tail_ids = np.concatenate([self._tail_ids, ids[stayed]])
         self.generation = generation
@@ -139,8 +139,7 @@ class VectorIndex:
         """Whether the tail is long and a writer has saved a newer file."""
         if len(self._tail_ids) <= _SAVE_ROWS_COMPRESSED:
             return False
-        newest = max((path.stem for path in self._folder.glob("*.faiss")), default="")
-        return newest > self._path(self._base_generation).stem
+        return any(path > self._path(self._base_generation) for path in self._own_files())
 
     def _drop(self, gone: Ids) -> None:
         """Take ids out of what searches see; those that are not in it do no harm."""
@@ -156,7 +155,7 @@ class VectorIndex:
     def _held(self) -> Ids:
         """The ids in the file, ascending."""
         if self._base_ids is None:
-            self._base_ids = np.sort(_ids_of(self._base))
+            self._base_ids = np.sort(ids_of(self._base))
         return self._base_ids
 
     @property
@@ -164,17 +163,20 @@ class VectorIndex:
         """By how much an exhaustive index's scores may be wrong."""
         return 1e-5 if self.kind == "flat" else 1e-3
 
-    def search(self, queries: Vectors, k: int, allowed: Ids | None = None) -> tuple[Vectors, Ids]:
+    def search(
+        self, queries: Vectors, k: int, allowed: Ids | None = None, *, threads: int = 1
+    ) -> tuple[Vectors, Ids]:
         """Candidates for the ``k`` largest inner products with each row of ``queries``.
 
         Queries are ``(n, dimension)`` float32; only ``allowed`` ids, if given, are looked at.
         Returns scores and ids, both ``(n, m)``, best first; ids of missing neighbours are -1.  Of
         an exhaustive index the ``k`` best, with scores good to 1e-6 (1e-3 for ``flat16``).  Of a
-        compressed one more than ``k``, with rough scores; less where few are allowed.
+        compressed one more than ``k``, with rough scores; less where few are allowed.  ``threads``
+        0 is for many queries at once: as many as there are cores.
         """
         queries = np.ascontiguousarray(queries, np.float32)
         parts = []
-        chosen = None if allowed is None else _only(allowed)
+        chosen = None if allowed is None else only(allowed)
         if self._facts is not None and self._facts.count > len(self._dropped):
             selector = chosen
             if len(self._dropped):
@@ -186,12 +188,12 @@ class VectorIndex:
                 lists = faiss.extract_index_ivf(self._base).nlist
                 nprobe, k = compressed.scope(self._facts, lists, k)
                 parameters = compressed.parameters(nprobe, selector)
-            with _one_thread():
+            with on_threads(threads):
                 parts.append(self._base.search(queries, min(k, self.count), params=parameters))
         if len(self._tail_ids):
             parameters = chosen and faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
             k_tail = min(k, len(self._tail_ids))
-            with _one_thread():
+            with on_threads(threads):
                 parts.append(self._tail.search(queries, k_tail, params=parameters))
         if not parts:
             shape = (len(queries), k)
@@ -203,6 +205,21 @@ class VectorIndex:
         ids = np.concatenate([part[1] for part in parts], axis=1)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(scores, best, axis=1), np.take_along_axis(ids, best, axis=1)
+
+    def vectors_of(self, ids: Ids) -> Vectors:
+        """Descriptors ``(n, dimension)`` of pictures that a search sees, float32.
+
+        From the index where it has them in full, which is ten times as quick as the catalogue.
+        """
+        if not self.is_exhaustive:
+            found, vectors = self.gallery.descriptors(ids.tolist())
+            return vectors[np.searchsorted(found, ids)]
+        vectors = np.empty((len(ids), self._dimension), np.float32)
+        in_tail = np.isin(ids, self._tail_ids)
+        for index, part in ((self._tail, in_tail), (self._base, ~in_tail)):
+            if part.any():
+                vectors[part] = index.reconstruct_batch(np.ascontiguousarray(ids[part]))
+        return vectors
 
     # -- checking --------------------------------------------------------------------------------
 
@@ -225,7 +242,7 @@ class VectorIndex:
                 wrong.append(self._places.differing(ids[part], vectors[part]))
                 continue
             seen = np.stack([index.reconstruct(int(i)) for i in ids[part]])
-            tolerance = 1e-6 if _is_float32(index) else 1e-3
+            tolerance = 1e-6 if is_float32(index) else 1e-3
             alike = np.isclose(seen, vectors[part], rtol=0, atol=tolerance).all(axis=1)
             wrong.append(ids[part][~alike])
         return np.concatenate(wrong)
@@ -267,7 +284,7 @@ class VectorIndex:
             _log.warning("The vector index could not be cached (%s); no harm done.", error)
             self._use(index, facts, generation)
             return
-        self._remove_files(keep=generation)
+        self._remove_files(keep=generation)  # those of another space may still be in use
         self._load()
         if self._base is None:  # what was written cannot be read
             self._use(index, facts, generation)
@@ -277,18 +294,20 @@ class VectorIndex:
         """An index of everything in the catalogue, grown from the file's where that can be."""
         if self._suits_flat():
             # float16 loses nothing but a rounding: it is what the catalogue stores
-            half = self._bytes() > max(_FLAT_BYTES, _memory() // 4)
-            flat = _flat(self._dimension, half=half)
-            for ids, vectors in self._catalogue.descriptors_after(-1):
-                flat.add_with_ids(vectors, ids)
-            return flat, Facts("flat16" if half else "flat", self._dimension, flat.ntotal)
+            half = self._bytes() > max(_FLAT_BYTES, memory() // 4)
+            whole = flat(self._dimension, half=half)
+            for ids, vectors in self.gallery.descriptors_after(-1):
+                whole.add_with_ids(vectors, ids)
+            kind = "flat16" if half else "flat"
+            space = self.gallery.fingerprint
+            return whole, Facts(kind, self._dimension, whole.ntotal, space=space)
         if self._facts and not self._must_learn():
             with suppress(OSError, RuntimeError, ValueError):
                 index, facts = vectorfile.read(self._path(self._base_generation), change=True)
                 return compressed.extend(
-                    index, facts, self._catalogue, self._base_generation, self._dropped
+                    index, facts, self.gallery, self._base_generation, self._dropped
                 )
-        return compressed.build(self._catalogue, self._dimension)
+        return compressed.build(self.gallery, self._dimension)
 
     def _suits_flat(self) -> bool:
         """Whether an exhaustive search is quick enough, or asked for."""
@@ -315,14 +334,16 @@ class VectorIndex:
     def _load(self) -> None:
         self._forget_base()
         newest = self._catalogue.generation()
-        for path in sorted(self._folder.glob("*.faiss"), reverse=True):
+        for path in sorted(self._own_files(), reverse=True):
             try:
-                generation = int(path.stem)
+                generation = generation_of(path)
                 if generation > newest:  # the catalogue was put back to an older state
                     continue
                 index, facts = vectorfile.read(path)
                 if facts.dimension != self._dimension:
                     raise RuntimeError(f"expected {self._dimension} numbers, got {facts.dimension}")
+                if facts.space != self.gallery.fingerprint:
+                    raise RuntimeError("it is of another space")
             except (RuntimeError, ValueError, TypeError, OSError) as error:
                 _log.debug("The vector index %s is unreadable and is built again: %s", path, error)
                 continue
@@ -335,66 +356,32 @@ class VectorIndex:
         self._forget_changes()
 
     def _path(self, generation: int) -> Path:
-        return self._folder / f"{generation:012d}.faiss"
+        return self._folder / f"{self.gallery.file_name(generation)}.faiss"
+
+    def _own_files(self) -> list[Path]:
+        """The files of this space, whatever their generation."""
+        space = self.gallery.fingerprint
+        files = self._folder.glob(f"*-{space}.faiss" if space else "*.faiss")
+        return [path for path in files if space or "-" not in path.stem]
 
     def _remove_files(self, keep: int | None = None) -> None:
+        """Remove the files of this space, and temporary ones, all but one."""
+        own = set(self._own_files())
         with suppress(OSError):
             for path in self._folder.iterdir():
-                if keep is None or path != self._path(keep):
+                ours = path in own or path.suffix != ".faiss"
+                if ours and (keep is None or path != self._path(keep)):
                     with suppress(OSError):
                         path.unlink()
 
+    def remove_files(self) -> None:
+        """Remove the files of this space; the index serves on from memory."""
+        self._remove_files()
 
-def _flat(dimension: int, *, half: bool) -> Any:
-    """An empty exhaustive index with ids, in float16 or float32."""
-    if half:
-        flat: Any = faiss.IndexScalarQuantizer(
-            dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-        )
-    else:
-        flat = faiss.IndexFlatIP(dimension)
-    return faiss.IndexIDMap2(flat)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Search on the calling thread alone.
-
-    FAISS's threads wait for each other in busy loops: of 10,000 descriptors of 1280 numbers one
-    thread finds the nearest in 1.9 ms, two in 2.7 on an idle machine; of a compressed 100,000 in
-    0.5 ms, two in 6 where other programs want the cores.
-    """
-    usual = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # for this thread; others keep theirs
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(usual)
-
-
-def _only(ids: Ids) -> Any:
-    """A selector of these ids: a bit for each, which is looked up in no time."""
-    bits = np.zeros(int(ids.max(initial=0)) + 1, bool)
-    bits[ids] = True
-    kinds: Any = faiss
-    return kinds.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
-
-
-def _ids_of(index: Any) -> Ids:
-    """The ids in an index of this module, in its order."""
-    if isinstance(index, faiss.IndexIDMap2):
-        ids: Ids = faiss.vector_to_array(index.id_map)
-        return ids
-    return compressed.Places(index).ids
-
-
-def _is_float32(index: Any) -> bool:
-    return isinstance(faiss.downcast_index(index.index), faiss.IndexFlat)
-
-
-def _memory() -> int:
-    """Physical memory in bytes; 8 GB where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 8 << 30
+    def remove_others(self) -> None:
+        """Remove the files of every other space."""
+        own = set(self._own_files())
+        with suppress(OSError):
+            for path in self._folder.glob("*.faiss"):
+                if path not in own:
+                    path.unlink(missing_ok=True)

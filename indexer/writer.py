@@ -8,13 +8,16 @@ first batch: a run that finds nothing new never needs it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from indexer.catalogue import Catalogue, Root
+from indexer.chance import Chance
 from indexer.changes import Change
+from indexer.judgement import Judgement
+from indexer.space import Space
 from indexer.spec import EncoderSpec
 from indexer.sqlite import SCHEMA_VERSION, explained, open_for_writing
 
@@ -85,7 +88,7 @@ class CatalogueWriter(Catalogue):
         with self._transaction() as connection:
             generation = self._next_generation(connection)
             if encoder is not None:
-                put(connection, "encoder", encoder.to_json())
+                _use_encoder(connection, encoder)
             for root in seen_roots:
                 put_root(connection, *root)
             if apply(connection, changes, generation):
@@ -97,6 +100,60 @@ class CatalogueWriter(Catalogue):
 
         with self._transaction() as connection:
             put(connection, "index", "exact" if wanted else "auto")
+
+    def ask_dimension(self, wanted: str) -> None:
+        """Remember which dimension the library's space is to have; see ``Catalogue.dimension``."""
+        from indexer.apply import put
+
+        with self._transaction() as connection:
+            put(connection, "dimension", wanted)
+
+    def think_twice(self, wanted: bool) -> None:
+        """Remember whether searches expand and re-rank unless told otherwise."""
+        from indexer.apply import put
+
+        with self._transaction() as connection:
+            put(connection, "think_twice", "on" if wanted else "off")
+
+    def use_space(self, space: Space | None, judgement: Judgement | None = None) -> None:
+        """Let searches compare descriptors in another space, from one moment to the next."""
+        from indexer.apply import put, put_space
+
+        with self._transaction() as connection:
+            put_space(connection, space)
+            put(connection, "space", space.fingerprint if space is not None else "")
+            put(connection, "judgement", judgement.to_json() if judgement is not None else "")
+
+    def keep_regions(self, wanted: bool) -> None:
+        """Keep regional descriptors from now on, or let them go.
+
+        Pictures that are there already wait for theirs; see :mod:`indexer.regionrows`.
+        """
+        from indexer.apply import keep_regions
+
+        with self._transaction() as connection:
+            keep_regions(connection, wanted)
+
+    def await_regions(self, ids: Sequence[int]) -> None:
+        """Let these pictures wait for their regional descriptors, and all that have no row."""
+        from indexer.apply import await_regions
+
+        with self._transaction() as connection:
+            await_regions(connection, ids)
+
+    def use_regional_space(self, space: Space | None) -> None:
+        """Let searches compare regions in another space, from one moment to the next."""
+        from indexer.apply import put_space
+
+        with self._transaction() as connection:
+            put_space(connection, space, "regional_space")
+
+    def learn_chance(self, chance: Chance) -> None:
+        """Keep what was learned of chance."""
+        from indexer.apply import put
+
+        with self._transaction() as connection:
+            put(connection, "chance", chance.to_json())
 
     def drop_roots(self, paths: Iterable[bytes]) -> None:
         """Forget that these were given to be indexed."""
@@ -124,3 +181,13 @@ class CatalogueWriter(Catalogue):
         from indexer.apply import fact
 
         return int(fact(connection, "generation") or 0) + 1
+
+
+def _use_encoder(connection: Connection, encoder: EncoderSpec) -> None:
+    from indexer.apply import fact, put, put_space
+
+    before = fact(connection, "encoder")
+    if before and EncoderSpec.from_json(before).fingerprint != encoder.fingerprint:
+        for key in ("space", "regional_space"):  # learned from the other one's descriptors
+            put_space(connection, None, key)
+    put(connection, "encoder", encoder.to_json())

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from indexer.decode import Limits, decode, pillow_limit, probe
+from indexer.chance import LEAST_PICTURES
+from indexer.decode import Decoded, Limits, decode, pillow_limit, probe
 from indexer.discover import absolute, signed64
 from indexer.encoders import Encoder, EncoderSpec, open_encoder
 from indexer.errors import EncoderMismatch, InvalidRequest, LibraryNotFound, PathNotFound
@@ -21,9 +24,12 @@ from indexer.filters import Filter
 from indexer.library import Library
 from indexer.records import Picture
 from indexer.region import Region, decode_region
-from search.query import ALL, DEFAULT_K, Query, Terms
-from search.ranking import Ranking
+from indexer.space import Space
+from search.asking import Ask, Source, asked, check_within, pixels_of
+from search.query import ALL, DEFAULT_K, Query, Terms, merged
+from search.ranking import Ranked, Ranking
 from search.results import Hit, Results
+from search.within import Within, views
 
 __all__ = ["DEFAULT_K", "Engine", "similarity_table"]
 
@@ -54,6 +60,7 @@ class Engine:
         # 1 gives the soonest answer to one question, one for each core the most answers
         self._streams = streams
         self._ranking = Ranking(library)
+        self._within = Within(library.folder, library.catalogue)
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -70,6 +77,7 @@ class Engine:
     def close(self) -> None:
         """Let go of the index and the encoder; the library stays open."""
         self._ranking.close()
+        self._within.close()
         self._encoder = None
 
     @property
@@ -119,75 +127,93 @@ class Engine:
             self._encoder = None
         return spec
 
+    @property
+    def space(self) -> Space | None:
+        """The space that scores are of; None is the encoder's own."""
+        return self.library.gallery().space
+
     def search(
         self,
-        query: str | os.PathLike[str],
+        query: Source,
         *,
-        k: int | None = None,
-        offset: int = 0,
-        min_score: float | None = None,
-        include_self: bool = False,
-        exact: bool = False,
-        wanted: Filter = ALL,
         region: Region | None = None,
+        any_orientation: bool = False,
+        include_self: bool = False,
+        **terms: Any,
     ) -> Results:
         """The pictures most like a picture file, or like a ``region`` of it.
 
-        An indexed path is answered from its stored descriptor, without encoding, and is left out of
-        its own hits unless ``include_self``.  ``k`` is 10 by default, or as many as there are;
-        ``offset`` leaves out so many of the best; ``min_score`` is a cosine; only pictures that
-        pass the filter ``wanted`` are looked at.  Hits are ordered by score, equal ones by id.
-        Scores are exact; with ``exact`` every descriptor of the library is looked at, also where it
-        has a compressed index, which may miss one neighbour in a hundred.
+        ``query`` is a path, or the bytes of a file.  An indexed path is answered from its stored
+        descriptor, without encoding, and is left out of its own hits unless ``include_self``.
+        With ``any_orientation`` a hit may be turned or mirrored.  ``terms`` are the fields of
+        :class:`~search.query.Terms`: ``k`` is 10 by default, or as many as there are; ``offset``
+        leaves out so many of the best; ``min_score`` is a cosine; only pictures that pass the
+        filter ``wanted`` are looked at; ``expand`` and ``rerank`` think twice.  Hits are ordered
+        by score, equal ones by id.  Scores are exact; with ``exact`` every descriptor of the
+        library is looked at, also where it has a compressed index, which may miss one neighbour
+        in a hundred.
 
         Raises :class:`~indexer.errors.PathNotFound`, ``PictureUnreadable``, or ``InvalidRequest``
         for a ``k`` below 1 or above the number of pictures in the library.
         """
+        ask = Ask((query,), region=region, any_orientation=any_orientation)
+        return self.ask(ask, include_self=include_self, **terms)
+
+    def ask(self, ask: Ask, *, name: str = "", include_self: bool = False, **terms: Any) -> Results:
+        """The pictures that several given ones ask for together; see :class:`search.asking.Ask`.
+
+        ``name`` is what the results are called; by default it is made of the paths.
+        """
         started = time.perf_counter()
-        terms = Terms(k, offset, min_score, exact, wanted)
-        self.check(terms)
-        vector, picture = self._descriptor(query, region)
-        leave_out = picture.id if picture is not None and not include_self else None
-        (hits,) = self.answer([Query(vector, terms, leave_out)])
-        return self._results(os.fspath(query), started, hits)
+        wanted = Terms(**terms)
+        self.check(wanted)
+        if wanted.within:
+            hits = self._within_pictures(ask, wanted, include_self)
+            return self._results(name or ask.name, started, hits)
+        wishes, known = asked(self, ask)
+        leave_out = frozenset() if include_self else known
+        blank = np.empty(0, np.float32)
+        (hits,) = self.answer([Query(blank, wanted, leave_out, wishes)])
+        return self._results(name or ask.name, started, hits)
+
+    def _within_pictures(self, ask: Ask, terms: Terms, include_self: bool) -> tuple[Hit, ...]:
+        """The pictures that hold a given one as a part, and where."""
+        check_within(ask, terms)
+        self._within.check()
+        given, known = pixels_of(self, ask)
+        queries = np.concatenate([views(self.encoder, one) for one in given])
+        out = frozenset() if include_self else known
+        found = self._within.nearest(
+            queries,
+            terms.offset + terms.count + len(out),
+            self.spec.fingerprint,
+            allowed=None if terms.wanted.passes_all else self._ranking.passing(terms.wanted),
+            exact=terms.exact,
+        )
+        keep = np.flatnonzero(np.isin(found.ids, list(out), invert=True))
+        page = terms.page(Ranked(found.ids[keep], found.scores[keep]))
+        pictures = {p.id: p for p in self.library.catalogue.pictures(page.ids.tolist())}
+        boxes = dict(zip(found.ids.tolist(), found.boxes, strict=True))
+        return tuple(
+            replace(hit, box=boxes[hit.id]) for hit in _hits(page, pictures, terms.offset + 1)
+        )
 
     def search_bytes(
-        self,
-        data: bytes,
-        *,
-        k: int | None = None,
-        offset: int = 0,
-        min_score: float | None = None,
-        name: str = "-",
-        exact: bool = False,
-        wanted: Filter = ALL,
-        region: Region | None = None,
+        self, data: bytes, *, name: str = "-", region: Region | None = None, **terms: Any
     ) -> Results:
-        """The pictures most like a picture given as the bytes of a file."""
-        started = time.perf_counter()
-        terms = Terms(k, offset, min_score, exact, wanted)
-        self.check(terms)
-        (hits,) = self.answer([Query(self._encode(data, region), terms)])
-        return self._results(name, started, hits)
+        """The pictures most like a picture given as the bytes of a file; as :meth:`search`."""
+        return self.ask(Ask((data,), region=region), name=name, **terms)
 
     def search_vector(
-        self,
-        vector: Vectors,
-        *,
-        k: int | None = None,
-        offset: int = 0,
-        min_score: float | None = None,
-        leave_out: int | None = None,
-        exact: bool = False,
-        wanted: Filter = ALL,
+        self, vector: Vectors, *, leave_out: int | None = None, **terms: Any
     ) -> tuple[Hit, ...]:
         """The pictures nearest to a descriptor ``(dimension,)`` of any positive length.
 
-        ``leave_out`` is the id of a picture that is no answer.
+        ``leave_out`` is the id of a picture that is no answer; ``terms`` as for :meth:`search`.
         """
-        terms = Terms(k, offset, min_score, exact, wanted)
-        self.check(terms)
-        return self.answer([Query(self.unit(vector), terms, leave_out)])[0]
+        wanted = Terms(**terms)
+        self.check(wanted)
+        return self.answer([Query(self.unit(vector), wanted, leave_out)])[0]
 
     def descriptors(
         self, queries: Iterable[str | os.PathLike[str]] | str | os.PathLike[str]
@@ -195,7 +221,7 @@ class Engine:
         """Descriptors ``(n, dimension)`` of picture files, stored ones where they are indexed."""
         if isinstance(queries, (str, os.PathLike)):
             queries = [queries]
-        rows = [self._descriptor(query)[0] for query in queries]
+        rows = [self.described(query)[0] for query in queries]
         return np.stack(rows) if rows else np.empty((0, self.spec.dimension), np.float32)
 
     # -- for many questions at once --------------------------------------------------------------
@@ -221,6 +247,7 @@ class Engine:
     def check(self, terms: Terms) -> None:
         """Raise :class:`~indexer.errors.InvalidRequest` for terms that cannot be met."""
         terms.check()
+        self.check_chance(terms)
         if terms.k is not None and terms.k > DEFAULT_K:
             count = self.library.catalogue.counts()[0]
             if terms.k > max(count, DEFAULT_K):
@@ -229,20 +256,33 @@ class Engine:
                     f"Ask for at most {count}.",
                 )
 
+    def check_chance(self, terms: Terms) -> None:
+        """Raise ``InvalidRequest`` where chance is asked for, and nothing is known of it."""
+        if terms.max_chance is not None and self.library.catalogue.chance() is None:
+            raise InvalidRequest(
+                "The library is too small to tell what is chance, or was indexed before that was "
+                "learned.",
+                f"From {LEAST_PICTURES} pictures on the next run of index learns it; or give a "
+                "minimum score.",
+            )
+
     def answer(self, queries: Sequence[Query]) -> list[tuple[Hit, ...]]:
         """The hits of each query, from one state of the library as nearly as can be."""
         spec = self._current()
-        found = self._ranking.nearest([query.question for query in queries], spec.fingerprint)
-        pages = [query.terms.page(*ranked) for query, ranked in zip(queries, found, strict=True)]
+        twice = self.library.catalogue.thinks_twice()
+        asked_for = [query.questions(twice) for query in queries]
+        every = [question for questions in asked_for for question in questions]
+        found = iter(self._ranking.nearest(every, spec.fingerprint))
+        pages = [
+            query.terms.page(merged([next(found) for _ in questions]))
+            for query, questions in zip(queries, asked_for, strict=True)
+        ]
         ids = {i for page in pages for i in page.ids.tolist()}
         pictures = {p.id: p for p in self.library.catalogue.pictures(sorted(ids))}
-        answers = []
-        for query, page in zip(queries, pages, strict=True):
-            pairs = zip(page.ids.tolist(), page.scores.tolist(), strict=True)
-            there = [(pictures[i], score) for i, score in pairs if i in pictures]
-            first = query.terms.offset + 1
-            answers.append(tuple(Hit.of(n, s, p) for n, (p, s) in enumerate(there, first)))
-        return answers
+        return [
+            _hits(page, pictures, query.terms.offset + 1)
+            for query, page in zip(queries, pages, strict=True)
+        ]
 
     def count(self, wanted: Filter = ALL) -> int:
         """How many pictures pass a filter."""
@@ -255,43 +295,63 @@ class Engine:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _encode(self, data: bytes, region: Region | None = None) -> Vectors:
+    def decoded(self, data: bytes, region: Region | None = None) -> Decoded:
+        """A picture's bytes, or a part of it, at the encoder's size."""
         with pillow_limit(self._limits):
             if region is None:
-                decoded = decode(data, self.spec, self._limits)
-            else:
-                decoded = decode_region(data, region, self.spec, self._limits)
-        vector: Vectors = self.encoder.encode([decoded.pixels]).descriptors[0]
-        return vector
+                return decode(data, self.spec, self._limits)
+            return decode_region(data, region, self.spec, self._limits)
 
-    def _descriptor(
-        self, query: str | os.PathLike[str], region: Region | None = None
-    ) -> tuple[Vectors, Picture | None]:
-        """A query's descriptor, and the picture that it is where it is indexed.
-
-        The stored descriptor, unless the file has changed since it was indexed.
-        """
+    def read(self, query: str | os.PathLike[str]) -> bytes:
+        """The bytes of a picture file.  Raises ``PathNotFound`` or ``PictureUnreadable``."""
         path = absolute(query)
-        picture = self._indexed(path)
-        if picture is not None and region is None and not _has_changed(path, picture):
-            ids, vectors = self.library.catalogue.descriptors([picture.id])
-            if len(ids):
-                return vectors[0], picture
         if not os.path.lexists(path):
             raise PathNotFound(
                 f"{os.fspath(query)} is not there, and the library holds no picture by that path.",
                 "Give a picture file, an indexed path, or - for standard input.",
             )
         with pillow_limit(self._limits):
-            data = probe(Path(path), self._limits)
-        return self._encode(data, region), picture
+            return probe(Path(path), self._limits)
 
-    def _indexed(self, path: str) -> Picture | None:
+    def described(self, query: str | os.PathLike[str]) -> tuple[Vectors, Picture | None]:
+        """A file's descriptor ``(dimension,)``, and the picture that it is where it is indexed.
+
+        The stored descriptor, unless the file has changed since it was indexed.
+        """
+        picture = self.indexed(query)
+        if picture is not None and not _has_changed(absolute(query), picture):
+            ids, vectors = self.library.catalogue.descriptors([picture.id])
+            if len(ids):
+                return vectors[0], picture
+        pixels = self.decoded(self.read(query)).pixels
+        vector: Vectors = self.encoder.encode([pixels]).descriptors[0]
+        return vector, picture
+
+    def indexed(self, query: str | os.PathLike[str]) -> Picture | None:
         """The indexed picture at a path, or at what it links to."""
+        path = absolute(query)
         picture = self.library.catalogue.picture_at(path)
         if picture is None and os.path.realpath(path) != path:
             picture = self.library.catalogue.picture_at(os.path.realpath(path))
         return picture
+
+
+def _hits(page: Ranked, pictures: dict[int, Picture], first: int) -> tuple[Hit, ...]:
+    """A page of hits, ranks from ``first``; what has left meanwhile is not among them."""
+    rows = [row for row, i in enumerate(page.ids.tolist()) if i in pictures]
+    hits = []
+    for rank, row in enumerate(rows, first):
+        second = None if page.seconds is None else float(page.seconds[row])
+        hits.append(
+            Hit.of(
+                rank,
+                float(page.scores[row]),
+                pictures[int(page.ids[row])],
+                chance=None if page.chances is None else float(page.chances[row]),
+                second=None if second is None or math.isnan(second) else second,
+            )
+        )
+    return tuple(hits)
 
 
 def _has_changed(path: str, picture: Picture) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,9 @@ from indexer.errors import InvalidRequest
 from indexer.filters import Filter
 from search.ranking import Question, Ranked
 
-__all__ = ["ALL", "DEFAULT_K", "Query", "Terms"]
+__all__ = ["ALL", "DEFAULT_K", "Query", "Terms", "Wish", "merged"]
+
+Vectors = npt.NDArray[np.float32]
 
 DEFAULT_K = 10
 ALL = Filter()
@@ -33,6 +37,15 @@ class Terms:
     """Look at every descriptor."""
     wanted: Filter = ALL
     """Which pictures may be hits."""
+    expand: bool | None = None
+    """Move query and pictures towards their neighbours before they are compared; None is as the
+    library was told."""
+    rerank: bool | None = None
+    """Put those first that share neighbours with the query; None is as the library was told."""
+    within: bool = False
+    """Look at parts of pictures, too."""
+    max_chance: float | None = None
+    """How many pictures of the library may be expected to score like a hit by chance, above 0."""
 
     @property
     def count(self) -> int:
@@ -58,28 +71,91 @@ class Terms:
                 "Hits of the same thing mostly score above 0.5.",
             )
 
-    def page(self, ids: npt.NDArray[np.int64], scores: npt.NDArray[np.float32]) -> Ranked:
+        if self.max_chance is not None and not self.max_chance > 0:
+            raise InvalidRequest(
+                f"The maximum of chance is {self.max_chance}; expected a number above 0.",
+                "1 leaves out what is as likely to be chance as not.",
+            )
+
+    def page(self, ranked: Ranked) -> Ranked:
         """What belongs to these terms of the nearest pictures, best first."""
-        ids, scores = ids[self.offset :], scores[self.offset :]
+        keep = np.arange(len(ranked.ids))[self.offset : self.offset + self.count]
         if self.min_score is not None:
-            enough = scores >= self.min_score
-            ids, scores = ids[enough], scores[enough]
-        return Ranked(ids, scores)
+            keep = keep[ranked.scores[keep] >= self.min_score]
+        if self.max_chance is not None and ranked.chances is not None:
+            keep = keep[ranked.chances[keep] <= self.max_chance]
+        return _chosen(ranked, keep)
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """Descriptors that are looked for together."""
+
+    vectors: Vectors
+    """``(n, dimension)`` of unit length."""
+    weights: tuple[float, ...] = (1.0,)
+    """What each counts; less than 0 for what is not wanted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A descriptor and the terms of its answer."""
+    """What is looked for, and the terms of the answer."""
 
-    vector: npt.NDArray[np.float32]
-    """``(dimension,)`` of unit length."""
+    vector: Vectors
+    """A descriptor ``(dimension,)`` of unit length; not looked at where there are wishes."""
     terms: Terms
-    leave_out: int | None = None
-    """Id of a picture that is no answer."""
+    leave_out: int | frozenset[int] | None = None
+    """Ids of pictures that are no answers."""
+    wishes: tuple[Wish, ...] = ()
+    """A hit is like any one of these; its score is the best."""
 
-    @property
-    def question(self) -> Question:
-        """As the ranking takes it."""
-        terms = self.terms
-        nearest = terms.offset + terms.count
-        return Question(self.vector, nearest, self.leave_out, terms.exact, terms.wanted)
+    def questions(self, thinks_twice: bool) -> list[Question]:
+        """As the ranking takes them; ``thinks_twice`` is what the library was told."""
+        terms, out = self.terms, self.leave_out
+        if not isinstance(out, frozenset):
+            out = frozenset() if out is None else frozenset([out])
+        return [
+            Question(
+                wish.vectors,
+                terms.offset + terms.count,
+                out,
+                terms.exact,
+                terms.wanted,
+                thinks_twice if terms.expand is None else terms.expand,
+                thinks_twice if terms.rerank is None else terms.rerank,
+                wish.weights,
+            )
+            for wish in self.wishes or (Wish(self.vector[None]),)
+        ]
+
+
+def merged(answers: Sequence[Ranked]) -> Ranked:
+    """The answers to several questions as one: each picture once, with its best score."""
+    if len(answers) == 1:
+        return answers[0]
+    ids = np.concatenate([one.ids for one in answers])
+    scores = np.concatenate([one.scores for one in answers])
+    again = _joined([one.seconds for one in answers])
+    chances = _joined([one.chances for one in answers])
+    if chances is not None:
+        chances = chances * len(answers)  # so many chances to score so
+    # what a second thought has not seen comes after what it has
+    first = scores if again is None else np.nan_to_num(again, nan=-2)
+    order = np.lexsort((ids, -scores, -first))
+    _, places = np.unique(ids[order], return_index=True)
+    keep = order[np.sort(places)]
+    return _chosen(Ranked(ids, scores, again, chances), keep)
+
+
+def _chosen(ranked: Ranked, keep: npt.NDArray[np.int64]) -> Ranked:
+    return Ranked(
+        ranked.ids[keep],
+        ranked.scores[keep],
+        None if ranked.seconds is None else ranked.seconds[keep],
+        None if ranked.chances is None else ranked.chances[keep],
+    )
+
+
+def _joined(parts: Sequence[npt.NDArray[Any] | None]) -> npt.NDArray[Any] | None:
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if len(there) == len(parts) else None

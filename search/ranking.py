@@ -1,6 +1,7 @@
 """The nearest pictures of a library: candidates from its vector index, scores from its catalogue.
 
-Several questions at once take one pass through the index and one look into the catalogue.
+Several questions at once take one pass through the index and one look into the catalogue.  What a
+question asks about is a descriptor of the encoder; it is compared in the library's own space.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ import numpy.typing as npt
 
 from indexer.exhaustive import Nearest
 from indexer.filters import Filter
+from indexer.gallery import Gallery
 from indexer.library import Library
+from search.around import Around
+from search.background import Background
+from search.rerank import SHORTLIST, second_scores
 
 if TYPE_CHECKING:
     from indexer.vectors import VectorIndex
@@ -28,6 +33,7 @@ _SPARE = 8  # candidates beyond the wanted ones, for ties and for what was left 
 # 30 ms, and none is missed.
 _FEW = 4096
 _ROUNDING = 1e-5  # of float32 sums of 4096 products, ten times over
+_DIGITS = 7
 _FILTERS = 16  # whose answers are remembered until the library changes
 
 Ids = npt.NDArray[np.int64]
@@ -38,16 +44,41 @@ Vectors = npt.NDArray[np.float32]
 class Question:
     """What to look for."""
 
-    vector: Vectors
-    """A descriptor ``(dimension,)`` of unit length."""
+    vectors: Vectors
+    """Descriptors ``(n, dimension)`` of the encoder, of unit length."""
     k: int
     """How many neighbours, 1 or more."""
-    leave_out: int | None = None
-    """Id of a picture that is no answer."""
+    leave_out: frozenset[int] = frozenset()
+    """Ids of pictures that are no answers."""
     exact: bool = False
     """Look at every descriptor, also where the library has a compressed index."""
     wanted: Filter = field(default_factory=Filter)
     """Which pictures may be answers."""
+    expand: bool = False
+    rerank: bool = False
+    """Whether to think twice; see :mod:`search.rerank`."""
+    weights: tuple[float, ...] = (1.0,)
+    """What each of the descriptors counts; less than 0 for what is not wanted."""
+
+    def vector(self, gallery: Gallery) -> Vectors:
+        """What is looked for ``(m,)``, of unit length, in a gallery's space."""
+        parts = gallery.prepared(self.vectors)
+        if len(parts) == 1:
+            whole: Vectors = parts[0]
+            return whole
+        whole = np.asarray(self.weights, np.float32) @ parts
+        return whole / max(float(np.linalg.norm(whole)), 1e-12)
+
+    @property
+    def is_second(self) -> bool:
+        """Whether a shortlist is to be looked at again."""
+        return self.expand or self.rerank
+
+    @property
+    def nearest(self) -> int:
+        """How many of the nearest it takes to answer."""
+        shortlist = SHORTLIST if self.is_second else 0
+        return max(self.k, shortlist) + len(self.leave_out)
 
 
 class Ranked(NamedTuple):
@@ -55,7 +86,11 @@ class Ranked(NamedTuple):
 
     ids: Ids
     scores: Vectors
-    """Exact cosines, float32."""
+    """Exact cosines in the library's space, float32."""
+    seconds: Vectors | None = None
+    """What a second thought scored, float32, in whose order they are; NaN beyond its shortlist."""
+    chances: npt.NDArray[np.float64] | None = None
+    """How many pictures of the library are expected to score so by chance."""
 
 
 @dataclass(eq=False)
@@ -69,6 +104,8 @@ class _Work:
     """Ids that may be answers, ascending; None where all may."""
     asked: int
     """How many candidates to ask for."""
+    vector: Vectors = field(default_factory=lambda: np.empty(0, np.float32))
+    """The question's, in the space that is searched."""
 
 
 class _Found(NamedTuple):
@@ -90,7 +127,9 @@ class Ranking:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._index: VectorIndex | None = None
-        self._of = ""
+        self._of = ("", "")
+        self._around: Around | None = None
+        self._background: Background | None = None
         self._lock = threading.Lock()
         self._passing: OrderedDict[Filter, Ids] = OrderedDict()
         self._passing_at = -1
@@ -98,7 +137,7 @@ class Ranking:
     def close(self) -> None:
         """Let go of the index."""
         with self._lock:
-            self._index = None
+            self._index = self._around = self._background = None
 
     def nearest(self, questions: Sequence[Question], fingerprint: str) -> list[Ranked]:
         """The answers to questions, in their order.
@@ -108,33 +147,38 @@ class Ranking:
         """
         answers: list[Ranked] = [_NOTHING] * len(questions)
         work = [
-            _Work(question, number, allowed, question.k + (question.leave_out is not None) + _SPARE)
+            _Work(question, number, allowed, question.nearest + _SPARE)
             for number, question in enumerate(questions)
             for allowed in [self._allowed(question.wanted)]
             if allowed is None or len(allowed)
         ]
         while work:
-            found = self._candidates(work, fingerprint)
+            index, found = self._candidates(work, fingerprint)
             candidates = np.unique(np.concatenate([f.ids for f in found]))
-            ids, vectors = self._library.catalogue.descriptors(candidates.tolist())
+            ids, vectors = index.gallery.descriptors(candidates.tolist())
             again = []
-            for item, (own, least, is_all) in zip(work, found, strict=True):
-                wanted = item.question.k + (item.question.leave_out is not None)
-                rows = np.searchsorted(ids, own)
-                rows[rows == len(ids)] = 0
-                rows = rows[ids[rows] == own] if len(ids) else rows[:0]  # some have just left
-                rows = _best(item.question.vector, vectors, rows, wanted)
-                scores = exact_scores(item.question.vector, vectors[rows])
-                order = np.lexsort((ids[rows], -scores))
-                if not is_all and (len(order) < wanted or scores[order[wanted - 1]] <= least):
+            for item, one in zip(work, found, strict=True):
+                ranked = _ranked(item, one, ids, vectors)
+                if ranked is None:
                     item.asked *= 4  # one that was left out could come before the last
                     again.append(item)
-                    continue
-                ranked = ids[rows][order]
-                keep = order[ranked != item.question.leave_out][: item.question.k]
-                answers[item.number] = Ranked(ids[rows][keep], scores[keep])
+                else:
+                    if item.question.is_second:
+                        ranked = self._thought_again(item, index, ranked, ids, vectors)
+                    k = item.question.k
+                    answers[item.number] = Ranked(
+                        ranked.ids[:k],
+                        ranked.scores[:k],
+                        None if ranked.seconds is None else ranked.seconds[:k],
+                        self._chances(item, index, ranked.scores[:k]),
+                    )
             work = again
         return answers
+
+    def passing(self, wanted: Filter) -> Ids:
+        """Ids of the pictures that pass a filter, ascending."""
+        allowed = self._allowed(wanted)
+        return self._library.catalogue.ids() if allowed is None else allowed
 
     def count(self, wanted: Filter) -> int:
         """How many pictures pass a filter."""
@@ -162,11 +206,19 @@ class Ranking:
                     self._passing.popitem(last=False)
         return ids
 
-    def _candidates(self, work: Sequence[_Work], fingerprint: str) -> list[_Found]:
-        """Candidates for each question; what looks at every descriptor holds no lock."""
+    def _candidates(
+        self, work: Sequence[_Work], fingerprint: str
+    ) -> tuple[VectorIndex, list[_Found]]:
+        """Candidates for each question, and the index that they are from.
+
+        What looks at every descriptor holds no lock.
+        """
         found: dict[int, _Found] = {}
         with self._lock:
             index = self._fresh(fingerprint)
+            gallery = index.gallery
+            for item in work:
+                item.vector = item.question.vector(gallery)
             is_exhaustive = index.is_exhaustive
             scans = [w for w in work if not is_exhaustive and _needs_scan(w)]
             rest = [w for w in work if w not in scans]
@@ -179,33 +231,86 @@ class Ranking:
             # a compressed index looks into the lists near the query, where few may pass a filter
             scans += [w for w in work if w.number in found and _is_short(w, found[w.number])]
         for item in scans:
-            found[item.number] = self._scanned(item)
-        return [found[item.number] for item in work]
+            found[item.number] = _scanned(item, gallery)
+        return index, [found[item.number] for item in work]
+
+    def _thought_again(
+        self, item: _Work, index: VectorIndex, ranked: Ranked, ids: Ids, vectors: Vectors
+    ) -> Ranked:
+        """The shortlist in the order of a second thought, and then the rest as it was.
+
+        By the index that the shortlist is from: others may be in another space by now.
+        """
+        question = item.question
+        shortlist = ranked.ids[:SHORTLIST]
+        if not len(shortlist):
+            return ranked
+        rows = vectors[np.searchsorted(ids, shortlist)]
+        around = None
+        if question.expand:
+            with self._lock:
+                if self._around is None or self._around.index is not index:
+                    self._around = Around(self._library, index)
+                around = self._around.of(shortlist, question.leave_out)
+        seconds = second_scores(item.vector, rows, around, rerank=question.rerank)
+        order = np.lexsort((shortlist, -seconds))
+        rest = np.arange(len(shortlist), len(ranked.ids))
+        order = np.concatenate([order, rest])
+        seconds = np.concatenate([seconds, np.full(len(rest), np.nan, np.float32)])
+        return Ranked(ranked.ids[order], ranked.scores[order], seconds[order])
+
+    def _chances(
+        self, item: _Work, index: VectorIndex, scores: Vectors
+    ) -> npt.NDArray[np.float64] | None:
+        with self._lock:
+            if self._background is None or self._background.index is not index:
+                self._background = Background(index)
+            return self._background.expected(item.vector, scores, item.question.leave_out)
 
     def _fresh(self, fingerprint: str) -> VectorIndex:
-        if self._index is None or self._of != fingerprint:
+        of = (fingerprint, self._library.catalogue.space_fingerprint())
+        if self._index is None or self._of != of:
             self._index = self._library.vectors()
-            self._of = fingerprint
+            self._of = of
             if self._index.file_bytes == 0:
                 self._index.save_if_worthwhile()  # lost or damaged: for the next time
         self._index.refresh()
         return self._index
 
-    def _scanned(self, item: _Work) -> _Found:
-        """The candidates among all descriptors that may be answers, read from the catalogue."""
-        catalogue = self._library.catalogue
-        nearest = Nearest(item.question.vector[None], item.asked)
-        if item.allowed is not None and len(item.allowed) <= _FEW:
-            nearest.see(*catalogue.descriptors(item.allowed.tolist()))
-        else:
-            for ids, vectors in catalogue.descriptors_after(-1):
-                if item.allowed is None:
-                    nearest.see(ids, vectors)
-                else:
-                    passing = np.isin(ids, item.allowed)
-                    nearest.see(ids[passing], vectors[passing])
-        scores, found = nearest.best()
-        return _found(found[0], scores[0], len(found[0]) < item.asked, _ROUNDING)
+
+def _ranked(item: _Work, found: _Found, ids: Ids, vectors: Vectors) -> Ranked | None:
+    """The best of the candidates by their exact scores; None where too few were asked for.
+
+    ``ids`` ``(n,)``, ascending, and ``vectors`` are what is still there of all candidates.
+    """
+    wanted = item.question.nearest
+    rows = np.searchsorted(ids, found.ids)
+    rows[rows == len(ids)] = 0
+    rows = rows[ids[rows] == found.ids] if len(ids) else rows[:0]  # some have just left
+    rows = _best(item.vector, vectors, rows, wanted)
+    scores = exact_scores(item.vector, vectors[rows])
+    order = np.lexsort((ids[rows], -scores))
+    if not found.is_all and (len(order) < wanted or scores[order[wanted - 1]] <= found.least):
+        return None
+    ranked = ids[rows][order]
+    keep = order[np.isin(ranked, list(item.question.leave_out), invert=True)]
+    return Ranked(ids[rows][keep], scores[keep])
+
+
+def _scanned(item: _Work, gallery: Gallery) -> _Found:
+    """The candidates among all descriptors that may be answers, read from the catalogue."""
+    nearest = Nearest(item.vector[None], item.asked)
+    if item.allowed is not None and len(item.allowed) <= _FEW:
+        nearest.see(*gallery.descriptors(item.allowed.tolist()))
+    else:
+        for ids, vectors in gallery.descriptors_after(-1):
+            if item.allowed is None:
+                nearest.see(ids, vectors)
+            else:
+                passing = np.isin(ids, item.allowed)
+                nearest.see(ids[passing], vectors[passing])
+    scores, found = nearest.best()
+    return _found(found[0], scores[0], len(found[0]) < item.asked, _ROUNDING)
 
 
 def _needs_scan(item: _Work) -> bool:
@@ -213,15 +318,15 @@ def _needs_scan(item: _Work) -> bool:
 
 
 def _is_short(item: _Work, found: _Found) -> bool:
-    wanted = item.question.k + (item.question.leave_out is not None)
-    return item.allowed is not None and len(found.ids) < min(wanted, len(item.allowed))
+    wanted = min(item.question.nearest, len(item.allowed)) if item.allowed is not None else 0
+    return len(found.ids) < wanted
 
 
 def _searched(index: VectorIndex, group: Sequence[_Work], allowed: Ids | None) -> dict[int, _Found]:
     """Candidates from the vector index for questions with the same filter, by their numbers."""
     most = len(allowed) if allowed is not None else index.count
     asked = max(1, min(max(w.asked for w in group), most))
-    scores, ids = index.search(np.stack([w.question.vector for w in group]), asked, allowed)
+    scores, ids = index.search(np.stack([w.vector for w in group]), asked, allowed)
     found = {}
     # a compressed index does not know what it left out
     tolerance = index.tolerance if index.is_exhaustive else -np.inf
@@ -252,13 +357,13 @@ def _best(query: Vectors, vectors: Vectors, rows: Ids, k: int) -> Ids:
 def exact_scores(query: Vectors, vectors: Vectors) -> Vectors:
     """Cosines of a unit query ``(d,)`` with unit rows ``(n, d)``, float32.
 
-    Summed in float64 row by row and then rounded, so that equal descriptors score equally wherever
-    they lie.
+    Summed in float64 row by row and then rounded to seven digits, so that equal descriptors score
+    equally wherever they lie, and whatever else went through the space with them.
     """
     if not len(vectors):
         return np.empty(0, np.float32)
     products = vectors.astype(np.float64) * query.astype(np.float64)
-    scores: Vectors = np.clip(products.sum(axis=1), -1, 1).astype(np.float32)
+    scores: Vectors = np.clip(products.sum(axis=1), -1, 1).round(_DIGITS).astype(np.float32)
     return scores
 
 

@@ -1,0 +1,51 @@
+"""What chance gives for a query: its cosines with pictures drawn from the library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.chance import LEAST_PICTURES, background
+
+if TYPE_CHECKING:
+    from indexer.vectors import VectorIndex
+
+__all__ = ["Background"]
+
+Vectors = npt.NDArray[np.float32]
+_GROWTH = 1.5  # a library so many times as large as at the last draw is drawn from again
+
+
+class Background:
+    """Pictures drawn from an index.  Belongs to it; not safe for use from several threads."""
+
+    def __init__(self, index: VectorIndex) -> None:
+        self.index = index
+        self._chance = index.gallery.catalogue.chance()
+        self._count = 0
+        self._ids = np.empty(0, np.int64)
+        self._vectors = np.empty((0, 0), np.float32)
+
+    def expected(
+        self, query: Vectors, scores: Vectors, leave_out: frozenset[int]
+    ) -> npt.NDArray[np.float64] | None:
+        """How many pictures are expected to reach each of some scores by chance.
+
+        ``query`` is ``(m,)`` as it is compared.  None where nothing is known of chance.
+        """
+        count = self.index.count
+        if self._chance is None or count < LEAST_PICTURES:
+            return None
+        if not self._count / _GROWTH <= count <= self._count * _GROWTH:
+            drawn = background(self.index.ids())
+            if self.index.is_exhaustive:
+                self._ids, self._vectors = drawn, self.index.vectors_of(drawn)
+            else:  # some may have left
+                self._ids, self._vectors = self.index.gallery.descriptors(drawn.tolist())
+            self._count = count
+        cosines = self._vectors @ query
+        if leave_out:
+            cosines = cosines[np.isin(self._ids, list(leave_out), invert=True)]
+        return count * self._chance.tail(cosines).shares(scores)
