@@ -1,9 +1,10 @@
-"""Queries and their hits as one labelled picture, a row for each query."""
+"""Queries and what was found as one labelled picture, a row for each query."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -15,14 +16,57 @@ from indexer.errors import InvalidRequest, PictureUnreadable
 from indexer.text import printable
 from search.results import Hit, Results
 
-__all__ = ["check_target", "make_sheet", "write_sheet"]
+__all__ = [
+    "Row",
+    "Section",
+    "Tile",
+    "check_target",
+    "draw_sheet",
+    "make_sheet",
+    "save_sheet",
+    "write_sheet",
+]
 
 _MARK = "parecido"
 
 _CELL = 220
 _CAPTION = 44
 _GAP = 12
+_TITLE = 40
+_BADGE = 30
 _PAPER, _CARD, _INK, _FAINT, _QUERY = "#ffffff", "#eeeef1", "#1c1c1e", "#6b6b72", "#0a62c9"
+# Bluish green and vermilion of Okabe and Ito's palette, a little darker: told apart by people who
+# see no difference between red and green.  The sign says it without colour.
+_RIGHT, _WRONG = "#007d5a", "#c94f00"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture with two lines under it."""
+
+    source: bytes | str
+    """The picture's bytes, or its path."""
+    first: str
+    second: str
+    is_right: bool | None = None
+    """Marked with a tick or a cross, where it is known."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A query and what was found for it."""
+
+    query: Tile
+    found: Sequence[Tile]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows under a title."""
+
+    title: str
+    """Empty for none."""
+    rows: Sequence[Row]
 
 
 def check_target(path: str) -> None:
@@ -54,14 +98,19 @@ def _is_sheet(path: str) -> bool:
 
 
 def write_sheet(answered: Sequence[tuple[Results, bytes | str]], path: str) -> None:
-    """Write the sheet of :func:`make_sheet` to a PNG file, whole or not at all.
+    """Write the sheet of :func:`make_sheet` to a PNG file, as :func:`save_sheet` does."""
+    check_target(path)  # before the pictures are read
+    save_sheet(make_sheet(answered), path)
+
+
+def save_sheet(sheet: Image.Image, path: str) -> None:
+    """Write a sheet to a PNG file, whole or not at all.
 
     Raises ``InvalidRequest`` where the file cannot be written, or is something else's.
     """
     check_target(path)
     info = PngInfo()
     info.add_text("Software", _MARK)
-    sheet = make_sheet(answered)
     try:
         with replacing(Path(path)) as temporary:
             sheet.save(temporary, "PNG", pnginfo=info)
@@ -77,22 +126,66 @@ def make_sheet(answered: Sequence[tuple[Results, bytes | str]]) -> Image.Image:
 
     The second of each pair is where the query's picture is: its bytes, or its path.
     """
-    columns = 1 + max((len(results.hits) for results, _ in answered), default=0)
+    rows = [
+        Row(
+            Tile(source, "query", os.path.basename(results.query)),
+            [Tile(hit.path, _score_line(hit), os.path.basename(hit.path)) for hit in results.hits],
+        )
+        for results, source in answered
+    ]
+    return draw_sheet([Section("", rows)])
+
+
+def draw_sheet(sections: Sequence[Section]) -> Image.Image:
+    """Sections one below the other: the query of each row on the left, then what was found."""
+    rows = [row for section in sections for row in section.rows]
+    columns = 1 + max((len(row.found) for row in rows), default=0)
     width = columns * (_CELL + _GAP) + 3 * _GAP
-    height = len(answered) * (_CELL + _CAPTION + _GAP) + _GAP
+    height = len(rows) * (_CELL + _CAPTION + _GAP) + _GAP
+    height += sum(_TITLE for section in sections if section.title)
     sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    for row, (results, source) in enumerate(answered):
-        top = _GAP + row * (_CELL + _CAPTION + _GAP)
-        _place(sheet, draw, source, _GAP, top)
-        frame = (_GAP - 4, top - 4, _GAP + _CELL + 3, top + _CELL + 3)
-        draw.rectangle(frame, outline=_QUERY, width=3)
-        _caption(draw, _GAP, top, "query", os.path.basename(results.query), _QUERY)
-        for hit in results.hits:
-            left = 3 * _GAP + hit.rank * (_CELL + _GAP)
-            _place(sheet, draw, hit.path, left, top)
-            _caption(draw, left, top, _score_line(hit), os.path.basename(hit.path), _INK)
+    top = _GAP
+    for section in sections:
+        if section.title:
+            title = _clipped(draw, printable(section.title), 20, width - 2 * _GAP)
+            draw.text((_GAP, top), title, fill=_INK, font=_font(20))
+            top += _TITLE
+        for row in section.rows:
+            _draw_row(sheet, draw, row, top)
+            top += _CELL + _CAPTION + _GAP
     return sheet
+
+
+def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Row, top: int) -> None:
+    _place(sheet, draw, row.query.source, _GAP, top)
+    _frame(draw, _GAP, top, _QUERY)
+    _caption(draw, _GAP, top, row.query, _QUERY)
+    for number, tile in enumerate(row.found, 1):
+        left = 3 * _GAP + number * (_CELL + _GAP)
+        _place(sheet, draw, tile.source, left, top)
+        colour = _INK
+        if tile.is_right is not None:
+            colour = _RIGHT if tile.is_right else _WRONG
+            _frame(draw, left, top, colour)
+            _badge(draw, left, top, tile.is_right)
+        _caption(draw, left, top, tile, colour)
+
+
+def _frame(draw: ImageDraw.ImageDraw, left: int, top: int, colour: str) -> None:
+    draw.rectangle((left - 4, top - 4, left + _CELL + 3, top + _CELL + 3), outline=colour, width=3)
+
+
+def _badge(draw: ImageDraw.ImageDraw, left: int, top: int, is_right: bool) -> None:
+    """A tick or a cross in the upper left corner; drawn, for the font has neither."""
+    right, bottom = left + _BADGE - 1, top + _BADGE - 1
+    draw.rectangle((left, top, right, bottom), fill=_RIGHT if is_right else _WRONG)
+    if is_right:
+        points = [(left + 7, top + 15), (left + 13, top + 21), (left + 23, top + 8)]
+        draw.line(points, fill=_PAPER, width=4, joint="curve")
+    else:
+        draw.line((left + 8, top + 8, right - 8, bottom - 8), fill=_PAPER, width=4)
+        draw.line((left + 8, bottom - 8, right - 8, top + 8), fill=_PAPER, width=4)
 
 
 def _score_line(hit: Hit) -> str:
@@ -124,19 +217,18 @@ def _fit(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _caption(
-    draw: ImageDraw.ImageDraw, left: int, top: int, first: str, second: str, colour: str
-) -> None:
+def _caption(draw: ImageDraw.ImageDraw, left: int, top: int, tile: Tile, colour: str) -> None:
     under = top + _CELL + 6
-    draw.text((left, under), _clipped(draw, first, 15), fill=colour, font=_font(15))
-    draw.text((left, under + 19), _clipped(draw, printable(second), 13), _FAINT, _font(13))
+    first, second = printable(tile.first), printable(tile.second)
+    draw.text((left, under), _clipped(draw, first, 15, _CELL), fill=colour, font=_font(15))
+    draw.text((left, under + 19), _clipped(draw, second, 13, _CELL), _FAINT, _font(13))
 
 
-def _clipped(draw: ImageDraw.ImageDraw, text: str, size: int) -> str:
+def _clipped(draw: ImageDraw.ImageDraw, text: str, size: int, width: int) -> str:
     font = _font(size)
-    if draw.textlength(text, font) <= _CELL:
+    if draw.textlength(text, font) <= width:
         return text
-    while text and draw.textlength(f"{text}…", font) > _CELL:
+    while text and draw.textlength(f"{text}…", font) > width:
         text = text[:-1]
     return f"{text}…"
 
