@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from indexer.library import Library
-from search.web import routes_about, routes_jobs, routes_pictures, routes_search
+from search.web import routes_about, routes_jobs, routes_pictures, routes_search, routes_why
 from search.web.answers import add_error_handlers
 from search.web.guard import Guard
 from search.web.service import Service
@@ -86,7 +86,7 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.library, app.state.settings, app.state.metrics = library, settings, metrics
-    for routes in (routes_search, routes_pictures, routes_jobs, routes_about):
+    for routes in (routes_search, routes_why, routes_pictures, routes_jobs, routes_about):
         app.include_router(routes.router)
     add_error_handlers(app)
     return app

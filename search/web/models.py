@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.filters import Filter
+from search.labels import label_filter
 from search.query import Terms
 
 __all__ = [
@@ -29,6 +30,9 @@ __all__ = [
     "SearchTerms",
     "SessionIn",
     "VectorIn",
+    "WhyByIdTerms",
+    "WhyOut",
+    "WhyTerms",
 ]
 
 _Side = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
@@ -51,7 +55,12 @@ class FilterTerms(_Given):
         description="A file, a folder with all below it, or a pattern with `*`, `?` or `[` for "
         "the whole path.",
     )
-    label: _Words = Field(None, description="Part of the name of one of the picture's labels.")
+    label: _Words = Field(
+        None,
+        description="A word for what the picture shows: an ImageNet class's name, a synonym, or a "
+        "broader word.",
+        examples=["dog"],
+    )
     format: _Words = Field(None, description="File format, such as `JPEG`.")
     camera: _Words = Field(None, description="Part of the camera's maker and model.")
     min_width: _Side = None
@@ -65,8 +74,15 @@ class FilterTerms(_Given):
     added_since: _Date = Field(None, description="A date, or a date with a time.")
 
     def filter(self) -> Filter:
-        """As the engine takes it.  Raises ``InvalidRequest`` for dates that are none."""
-        return Filter(**{name: getattr(self, name) for name in FilterTerms.model_fields})
+        """As the engine takes it.
+
+        Raises ``InvalidRequest`` for dates that are none, bounds that exclude each other, and a
+        label that no class has.
+        """
+        given = {name: getattr(self, name) for name in FilterTerms.model_fields}
+        label = given.pop("label")
+        wanted = Filter(**given)
+        return wanted if label is None else label_filter(wanted, label)
 
 
 class SearchTerms(FilterTerms):
@@ -75,11 +91,26 @@ class SearchTerms(FilterTerms):
     k: int = Field(10, ge=1, le=1000, description="How many hits.")
     offset: int = Field(0, ge=0, le=100_000, description="How many of the best to leave out.")
     min_score: float | None = Field(None, ge=-1, le=1, description="Least cosine.")
+    max_chance: float | None = Field(
+        None,
+        gt=0,
+        description="How many pictures of the library may be expected to score like a hit by "
+        "chance.",
+    )
+    expand: bool | None = Field(
+        None,
+        description="Compare what pictures have in common with their neighbours; by default as "
+        "the library was told.",
+    )
+    rerank: bool | None = Field(
+        None, description="Put those first that share neighbours with the query; the same."
+    )
     exact: bool = Field(False, description="Look at every picture, however large the library.")
 
     def terms(self) -> Terms:
         """As the engine takes them."""
-        return Terms(self.k, self.offset, self.min_score, self.exact, self.filter())
+        names = ("k", "offset", "min_score", "max_chance", "expand", "rerank", "exact")
+        return Terms(wanted=self.filter(), **{name: getattr(self, name) for name in names})
 
 
 class RegionTerms(SearchTerms):
@@ -92,12 +123,34 @@ class RegionTerms(SearchTerms):
         description="`x,y,width,height` in pixels, or each with a `%`: that part is looked for.",
         examples=["10%,20%,50%,50%"],
     )
+    any_orientation: bool = Field(
+        False, description="However turned by quarters or mirrored; the picture is read for it."
+    )
 
 
 class SimilarTerms(RegionTerms):
     """The same, for a picture of the library."""
 
     include_self: bool = Field(False, description="Let the picture find itself.")
+
+
+class WhyTerms(_Given):
+    """Which part of the query is compared."""
+
+    region: str | None = Field(
+        None,
+        min_length=7,
+        max_length=100,
+        description="`x,y,width,height` in pixels, or each with a `%`: the part of the query that "
+        "was searched for.",
+        examples=["10%,20%,50%,50%"],
+    )
+
+
+class WhyByIdTerms(WhyTerms):
+    """The same, for a query from the library."""
+
+    query_id: int = Field(ge=1, le=2**63 - 1, description="The picture that was searched for.")
 
 
 class ListTerms(FilterTerms):
@@ -169,6 +222,14 @@ class HitOut(BaseModel):
     width: int
     height: int
     labels: list[LabelRow]
+    chance: float | None = Field(
+        None,
+        description="How many pictures of the library are expected to score so by chance; left "
+        "out where the library is too small to tell.",
+    )
+    second: float | None = Field(
+        None, description="What a second thought scored, in whose order the hits are."
+    )
 
 
 class ResultsOut(BaseModel):
@@ -269,8 +330,69 @@ class InfoOut(BaseModel):
     pictures: int
     skipped: int
     encoder: str | None
+    model: str | None
+    pooling: str | None
+    dimension: int | None = Field(description="How many numbers the encoder gives.")
+    fingerprint: str | None
+    space_dimension: int | None = Field(
+        description="How many numbers are compared, in the library's own space; null where it has "
+        "none, and the encoder's are."
+    )
+    space_learned_from: int | None = Field(
+        description="How many pictures the library had when it learned its space."
+    )
+    space_kept: float | None = Field(
+        description="Share of the ten nearest in all of the space's directions that are among the "
+        "ten nearest in those that are kept."
+    )
+    same_class: float | None = Field(
+        description="Share of the ten nearest that show the query's own ImageNet class; null "
+        "without a space or a classifier."
+    )
+    same_class_before: float | None = Field(description="The same, without the space.")
+    think_twice: bool = Field(
+        description="Whether searches expand and re-rank unless told otherwise."
+    )
+    index: str | None = Field(description="The kind of the vector index and what it holds.")
+    index_bytes: int
+    recall: float | None = Field(
+        description="Recall@10 of the index against exact search, on the library's own pictures."
+    )
+    roots: list[str] = Field(description="What was given to be indexed.")
+    bytes: int = Field(description="What the library takes on the disk.")
     version: str
     read_only: bool
     uploads: bool
     index_roots: list[str]
     limits: dict[str, Any]
+
+
+class WhySideOut(BaseModel):
+    """What the cells of one picture add to the score."""
+
+    width: int = Field(description="Of the upright picture, in pixels.")
+    height: int
+    box: tuple[int, int, int, int] = Field(description="The part: left, top, width, height.")
+    shape: tuple[int, int] = Field(description="Rows and columns of cells, which divide it evenly.")
+    sum: float = Field(description="Of all values.")
+    residual: float = Field(description="The score less the sum.")
+    values: list[list[float]] = Field(description="What each cell adds, row by row.")
+    boxes: list[list[tuple[float, float, float, float]]] = Field(
+        description="Left, top, width and height of each cell, in pixels."
+    )
+
+
+class WhySidesOut(BaseModel):
+    query: WhySideOut
+    hit: WhySideOut
+
+
+class WhyOut(BaseModel):
+    """Which places of two pictures made them match."""
+
+    query: str
+    hit: str
+    encoder: str
+    score: float
+    residual: float = Field(description="The larger one of the two sides'.")
+    maps: WhySidesOut

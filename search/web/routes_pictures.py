@@ -16,11 +16,12 @@ from indexer.durable import replacing
 from indexer.errors import PictureUnreadable
 from indexer.library import writing_folder
 from indexer.prepare import content_hash
+from search.labels import require_labels
 from search.web.answers import Refused, json_response
 from search.web.bodies import PICTURE_BODY, Upload, one_picture
 from search.web.jobs import Job, is_own
 from search.web.models import JobOut, ListTerms, PictureOut, PicturesOut
-from search.web.reach import PICTURE_ID, errors, located, picture_of, service_of, writable
+from search.web.reach import PICTURE_ID, errors, gone, located, picture_of, service_of, writable
 from search.web.service import Service
 from search.web.shapes import job_dict, picture_dict
 from search.web.thumbnails import SIZES, changed
@@ -63,6 +64,8 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
 @router.get("", response_model=PicturesOut, responses=errors(400), summary="List pictures")
 async def listed(service: Reached, given: Annotated[ListTerms, Query()]) -> Response:
     """Pictures of the library that pass the filters: newest first, by path, or some at random."""
+    if given.label is not None:
+        require_labels(service.library)
     wanted, catalogue = given.filter(), service.library.catalogue
     total = await service.call(service.engine.count, wanted)
     if given.order == "random":
@@ -107,7 +110,7 @@ async def thumbnail(
     try:
         data = await service.call(service.thumbnails.get, picture, int(size))
     except PictureUnreadable as error:
-        raise _gone(error) from error
+        raise gone(error) from error
     return Response(data, headers=headers, media_type="image/jpeg")
 
 
@@ -130,7 +133,7 @@ async def original(
     try:
         status = await service.call(os.stat, picture.path)
     except OSError as error:
-        raise _gone(error) from error
+        raise gone(error) from error
     # what was put in its place since, by a link for example, was not indexed and is not shown
     seen = (status.st_size, signed64(status.st_mtime_ns))
     if seen != (picture.file_size, picture.mtime_ns):
@@ -298,14 +301,3 @@ def _check_range(request: Request, size: int) -> None:
             "Ask for a part within it.",
             {"Content-Range": f"bytes */{size}"},
         )
-
-
-def _gone(error: Exception) -> Refused:
-    if isinstance(error, PictureUnreadable) and error.kind not in ("vanished", "unreadable"):
-        return Refused(422, "picture_unreadable", f"The picture cannot be read: {error.reason}.")
-    return Refused(
-        404,
-        "file_not_found",
-        "The picture's file cannot be reached.",
-        "It may lie on a disk that is not there now; its record stays.",
-    )

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from indexer.errors import InvalidRequest, ParecidoError
 from indexer.region import Region
+from search.labels import require_labels
 from search.query import Query as Asked
 from search.query import Terms
 from search.results import Results
@@ -53,10 +54,14 @@ async def search(
 ) -> Response:
     """The pictures most like the one in the body, or like a region of it."""
     started = time.perf_counter()
-    terms, region = given.terms(), _region(given)
+    terms, region = _terms(service, given), _region(given)
     upload = await one_picture(request)
-    vector, _ = await service.describe(upload.data, region)
-    return await _answer(service, Asked(vector, terms), started, "picture", upload.name)
+    if given.any_orientation:
+        wishes = await service.describe_turned(upload.data, region)
+        asked = Asked(wishes[0].vectors[0], terms, None, wishes)
+    else:
+        asked = Asked((await service.describe(upload.data, region))[0], terms)
+    return await _answer(service, asked, started, "picture", upload.name)
 
 
 @router.get(
@@ -73,12 +78,17 @@ async def similar(
     Answered from its stored descriptor; a region is read from its file.
     """
     started = time.perf_counter()
-    terms, region = given.terms(), _region(given)
-    if region is None:
+    terms, region = _terms(service, given), _region(given)
+    if region is None and not given.any_orientation:
         return await _answer(service, ById(picture_id, terms, given.include_self), started, "id")
     picture = picture_of(service, picture_id)
-    vector = await service.describe_part(picture, region)
-    asked = Asked(vector, terms, None if given.include_self else picture_id)
+    out = None if given.include_self else picture_id
+    if given.any_orientation:
+        wishes = await service.describe_turned(picture, region)
+        asked = Asked(wishes[0].vectors[0], terms, out, wishes)
+    else:
+        assert region is not None
+        asked = Asked(await service.describe_part(picture, region), terms, out)
     return await _answer(service, asked, started, "id", picture.path)
 
 
@@ -93,7 +103,7 @@ async def search_vector(
 ) -> Response:
     """The pictures nearest to a descriptor of the library's own encoder, made elsewhere."""
     started = time.perf_counter()
-    asked = Asked(service.engine.unit(body.vector), given.terms())
+    asked = Asked(service.engine.unit(body.vector), _terms(service, given))
     return await _answer(service, asked, started, "vector", "vector")
 
 
@@ -128,7 +138,7 @@ async def search_batch(
     request: Request, service: Reached, given: Annotated[SearchTerms, Query()]
 ) -> Response:
     """An answer for each query in order: hits, or what is wrong with that query."""
-    terms = given.terms()
+    terms = _terms(service, given)
     most = service.settings.pictures_per_request
     service.engine.spec  # noqa: B018  # told for all of them where the library holds nothing
     if is_form(request):
@@ -181,6 +191,12 @@ async def _page(
     found = await service.hits(asked, by)
     took = (time.perf_counter() - started) * 1000
     return page_dict(Results(name or found.path, found.encoder, took, found.hits), asked.terms)
+
+
+def _terms(service: Service, given: SearchTerms) -> Terms:
+    if given.label is not None:
+        require_labels(service.library)
+    return given.terms()
 
 
 def _region(given: RegionTerms) -> Region | None:

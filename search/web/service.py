@@ -10,10 +10,10 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -21,26 +21,29 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.decode import Decoded, Limits, decode, pillow_limit, probe
-from indexer.encoders import Encoder
+from indexer.encoders.encoder import Encoder, Maps
 from indexer.errors import ParecidoError
 from indexer.library import THUMBNAILS, UPLOADS, Library
 from indexer.prepare import content_hash
 from indexer.records import Picture
 from indexer.region import Region, decode_region
+from search.asking import orientations
 from search.engine import Engine
-from search.query import Query, Terms
+from search.explanation import Explanation, Look, View, decode_view, explained
+from search.query import Query, Terms, Wish
 from search.results import Hit
 from search.web.answers import Refused, no_picture
 from search.web.gather import Gatherer
 from search.web.jobs import Jobs
 from search.web.settings import Settings
 from search.web.telemetry import Metrics
-from search.web.thumbnails import Thumbnails
+from search.web.thumbnails import Thumbnails, changed
 
 __all__ = ["ById", "Found", "Service"]
 
 _OF_LIBRARY = Limits()  # as they were indexed; what is uploaded has the server's own
 _REMEMBERED = 256  # descriptors of uploads: 5 kB each
+_MAP_BYTES = 32 << 20  # of feature maps that are remembered: 250 kB each, as a rule
 _T = TypeVar("_T")
 _log = logging.getLogger("parecido")
 
@@ -98,8 +101,16 @@ class Service:
         self._searching: Gatherer[Query | ById, Found] = Gatherer(
             "search", self._search, most=64, told=lambda size: metrics.batch("search", size)
         )
+        self._mapping: Gatherer[Pixels, Maps] = Gatherer(
+            "maps",
+            self._map,
+            most=32 if settings.device != "cpu" else 4,
+            kind=lambda pixels: pixels.shape,
+            told=lambda size: metrics.batch("encode", size),
+        )
         # by content, region and encoder; touched by the event loop alone
         self._described: OrderedDict[Hashable, tuple[Vectors, Labels]] = OrderedDict()
+        self._looks: OrderedDict[Hashable, tuple[View, Maps]] = OrderedDict()
         self._warm = threading.Event()
         self._failed: ParecidoError | None = None
         self._stack = ExitStack()
@@ -112,6 +123,7 @@ class Service:
         self.jobs.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._encoding.close()
+        self._mapping.close()
         self._searching.close()
         self.engine.close()
         self._stack.close()
@@ -189,10 +201,76 @@ class Service:
             self._described.popitem(last=False)
         return described
 
+    async def file_of(self, picture: Picture) -> bytes:
+        """The bytes of an indexed picture's file.  Raises ``PictureUnreadable``."""
+        return await self.call(probe, Path(picture.path), _OF_LIBRARY)
+
     async def describe_part(self, picture: Picture, region: Region) -> Vectors:
         """The descriptor of a part of an indexed picture, from its file."""
+        return (await self.describe(await self.file_of(picture), region, limits=_OF_LIBRARY))[0]
+
+    async def describe_turned(
+        self, source: bytes | Picture, region: Region | None
+    ) -> tuple[Wish, ...]:
+        """The descriptors of the eight orientations of a picture, or of a part of it.
+
+        The picture is its bytes, or one of the library, whose file is read.
+        """
+        if isinstance(source, bytes):
+            decoded = await self.pixels(source, region)
+        else:
+            decoded = await self.pixels(await self.file_of(source), region, _OF_LIBRARY)
+        with self.metrics.stage("encode"):
+            asked = [self._encoding.ask((view, 0)) for view in orientations(decoded.pixels)]
+            found = await asyncio.gather(*asked)
+        return tuple(Wish(vector[None]) for vector, _ in found)
+
+    # -- explaining ------------------------------------------------------------------------------
+
+    async def look(
+        self,
+        data: bytes,
+        name: str,
+        region: Region | None = None,
+        limits: Limits | None = None,
+        stored: Vectors | None = None,
+    ) -> Look:
+        """A picture's bytes as the network sees them; ``stored`` is its descriptor, where known.
+
+        Remembered for a while: the next question is about the same query and another hit.
+        """
+        key = (content_hash(data), region, self.engine.spec.fingerprint)
+        if key in self._looks:
+            self._looks.move_to_end(key)
+        else:
+            spec, limits = self.engine.spec, limits or self.settings.limits
+            with self.metrics.stage("decode"):
+                view, decoded = await self.call(decode_view, data, region, name, spec, limits)
+            with self.metrics.stage("encode"):
+                self._looks[key] = view, await self._mapping.ask(decoded.pixels)
+            while len(self._looks) > 1 and _map_bytes(self._looks.values()) > _MAP_BYTES:
+                self._looks.popitem(last=False)
+        view, maps = self._looks[key]
+        descriptor = maps.descriptor if stored is None or region is not None else stored
+        return Look(replace(view, name=name), data, descriptor, maps.features)
+
+    async def look_at(self, picture: Picture, region: Region | None = None) -> Look:
+        """An indexed picture, or a part of it, from its file.
+
+        Raises ``PictureUnreadable``, or ``Refused`` where the file is another one than was indexed.
+        """
         data = await self.call(probe, Path(picture.path), _OF_LIBRARY)
-        return (await self.describe(data, region, limits=_OF_LIBRARY))[0]
+        if content_hash(data) != picture.content_hash:
+            raise changed()
+        _, vectors = await self.call(self.library.catalogue.descriptors, [picture.id])
+        stored = vectors[0] if len(vectors) else None
+        return await self.look(data, picture.path, region, _OF_LIBRARY, stored)
+
+    async def explained(self, query: Look, hit: Look) -> Explanation:
+        """Which places of two pictures made them match."""
+        return await self.call(explained, self.engine, query, hit)
+
+    # -- searching -------------------------------------------------------------------------------
 
     async def hits(self, query: Query | ById, by: str) -> Found:
         """The hits of a query; ``by`` is how it was asked, for the metrics.
@@ -200,6 +278,7 @@ class Service:
         Raises :class:`~search.web.answers.Refused` for an id that the library has not.
         """
         query.terms.check()
+        self.engine.check_chance(query.terms)
         with self.metrics.stage("search"):
             found = await self._searching.ask(query)
         self.metrics.queries.labels(by).inc()
@@ -208,6 +287,9 @@ class Service:
     def _encode(self, asked: Sequence[tuple[Pixels, int]]) -> Sequence[tuple[Vectors, Labels]]:
         encoding = self.engine.encoder.encode([pixels for pixels, _ in asked], asked[0][1])
         return list(zip(encoding.descriptors, encoding.labels, strict=True))
+
+    def _map(self, asked: Sequence[Pixels]) -> Sequence[Maps]:
+        return self.engine.encoder.maps(asked)
 
     def _search(self, asked: Sequence[Query | ById]) -> Sequence[Found | Exception]:
         """Answers; descriptors of pictures asked for by id are looked up together."""
@@ -231,3 +313,7 @@ class Service:
             else:
                 answers.append(no_picture(one.id))
         return answers
+
+
+def _map_bytes(looks: Iterable[tuple[View, Maps]]) -> int:
+    return sum(maps.features.nbytes for _, maps in looks)

@@ -13,6 +13,7 @@ export class ApiError extends Error {
 export class Offline extends Error {}
 
 export const isAbort = (error) => error?.name === "AbortError";
+export const inWords = (error) => [error.message, error.remedy].filter(Boolean).join(" ");
 
 let signIn = async () => false;
 let signingIn = null;
@@ -77,6 +78,8 @@ export const api = {
   similar: (id, params, signal) => send("GET", `${picture(id)}/similar`, { params, signal }),
   search: (blob, params, signal) =>
     send("POST", "v1/search", { params, body: blob, type: binary(blob), signal }),
+  why: (id, region, query_id, body) =>
+    send(body ? "POST" : "GET", `${picture(id)}/why`, { params: { region, query_id }, body, type: body && binary(body) }),
   add: (blob, name) => send("POST", "v1/pictures", { params: { name }, body: blob, type: binary(blob) }),
   remove: (id) => send("DELETE", picture(id)),
   job: (id) => send("GET", `v1/jobs/${encodeURIComponent(id)}`),

@@ -1,9 +1,9 @@
 /** The page: the address decides what is shown, and everything else follows it. */
 
-import { ApiError, api, isAbort, onUnauthorized } from "./api.js";
+import { ApiError, api, inWords, isAbort, onUnauthorized } from "./api.js";
 import { Connection } from "./connection.js";
 import { Details } from "./details.js";
-import { $, basename, button, bytes, el, nearing, pictures } from "./dom.js";
+import { $, basename, button, bytes, el, nearing, pictures, when } from "./dom.js";
 import { Filters } from "./filters.js";
 import { Grid } from "./grid.js";
 import { icon } from "./icons.js";
@@ -14,6 +14,7 @@ import { QueryCard } from "./query.js";
 import { emptyState, statusText } from "./says.js";
 import { ORDERS, address, isSearch, parse, queryKey, resultsKey } from "./state.js";
 import { keep, recall, tidy } from "./uploads.js";
+import { explainer } from "./why.js";
 
 let state = parse(location.search);
 let info = null;
@@ -51,10 +52,12 @@ const details = new Details($("details"), {
   },
   label: (label) => go({ ...state, filters: { ...state.filters, label }, show: null }),
   remove: removePicture,
+  why: () => explain(state, upload?.blob),
 });
 
 const refuse = (text) => toast(text, "alert");
-const complain = (error) => refuse([error.message, error.remedy].filter(Boolean).join(" "));
+const complain = (error) => refuse(inWords(error));
+const explain = explainer(card.picture, details, complain);
 
 // The address
 
@@ -250,7 +253,7 @@ function renderStart() {
   $("hero").hidden = isSearch(state) || Boolean(shown?.empty) || Object.keys(state.filters).length > 0;
   $("order").hidden = isSearch(state) || Boolean(shown?.empty);
   const choice = ([order, text]) =>
-    el("button", { type: "button", "aria-pressed": String(order === state.order), text, onclick: () => go({ ...state, order, show: null }) });
+    el("button", { "aria-pressed": String(order === state.order), text, onclick: () => go({ ...state, order, show: null }) });
   $("order").replaceChildren(...Object.entries(ORDERS).map(choice));
 }
 
@@ -334,13 +337,10 @@ function introduce(answer) {
   return info;
 }
 
-async function refreshInfo(signal) {
-  try {
-    introduce(await api.info(signal));
-  } catch (error) {
+const refreshInfo = (signal) =>
+  api.info(signal).then(introduce, (error) => {
     if (isAbort(error)) throw error;
-  }
-}
+  });
 
 /** Whatever else is wrong than a server that is away or busy takes the pictures' place. */
 function fail(error, { next, key }) {
@@ -379,9 +379,9 @@ addEventListener("keydown", (event) => {
   } else if (event.key === "?") $("help").showModal();
 });
 
-$("help-open").addEventListener("click", () => $("help").showModal());
-$("shuffle").addEventListener("click", shuffle);
-$("home").addEventListener("click", (event) => {
+when($("help-open"), "click", () => $("help").showModal());
+when($("shuffle"), "click", shuffle);
+when($("home"), "click", (event) => {
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   home();

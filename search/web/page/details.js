@@ -1,8 +1,9 @@
 /** All about one picture: beside the grid on wide screens, a sheet from below on phones. */
 
-import { ApiError, api, isAbort } from "./api.js";
-import { button, bytes, count, date, el, nameOf } from "./dom.js";
+import { api, inWords, isAbort } from "./api.js";
+import { button, bytes, count, date, el, missing, nameOf, when } from "./dom.js";
 import { icon } from "./icons.js";
+import { shade } from "./why.js";
 
 const narrow = matchMedia("(max-width: 759px)");
 
@@ -11,19 +12,20 @@ export class Details {
   #on;
   #id = null;
   #controller = null;
+  #why = false;
 
-  /** `on` has functions for what the user may want: close, search, step, label, remove. */
+  /** `on` has functions for what the user may want. */
   constructor(root, on) {
     this.#root = root;
     this.#on = on;
-    root.addEventListener("cancel", (event) => {
+    when(root, "cancel", (event) => {
       event.preventDefault();
       on.close();
     });
-    root.addEventListener("click", (event) => {
+    when(root, "click", (event) => {
       if (event.target === root) on.close(); // the backdrop
     });
-    root.addEventListener("keydown", (event) => {
+    when(root, "keydown", (event) => {
       if (event.target.closest("input, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (step) on.step(step);
@@ -39,9 +41,13 @@ export class Details {
     return this.#id;
   }
 
+  #find(selector) {
+    return this.#root.querySelector(selector);
+  }
+
   /** Show picture `id`; `known` is what its hit tells already. */
   async open(id, known, { mayDelete, steps }) {
-    if (id === this.#id && this.#root.open) return;
+    if (id === this.#id && this.#root.open) return this.#on.why();
     this.#controller?.abort();
     this.#controller = new AbortController();
     const { signal } = this.#controller;
@@ -52,16 +58,24 @@ export class Details {
       if (narrow.matches) this.#root.showModal();
       else this.#root.show();
     }
-    const goal = (focused && this.#root.querySelector(`[data-step="${focused}"]:not(:disabled)`)) || this.#root.querySelector(".shut");
+    const goal = (focused && this.#find(`[data-step="${focused}"]:not(:disabled)`)) || this.#find(".shut");
     goal.focus({ preventScroll: true });
+    this.#on.why();
     try {
       const picture = await api.picture(id, signal);
       this.#render({ score: known?.score, ...picture }, { mayDelete, steps, whole: true });
     } catch (error) {
       if (isAbort(error)) return;
-      const remedy = error instanceof ApiError ? error.remedy : "";
-      this.#root.querySelector(".body").append(el("p", { class: "wrong", text: [error.message, remedy].filter(Boolean).join(" ") }));
+      this.#find(".body").append(el("p", { class: "wrong", text: inWords(error) }));
     }
+  }
+
+  /** Show why the picture matches; answers whether that is wanted. */
+  why(side) {
+    const pressed = this.#find("[aria-pressed]");
+    pressed?.setAttribute("aria-pressed", this.#why);
+    if (pressed) shade(this.#find(".stage"), side);
+    return pressed && this.#why;
   }
 
   close() {
@@ -69,19 +83,20 @@ export class Details {
     this.#id = null;
     if (this.#root.open) this.#root.close();
     this.#root.replaceChildren();
+    this.#on.why();
   }
 
   #render(picture, { mayDelete, steps, whole }) {
     const name = nameOf(picture);
     this.#root.setAttribute("aria-label", `Details of ${name}`);
-    if (whole && this.#root.querySelector(".body")) {
+    if (whole && this.#find(".body")) {
       // Only what was missing is filled in: the image stays, and so does the focus.
-      this.#root.querySelector(".body").replaceWith(this.#body(picture, name, mayDelete));
+      this.#find(".body").replaceWith(this.#body(picture, name, mayDelete));
       return;
     }
     const image = el("img", { alt: name, src: api.thumbnail(picture.id, 1024), draggable: "false" });
     if (picture.width) [image.width, image.height] = [picture.width, picture.height];
-    image.addEventListener("error", () => image.replaceWith(el("span", { class: "missing" }, icon("picture"))));
+    when(image, "error", () => image.replaceWith(missing()));
     const step = (by, look, label) =>
       button(look, label, () => this.#on.step(by), { look: "square plain", disabled: !steps.includes(by), "data-step": by });
     const shut = button("close", "Close the details", () => this.#on.close(), { look: "square plain shut" });
@@ -109,6 +124,8 @@ export class Details {
       el("h2", {}, el("bdi", { text: name })),
       el("div", { class: "row" },
         button("alike", "Search from this", () => this.#on.search(picture), { look: "accent" }),
+        picture.score !== undefined &&
+          button("help", "Why?", () => this.#on.why((this.#why = !this.#why)), { "aria-pressed": String(this.#why), title: "Show what made them match" }),
         link("open", "Original", api.original(picture.id), { target: "_blank" }),
         link("download", "Download", api.original(picture.id, true), { download: name }),
       ),
@@ -124,7 +141,7 @@ export class Details {
       const bar = el("i", { "aria-hidden": "true" });
       bar.style.width = `${Math.max(probability * 100, 0.5)}%`;
       const share = probability >= 0.01 ? `${Math.round(probability * 100)} %` : "< 1 %";
-      const only = { type: "button", title: `Only pictures labelled “${label}”`, onclick: () => this.#on.label(label) };
+      const only = { title: `Only pictures labelled “${label}”`, onclick: () => this.#on.label(label) };
       return el("li", {}, el("button", only, bar, el("span", { text: label }), el("span", { class: "share", text: share })));
     });
     return el("ul", { class: "bars", "aria-label": "Labels" }, ...rows);

@@ -1,15 +1,17 @@
-/** Small helpers to build elements, and words for numbers. Text is only ever put in as text. */
+/** Helpers to build elements, and words for numbers. Text is only ever put in as text. */
 
 import { icon } from "./icons.js";
 
 export const $ = (id) => document.getElementById(id);
+
+export const when = (node, happens, action, options) => node.addEventListener(happens, action, options);
 
 /** An element: attributes, `on…` listeners, `text`, then children (false and null are skipped). */
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if ((value ?? false) === false) continue;
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    if (name.startsWith("on")) when(node, name.slice(2), value);
     else if (name === "text") node.textContent = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
@@ -27,6 +29,9 @@ export function button(name, label, onclick, { look = "", ...more } = {}) {
     !square && el("span", { text: label }),
   );
 }
+
+/** What stands in the place of an image that cannot be shown. */
+export const missing = (text) => el("span", { class: "missing" }, icon("picture"), text && el("span", { text }));
 
 export const basename = (path) => path.split(/[\\/]/).filter(Boolean).pop() ?? path;
 

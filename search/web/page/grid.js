@@ -1,8 +1,7 @@
 /** The grid of pictures: justified rows, one tab stop, arrow keys. */
 
 import { api } from "./api.js";
-import { button, el, nameOf, spoken } from "./dom.js";
-import { icon } from "./icons.js";
+import { button, el, missing, nameOf, spoken, when } from "./dom.js";
 import { justify, rowHeight } from "./layout.js";
 
 const CAPTION = 34;
@@ -18,14 +17,14 @@ export class Grid {
   #width = 0;
   #active = null;
 
-  /** `address(item)` is where a picture leads; `onopen` and `oninfo` get the item and its picture's element. */
+  /** `address(item)` is where a picture leads; `onopen(item, frame)` and `oninfo(item)` tell. */
   constructor(list, { address, onopen, oninfo }) {
     this.#list = list;
     this.#address = address;
     this.#onopen = onopen;
     this.#oninfo = oninfo;
-    list.addEventListener("keydown", (event) => this.#key(event));
-    list.addEventListener("focusin", (event) => {
+    when(list, "keydown", (event) => this.#key(event));
+    when(list, "focusin", (event) => {
       const id = event.target.closest("li")?.dataset.id;
       if (id) this.#activate(Number(id));
     });
@@ -55,7 +54,7 @@ export class Grid {
     if (focused) this.focus(this.#active, { scroll: false });
   }
 
-  /** Add a further page; what is there already (the library may have changed meanwhile) is left out. */
+  /** Add a further page; what is there already is left out. */
   append(items) {
     const fresh = items.filter((item) => !this.#nodes.has(item.id));
     this.#items = [...this.#items, ...fresh];
@@ -148,7 +147,7 @@ export class Grid {
       frame,
       el("span", { class: "caption" }, el("span", { class: "score", "data-testid": "score" }), el("span", { class: "says", text: labels || name })),
     );
-    link.addEventListener("click", (event) => {
+    when(link, "click", (event) => {
       // With a modifier key the browser does what it does with links.
       if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
       event.preventDefault();
@@ -164,10 +163,8 @@ export class Grid {
     const wide = (size) => Math.max(1, Math.round(item.width * Math.min(1, size / long)));
     const [small, large] = [256, 512].map((size) => `${api.thumbnail(item.id, size)} ${wide(size)}w`);
     const image = el("img", { alt: spoken(item), loading: "lazy", decoding: "async", draggable: "false" });
-    image.addEventListener("load", () => image.classList.add("here"));
-    image.addEventListener("error", () => {
-      image.replaceWith(el("span", { class: "missing" }, icon("picture"), el("span", { text: nameOf(item) })));
-    });
+    when(image, "load", () => image.classList.add("here"));
+    when(image, "error", () => image.replaceWith(missing(nameOf(item))));
     if (wide(256) < wide(512)) image.srcset = `${small}, ${large}`;
     image.src = api.thumbnail(item.id, 256);
     return image;

@@ -1,12 +1,12 @@
 /** The ways in for a picture: chosen, dropped anywhere, pasted. */
 
-import { $ } from "./dom.js";
+import { $, when } from "./dom.js";
 
-/** `take(file, of)` gets the picture and how many there were; `refuse(text)` says why there is none. */
+/** `take(file, of)` gets one of so many; `refuse(text)` says why there is none. */
 export function intake(take, refuse) {
   const input = $("file");
-  for (const id of ["choose", "hero-choose"]) $(id).addEventListener("click", () => input.click());
-  input.addEventListener("change", () => {
+  for (const id of ["choose", "hero-choose"]) when($(id), "click", () => input.click());
+  when(input, "change", () => {
     const [file] = input.files;
     if (file) take(file, 1);
     input.value = ""; // so that the same file can be chosen again

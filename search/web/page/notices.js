@@ -1,7 +1,7 @@
 /** What the page says when all is not as usual: states, questions, passing notes. */
 
 import { api } from "./api.js";
-import { $, button, el } from "./dom.js";
+import { $, button, el, when } from "./dom.js";
 import { icon } from "./icons.js";
 
 /** What stands where the pictures would be. Actions are [label, function, look]. */
@@ -27,7 +27,7 @@ export function toast(text, look = "check") {
 /** Every `data-close` in a dialog closes it; so does a click beside it. */
 export function wireDialogs() {
   for (const dialog of document.querySelectorAll("dialog.sheet")) {
-    dialog.addEventListener("click", (event) => {
+    when(dialog, "click", (event) => {
       if (event.target === dialog || event.target.closest("[data-close]")) dialog.close();
     });
   }
@@ -39,13 +39,13 @@ function ask(dialog, target, event, onyes) {
   const { signal } = end;
   dialog.showModal();
   return new Promise((resolve) => {
-    target.addEventListener(event, async (happened) => {
+    when(target, event, async (happened) => {
       happened.preventDefault();
       if (!(await onyes())) return;
       resolve(true);
       dialog.close();
     }, { signal });
-    dialog.addEventListener("close", () => {
+    when(dialog, "close", () => {
       end.abort();
       resolve(false);
     }, { signal });

@@ -1,8 +1,7 @@
-/** The card with the picture that is searched for: its parts, the minimum score, what can be done with it. */
+/** The card with the picture that is searched for. */
 
 import { api } from "./api.js";
-import { basename, button, count, debounce, el, still } from "./dom.js";
-import { icon } from "./icons.js";
+import { basename, button, count, debounce, el, missing, still, when } from "./dom.js";
 import { Region } from "./region.js";
 import { formatRegion, parseRegion } from "./state.js";
 
@@ -13,7 +12,7 @@ export class QueryCard {
   #shown = "";
   #size = [1, 1];
   #regionText = null;
-  #picture = el("div", { class: "picture", "data-testid": "query" });
+  picture = el("div", { class: "picture", "data-testid": "query" });
   #layer;
   #region;
   #name = el("bdi");
@@ -40,12 +39,12 @@ export class QueryCard {
       change: (drafting, value) => this.#tools(drafting, value),
     });
     const tell = debounce(180, (value) => on.score(value));
-    this.#score.addEventListener("input", () => {
+    when(this.#score, "input", () => {
       this.#say(this.#score.valueAsNumber);
       tell(this.#score.valueAsNumber);
     });
     root.append(
-      this.#picture,
+      this.picture,
       el(
         "div",
         { class: "about" },
@@ -76,7 +75,7 @@ export class QueryCard {
     const fresh = this.#show(`upload:${upload.key}`, () => {
       this.#url = URL.createObjectURL(upload.blob);
       const image = this.#image(this.#url);
-      image.addEventListener("load", () => this.#describe(upload.name, { width: image.naturalWidth, height: image.naturalHeight }));
+      when(image, "load", () => this.#describe(upload.name, { width: image.naturalWidth, height: image.naturalHeight }));
       return image;
     });
     if (fresh) this.#describe(upload.name, null);
@@ -97,23 +96,23 @@ export class QueryCard {
   }
 
   retryImage() {
-    if (!this.#shown.startsWith("id:") || !this.#picture.querySelector(".missing")) return;
-    this.#picture.firstElementChild.replaceWith(this.#thumbnail(this.#shown.slice(3)));
+    if (!this.#shown.startsWith("id:") || !this.picture.querySelector(".missing")) return;
+    this.picture.firstElementChild.replaceWith(this.#thumbnail(this.#shown.slice(3)));
   }
 
   #show(key, image) {
     if (key === this.#shown) return false;
     this.#shown = key;
     this.#size = [1, 1];
-    this.#picture.style.removeProperty("--shape");
+    this.picture.style.removeProperty("--shape");
     if (this.#url) URL.revokeObjectURL(this.#url);
     this.#url = null;
     this.#regionText = null;
     this.#region.set(null);
     this.#layer.classList.add("off");
     this.#tools(false, null);
-    if (image) this.#picture.replaceChildren(image(), this.#layer);
-    else this.#picture.replaceChildren();
+    if (image) this.picture.replaceChildren(image(), this.#layer);
+    else this.picture.replaceChildren();
     return true;
   }
 
@@ -125,14 +124,13 @@ export class QueryCard {
 
   #image(url) {
     const image = el("img", { alt: "The picture searched for", draggable: "false" });
-    image.addEventListener("load", () => {
+    when(image, "load", () => {
       this.#layer.classList.remove("off");
-      this.#picture.style.setProperty("--shape", image.naturalWidth / image.naturalHeight);
+      this.picture.style.setProperty("--shape", image.naturalWidth / image.naturalHeight);
       this.#tools(false, this.#regionText && parseRegion(this.#regionText, ...this.#size));
     });
-    image.addEventListener("error", () => {
-      // HEIC or TIFF: the server reads them, browsers do not.
-      image.replaceWith(el("span", { class: "missing" }, icon("picture"), el("span", { text: "No preview" })));
+    when(image, "error", () => {
+      image.replaceWith(missing("No preview")); // HEIC or TIFF: the server reads them, browsers do not
     });
     image.src = url;
     return image;
@@ -141,12 +139,12 @@ export class QueryCard {
   #describe(name, size) {
     this.#name.textContent = name;
     this.#name.title = name;
-    const image = this.#picture.querySelector("img");
+    const image = this.picture.querySelector("img");
     if (image && name) image.alt = `Searched for: ${name}`;
     this.#facts.textContent = size ? `${count(size.width)} × ${count(size.height)}` : "";
     if (!size) return;
     this.#size = [size.width, size.height];
-    this.#picture.style.setProperty("--shape", size.width / size.height); // room before the image comes
+    this.picture.style.setProperty("--shape", size.width / size.height); // room before the image comes
     if (this.#regionText && !this.#regionText.includes("%")) this.region(this.#regionText);
   }
 
@@ -171,15 +169,15 @@ export class QueryCard {
   /** The picture comes from where it was clicked, so that one sees what became of it. */
   #fly(from) {
     if (still()) return;
-    const image = this.#picture.firstElementChild;
+    const image = this.picture.firstElementChild;
     const to = image.getBoundingClientRect();
     if (!to.width || !to.height) return;
     const start = `translate(${from.left - to.left}px, ${from.top - to.top}px) scale(${from.width / to.width}, ${from.height / to.height})`;
-    this.#picture.classList.add("flying");
+    this.picture.classList.add("flying");
     const flight = image.animate(
       [{ transformOrigin: "0 0", transform: start }, { transformOrigin: "0 0", transform: "none" }],
       { duration: 320, easing: "cubic-bezier(.2,.8,.2,1)" },
     );
-    flight.finished.catch(() => {}).then(() => this.#picture.classList.remove("flying"));
+    flight.finished.catch(() => {}).then(() => this.picture.classList.remove("flying"));
   }
 }

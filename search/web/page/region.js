@@ -1,6 +1,6 @@
 /** A rectangle on the query picture: drawn, moved and resized by pointer or keyboard. */
 
-import { el } from "./dom.js";
+import { el, when } from "./dom.js";
 
 const SMALLEST = 0.03;
 const STEP = 0.02;
@@ -27,11 +27,11 @@ export class Region {
       ...CORNERS.map((corner) => el("i", { class: `handle ${corner}`, "data-corner": corner })),
     );
     layer.append(this.#rect);
-    layer.addEventListener("pointerdown", (event) => this.#down(event));
-    layer.addEventListener("pointermove", (event) => this.#move(event));
-    layer.addEventListener("pointerup", (event) => this.#up(event));
-    layer.addEventListener("pointercancel", () => this.#cancel());
-    this.#rect.addEventListener("keydown", (event) => this.#key(event));
+    when(layer, "pointerdown", (event) => this.#down(event));
+    when(layer, "pointermove", (event) => this.#move(event));
+    when(layer, "pointerup", (event) => this.#up(event));
+    when(layer, "pointercancel", () => this.#cancel());
+    when(this.#rect, "keydown", (event) => this.#key(event));
   }
 
   /** Show what the address says. */

@@ -1,4 +1,4 @@
-// A classic script in the head, so that the remembered theme is there before the first paint.
+// A classic script in the head, so that the theme is there before the first paint.
 "use strict";
 (() => {
   const root = document.documentElement;

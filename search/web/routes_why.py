@@ -1,0 +1,77 @@
+"""Why a picture of the library matches a query: what each place of both adds to their score."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from indexer.errors import PictureUnreadable
+from indexer.records import Picture
+from indexer.region import Region
+from search.explanation import Look, explanation_dict
+from search.web.answers import json_response
+from search.web.bodies import PICTURE_BODY, one_picture
+from search.web.models import WhyByIdTerms, WhyOut, WhyTerms
+from search.web.reach import PICTURE_ID, errors, gone, picture_of, service_of
+from search.web.service import Service
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/pictures", tags=["search"])
+Reached = Annotated[Service, Depends(service_of)]
+
+
+@router.get(
+    "/{picture_id}/why",
+    response_model=WhyOut,
+    responses=errors(400, 404, 413, 422),
+    summary="Why a picture matches another one of the library",
+)
+async def why_by_id(
+    picture_id: PICTURE_ID, service: Reached, given: Annotated[WhyByIdTerms, Query()]
+) -> Response:
+    """What each place of a query and of its hit adds to their score, both from the library.
+
+    Both files are read.  The values of either picture sum to the score; values below zero are
+    places that speak against a match.
+    """
+    hit, query = picture_of(service, picture_id), picture_of(service, given.query_id)
+    looked = await _look_at(service, query, _region(given))
+    return await _answer(service, looked, hit)
+
+
+@router.post(
+    "/{picture_id}/why",
+    response_model=WhyOut,
+    responses=errors(400, 404, 408, 413, 415, 422),
+    openapi_extra=PICTURE_BODY,
+    summary="Why a picture matches an uploaded one",
+)
+async def why_by_picture(
+    picture_id: PICTURE_ID,
+    request: Request,
+    service: Reached,
+    given: Annotated[WhyTerms, Query()],
+) -> Response:
+    """The same, where the query is the picture in the body."""
+    hit, region = picture_of(service, picture_id), _region(given)
+    upload = await one_picture(request)
+    return await _answer(service, await service.look(upload.data, upload.name, region), hit)
+
+
+async def _answer(service: Service, query: Look, hit: Picture) -> Response:
+    found = await service.explained(query, await _look_at(service, hit))
+    return json_response(explanation_dict(found))
+
+
+async def _look_at(service: Service, picture: Picture, region: Region | None = None) -> Look:
+    try:
+        return await service.look_at(picture, region)
+    except PictureUnreadable as error:
+        raise gone(error) from error
+
+
+def _region(given: WhyTerms) -> Region | None:
+    return None if given.region is None else Region.parse(given.region)
