@@ -24,6 +24,14 @@ COMMANDS = {
     "index": ("indexer.cli:index_command", "Add pictures, and follow what changed, moved or went."),
     "search": ("search.commands:search_command", "Find the pictures most like a picture."),
     "serve": ("search.serve:serve_command", "Answer queries over HTTP, with a page for people."),
+    "eval": (
+        "search.evaluating:eval_command",
+        "Measure how well pictures find others of their group.",
+    ),
+    "explain": (
+        "search.explaining:explain_command",
+        "Show which places of two pictures make them match.",
+    ),
     "compare": ("search.commands:compare_command", "Print the cosines between given pictures."),
     "labels": ("search.commands:labels_command", "Print the ImageNet classes of pictures."),
     "info": ("indexer.cli:info_command", "Tell what a library holds and how."),

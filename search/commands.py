@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from indexer.terminal import common_options, debug_option, fail, print_json, quiet_decoders
 from indexer.text import printable
+from search.options import CHANCE, filter_options
+from search.showing import Show, shown_first, standard_input
 
 if TYPE_CHECKING:
     from indexer.encoders import Encoder
     from indexer.errors import ParecidoError
     from indexer.records import Encoding
+    from search.asking import Ask
     from search.engine import Engine
     from search.results import Results
 
@@ -25,7 +27,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one do
 
 
 @click.command("search")
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
+@click.argument("images", metavar="[IMAGE...]", nargs=-1, type=click.Path())
 @click.option(
     "-k",
     type=click.IntRange(min=1),
@@ -34,6 +36,51 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one do
 )
 @click.option(
     "--min-score", type=click.FloatRange(-1, 1), metavar="X", help="Leave out lower cosines."
+)
+@click.option(
+    "--max-chance",
+    metavar="X",
+    type=CHANCE,
+    help="Leave out what more than X pictures of the library would score by chance: picture (the "
+    "same one), thing (the same), kind (the same), or a number.",
+)
+@click.option(
+    "--region",
+    metavar="X,Y,W,H",
+    help="Search for this part of the picture, in pixels or percent: 10%,20%,50%,50%.",
+)
+@click.option("--within", is_flag=True, help="Look for it as a part of pictures, too.")
+@click.option("--any-orientation", is_flag=True, help="However turned or mirrored.")
+@click.option(
+    "--together",
+    type=click.Choice(["mean", "any"]),
+    help="Make one query of all pictures: like all of them, or like any one.",
+)
+@click.option(
+    "--like",
+    metavar="IMAGE",
+    multiple=True,
+    type=click.Path(),
+    help="One more picture to be like, together with the others; repeatable.",
+)
+@click.option(
+    "--unlike",
+    metavar="IMAGE",
+    multiple=True,
+    type=click.Path(),
+    help="A picture that hits should have nothing of; repeatable.",
+)
+@filter_options
+@click.option(
+    "--expand/--no-expand",
+    default=None,
+    help="Compare what pictures have in common with their neighbours.  [default: as the library "
+    "was told, off for most]",
+)
+@click.option(
+    "--rerank/--no-rerank",
+    default=None,
+    help="Put those first that share neighbours with the query.  [default: the same]",
 )
 @click.option(
     "--exact",
@@ -47,81 +94,151 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one do
 @click.option(
     "--sheet", metavar="OUT.png", type=click.Path(), help="Write query and hits as one picture."
 )
+@click.option(
+    "--why",
+    metavar="OUT.png",
+    type=click.Path(),
+    help="Write query and hits with the places that made them match.",
+)
 @_device
 @common_options
 def search_command(
     images: tuple[str, ...],
-    k: int | None,
-    min_score: float | None,
-    exact: bool,
-    include_self: bool,
     as_json: bool,
     as_paths: bool,
     null: bool,
     sheet: str | None,
+    why: str | None,
     device: str,
     library: str | None,
+    **given: Any,
 ) -> None:
     """Find the pictures most like a picture.
 
     IMAGE is a picture file, - for standard input, or an indexed path, whose stored descriptor is
-    used and which is left out of its own hits.
+    used and which is left out of its own hits.  Several are several queries, unless --together,
+    --like or --unlike makes one of them.  Without any, --label alone finds what shows a thing.
     """
     if as_json and as_paths:
         raise click.UsageError("--json and --paths exclude each other.")
     if null and not as_paths:
         raise click.UsageError("-0 goes with --paths.")
+    show = Show(as_json, as_paths, b"\0" if null else b"\n")
+    if not images and not given["like"] and not given["unlike"]:
+        if given["label"] is None:
+            raise click.UsageError("Missing argument 'IMAGE...', or a --label.")
+        _search_by_label(given, show, sheet or why, library)
+        return
     from indexer.errors import PathNotFound, PictureUnreadable
     from indexer.library import Library
     from search.engine import Engine
 
     if sheet:
-        from search.sheet import check_target, write_sheet
+        from search.sheet import check_target
 
         check_target(sheet)
+    if why:
+        from search.drawing import check_target as check_drawing
+
+        check_drawing(why)
+    asks, more = _asks(images, given)
     failed = False
     answered: list[tuple[Results, bytes | str]] = []
     with Library.open(library) as opened, Engine(opened, device=device) as engine:
-        for image in images:
+        if more["wanted"].classes is not None:
+            from search.labels import require_labels
+
+            require_labels(opened)
+        for ask in asks:
             try:
                 with quiet_decoders():
-                    results, source = _ask(engine, image, k, min_score, include_self, exact)
+                    results = engine.ask(ask, **more)
             except (PathNotFound, PictureUnreadable) as error:
                 # one bad query among many is told, and the rest answered
                 failed = True
-                _fail_query(image, error)
+                _fail_query(ask.name, error)
                 continue
-            _print_results(results, as_json, as_paths, b"\0" if null else b"\n")
-            if sheet:
-                answered.append((results, source))
-    if sheet and answered:
-        with quiet_decoders():
-            write_sheet(answered, sheet)
-        click.echo(f"sheet written to {printable(sheet)}", err=True)
+            show(results)
+            answered.append((results, shown_first(ask)))
+        if answered:
+            _write_pictures(engine, answered, sheet, why)
     if failed:
         raise SystemExit(1)
 
 
-def _ask(
+def _asks(images: tuple[str, ...], given: dict[str, Any]) -> tuple[list[Ask], dict[str, Any]]:
+    """The queries that the options ask for, and what goes for all of them."""
+    from indexer.region import Region
+    from search.asking import Ask
+    from search.options import filter_of
+
+    like, unlike, together = given.pop("like"), given.pop("unlike"), given.pop("together")
+    region = Region.parse(text) if (text := given.pop("region")) is not None else None
+    turned = given.pop("any_orientation")
+    sources = [standard_input() if one == "-" else one for one in (*images, *like)]
+    is_one = together or like or unlike
+    groups = [tuple(sources)] if is_one else [(source,) for source in sources]
+    asks = [Ask(group, unlike, together or "mean", region, turned) for group in groups]
+    for ask in asks:
+        ask.check()
+    wanted = filter_of(given)
+    return asks, {**given, "wanted": wanted}
+
+
+def _write_pictures(
     engine: Engine,
-    image: str,
-    k: int | None,
-    min_score: float | None,
-    include_self: bool,
-    exact: bool,
-) -> tuple[Results, bytes | str]:
-    if image == "-":
-        data = _standard_input()
-        return engine.search_bytes(data, k=k, min_score=min_score, exact=exact), data
-    results = engine.search(image, k=k, min_score=min_score, include_self=include_self, exact=exact)
-    return results, image
+    answered: list[tuple[Results, bytes | str]],
+    sheet: str | None,
+    why: str | None,
+) -> None:
+    with quiet_decoders():
+        if sheet:
+            from search.sheet import write_sheet
+
+            write_sheet(answered, sheet)
+            click.echo(f"sheet written to {printable(sheet)}", err=True)
+        if why:
+            from search.explaining import write_why
+
+            write_why(engine, answered, why)
+            click.echo(f"reasons written to {printable(why)}", err=True)
 
 
-def _standard_input() -> bytes:
-    """All of standard input, up to one byte more than is searched for."""
-    from indexer.decode import Limits
+def _search_by_label(
+    given: dict[str, Any], show: Show, drawn: str | None, library: str | None
+) -> None:
+    """The pictures that show a thing, the likeliest first."""
+    pictorial = {
+        "min_score": "--min-score",
+        "max_chance": "--max-chance",
+        "region": "--region",
+        "within": "--within",
+        "any_orientation": "--any-orientation",
+        "together": "--together",
+        "expand": "--expand",
+        "rerank": "--rerank",
+        "exact": "--exact",
+        "include_self": "--include-self",
+    }
+    for name, option in pictorial.items():
+        if given[name] not in (None, False, ()):
+            raise click.UsageError(f"{option} needs a picture to compare with.")
+    if drawn:
+        raise click.UsageError("Without a picture there is nothing to draw beside the hits.")
+    from time import perf_counter
 
-    return b"" if sys.stdin is None else sys.stdin.buffer.read(Limits().bytes + 1)
+    from indexer.library import Library
+    from search.labels import labelled
+    from search.options import filter_of
+    from search.results import Results
+
+    started, word = perf_counter(), given["label"]
+    wanted = filter_of(given)
+    with Library.open(library) as opened:
+        hits = labelled(opened, wanted, k=given["k"])
+        spec = opened.encoder
+    took = (perf_counter() - started) * 1000
+    show(Results(word, spec.title if spec else "", took, hits))
 
 
 def _fail_query(image: str, error: ParecidoError) -> None:
@@ -131,21 +248,6 @@ def _fail_query(image: str, error: ParecidoError) -> None:
         fail(f"{image} cannot be searched for: {error.reason}.", "Give a picture that opens.")
     else:
         fail(error.message, error.remedy)
-
-
-def _print_results(results: Results, as_json: bool, as_paths: bool, end: bytes) -> None:
-    from search.results import results_dict, results_text
-
-    if as_json:
-        print_json(results_dict(results))
-    elif as_paths:
-        # the file system's own bytes, whatever the terminal's encoding
-        sys.stdout.flush()
-        for hit in results.hits:
-            sys.stdout.buffer.write(os.fsencode(hit.path) + end)
-        sys.stdout.buffer.flush()
-    else:
-        click.echo(results_text(results, os.getcwd()) + "\n")
 
 
 @click.command("compare")

@@ -114,7 +114,7 @@ def test_after_any_history_search_equals_the_oracle(
 def test_half_precision_storage_answers_the_same(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.vectors._memory", lambda: 0)
+    monkeypatch.setattr("indexer.vectors.memory", lambda: 0)
     monkeypatch.setattr("indexer.vectors._FLAT_BYTES", 0)
     with library.writer() as writer:
         writer.keep_exact_index(True)
