@@ -23,8 +23,8 @@ class Model:
     weights: str = ""
 
     def spec(self) -> EncoderSpec:
-        """What parecido calls it."""
-        return resolve(self.name, weights=self.weights or None)
+        """What parecido calls it, at the size and with the pooling of the plain recipe."""
+        return resolve(self.name, weights=self.weights or None, pooling="avg", quality="fast")
 
 
 def model(name: str, plan: Plan) -> Model:

@@ -19,7 +19,14 @@ from indexer import IndexOptions, Library, index
 
 def _answer(request: dict[str, Any]) -> Mapping[str, object]:
     shutil.rmtree(request["library"], ignore_errors=True)
-    options = IndexOptions(model=request["model"], weights=request["weights"] or None, device="cpu")
+    options = IndexOptions(
+        model=request["model"],
+        weights=request["weights"] or None,
+        # the network as the plain recipe runs it, like for like
+        pooling="avg",
+        quality="fast",
+        device="cpu",
+    )
     with ExitStack() as stack:
         library = stack.enter_context(Library.create(request["library"]))
         stages = stack.enter_context(watched()) if request["watch"] else None

@@ -48,6 +48,19 @@ class FakeRuntime:
         self.pictures += len(batch)
         return np.tile(quadrants(batch), self._times) / np.float32(self._times**0.5), None
 
+    def run_with_maps(
+        self, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None, npt.NDArray[np.float32]]:
+        """With a map of 2 × 2 cells, each with its own quadrant's colour and zeros: its mean has
+        the descriptor's direction.
+        """
+        descriptors, probabilities = self.run(batch)
+        features = np.zeros((len(batch), 2, 2, descriptors.shape[1]), np.float32)
+        own = np.arange(descriptors.shape[1]) // 3 % 4
+        for cell in range(4):
+            features[:, cell // 2, cell % 2] = descriptors * (own == cell)
+        return descriptors, probabilities, features
+
 
 def quadrants(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Unit rows ``(n, 12)`` for pictures ``(n, h, w, 3)``."""

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from indexer import Library, index, remove, verify
+from indexer import IndexOptions, Library, index, remove, verify
 from indexer.catalogue import pack
 from indexer.checkup import repair
 from indexer.database import install
@@ -233,7 +233,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("large")
     save_pictures(made / "pictures", PICTURES)
     with Library.create(made / "library") as library:
-        index(library, [made / "pictures"], encoder=long_encoder())
+        index(library, [made / "pictures"], IndexOptions(dimension="full"), encoder=long_encoder())
     return made
 
 
@@ -490,6 +490,8 @@ def test_a_library_of_an_older_version_is_brought_up_to_date_when_it_is_opened(
     assert int(vectors.stem) <= generation
     with closing(sqlite3.connect(copy / CATALOGUE)) as connection, connection:
         connection.execute("DROP TABLE removals")
+        connection.execute("DROP TABLE spaces")
+        connection.execute("DROP TABLE regions")
         for column in ("taken_at", "camera"):
             connection.execute(f"ALTER TABLE pictures DROP COLUMN {column}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,7 +117,7 @@ def wide_library(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A library of them, with long descriptors."""
     folder = tmp_path_factory.mktemp("wide") / "library"
     with Library.create(folder) as library:
-        index(library, [pictures], encoder=fake_encoder(dimension=WIDE))
+        index(library, [pictures], RAW, encoder=fake_encoder(dimension=WIDE))
     return folder
 
 
@@ -137,6 +138,8 @@ class Sizes(NamedTuple):
 
 
 SHARED = 32 << 10  # the file that readers and writers of a journal share
+# For what strikes at a certain size: the matrix of a space takes room in the catalogue, too.
+RAW = IndexOptions(dimension="full")
 FOLDED_AT = 400  # pages of journal; SQLite's own 1000 would take a thousand pictures
 
 
@@ -188,7 +191,7 @@ def test_a_disk_that_fills_up_keeps_what_was_committed_and_goes_on_when_freed(
         on_each_connection(f"PRAGMA wal_autocheckpoint = {FOLDED_AT}"),
         Library.create(disk / "library") as library,
     ):
-        index(library, [pictures], encoder=fake_encoder(dimension=WIDE))
+        index(library, [pictures], RAW, encoder=fake_encoder(dimension=WIDE))
     assert _where_it_struck(disk / "library", told, sizes) == filled_by
     assert str(disk / "library") in caught.value.message
     assert caught.value.remedy.startswith("Free some space")
@@ -196,7 +199,7 @@ def test_a_disk_that_fills_up_keeps_what_was_committed_and_goes_on_when_freed(
     assert found == {path: wide[path] for path in told}
     ballast.unlink()
     with Library.create(disk / "library") as library:
-        index(library, [pictures], encoder=fake_encoder(dimension=WIDE))
+        index(library, [pictures], RAW, encoder=fake_encoder(dimension=WIDE))
     assert rows(check_sound(disk / "library")) == wide
     assert [path for path in (disk / "library").iterdir() if ".new" in path.name] == []
 
@@ -244,15 +247,83 @@ def test_a_disk_too_full_for_the_vector_index_does_without_it(
     # to fold the journal
     ballast = leave_free(disk, sizes.empty + SHARED + sizes.full + vectors * 4 // 5)
     with Library.create(disk / "library") as library:
-        report = index(library, [pictures], encoder=fake_encoder(dimension=WIDE))
+        report = index(library, [pictures], RAW, encoder=fake_encoder(dimension=WIDE))
         assert report.added == len(told) == len(wide)
         assert "vector index could not be cached" in caplog.text
         assert "No space left" in caplog.text
         assert list((disk / "library" / "vectors").iterdir()) == []
         assert rows(check_sound(disk / "library")) == wide
         ballast.unlink()
-        index(library, [pictures], encoder=fake_encoder(dimension=WIDE))
+        index(library, [pictures], RAW, encoder=fake_encoder(dimension=WIDE))
         assert len(list((disk / "library" / "vectors").glob("*.faiss"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "told_of"),
+    [
+        ("indexer.vectorfile.write", "The vector index could not be cached"),
+        ("indexer.writer.CatalogueWriter.use_space", "The library's own space could not be kept"),
+        ("indexer.writer.CatalogueWriter.learn_chance", "What chance gives could not be kept"),
+        ("indexer.neighbours.np.save", "The neighbours could not be cached"),
+    ],
+    ids=["the index in the space", "the space", "what chance gives", "the neighbours"],
+)
+def test_a_disk_that_is_full_when_a_library_learns_loses_nothing_and_the_next_run_learns_it(
+    place: str,
+    told_of: str,
+    mount: Mount,
+    pictures: Path,
+    wide: dict[bytes, Row],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk = mount("32m")
+    learning = IndexOptions(think_twice=True)
+    module, _, name = place.rpartition(".")
+    write = resolve_name(place)
+    struck = []
+
+    def fill_up_and_write(*given: Any, **named: Any) -> Any:
+        if not struck:
+            struck.append(leave_free(disk, 0))
+        return write(*given, **named)
+
+    with monkeypatch.context() as filling:
+        filling.setattr(resolve_name(module), name, fill_up_and_write)
+        with Library.create(disk / "library") as library:
+            report = index(library, [pictures], learning, encoder=fake_encoder(dimension=WIDE))
+            assert (report.added, report.interrupted) == (len(wide), False)
+    assert len(struck) == 1
+    assert told_of in caplog.text
+    assert any(word in caplog.text for word in ("No space left", "is full"))
+    assert rows(check_sound(disk / "library")) == wide
+    assert [path for path in (disk / "library").rglob("*") if path.suffix == ".tmp"] == []
+    _find(disk / "library", pictures)
+
+    struck[0].unlink()
+    with Library.open(disk / "library") as library:
+        index(library, [pictures], learning, encoder=fake_encoder(dimension=WIDE))
+        space, chance = library.catalogue.space(), library.catalogue.chance()
+        assert space is not None
+        assert chance is not None
+        assert chance.space == space.fingerprint
+        for cache in ("vectors", "neighbours"):
+            (file,) = (disk / "library" / cache).iterdir()
+            assert space.fingerprint in file.name
+    assert rows(check_sound(disk / "library")) == wide
+    _find(disk / "library", pictures)
+
+
+def _find(library: Path, pictures: Path) -> None:
+    """Assert that a picture finds itself, with and without a second thought."""
+    query = pictures / "0007.png"
+    with (
+        Library.open(library) as opened,
+        Engine(opened, encoder=fake_encoder(dimension=WIDE)) as engine,
+    ):
+        for twice in (False, True):
+            best = engine.search(query, include_self=True, expand=twice, rerank=twice).hits[0]
+            assert (best.path, best.score) == (str(query), pytest.approx(1, abs=1e-6))
 
 
 def test_a_disk_too_full_to_fold_the_journal_keeps_it_and_every_picture(
@@ -274,12 +345,12 @@ def test_a_disk_too_full_to_fold_the_journal_keeps_it_and_every_picture(
     with monkeypatch.context() as filling:
         filling.setattr(CatalogueWriter, "close", fill_up_and_close)
         with Library.create(library) as opened:
-            index(opened, [pictures], encoder=fake_encoder(dimension=WIDE))
+            index(opened, [pictures], RAW, encoder=fake_encoder(dimension=WIDE))
     assert journal.stat().st_size > sizes.full // 2
     assert rows(check_sound(library)) == wide
     (disk / "ballast").unlink()
     with Library.open(library) as opened:
-        index(opened, [pictures], encoder=fake_encoder(dimension=WIDE))
+        index(opened, [pictures], RAW, encoder=fake_encoder(dimension=WIDE))
     assert not journal.exists() or journal.stat().st_size == 0
     assert rows(check_sound(library)) == wide
 
@@ -372,10 +443,10 @@ def test_a_catalogue_that_may_not_grow_is_a_full_disk(
     pages = int(sizes.empty + share * (sizes.full - sizes.empty)) // sizes.page
     encoder = fake_encoder(dimension=WIDE)
     with on_each_connection(f"PRAGMA max_page_count = {pages}"), pytest.raises(NoSpace):
-        index(library, [pictures], encoder=encoder)
+        index(library, [pictures], RAW, encoder=encoder)
     assert share - 0.1 < len(told) / len(wide) < share + 0.1
     assert rows(check_sound(library.folder)) == {path: wide[path] for path in told}
-    index(library, [pictures], encoder=encoder)
+    index(library, [pictures], RAW, encoder=encoder)
     assert rows(check_sound(library.folder)) == wide
 
 

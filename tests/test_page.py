@@ -172,17 +172,22 @@ def test_a_part_drawn_with_the_mouse_is_searched_for_and_cleared(page: Page) -> 
 def test_the_minimum_score_and_the_filters_change_the_hits_and_the_address(page: Page) -> None:
     search_from(page, "moon.jpg")
     hits, status = page.get_by_test_id("hit"), page.get_by_test_id("status")
-    page.get_by_test_id("min-score").fill("0.3")
-    expect(page).to_have_url(re.compile("min_score=0.3$"))
+    similar = page.url.replace("?id=", "v1/pictures/") + "/similar"
+    whole = page.request.get(similar, params={"k": len(VIEWS)}).json()["hits"]
+    passing = [str(hit["id"]) for hit in whole if hit["score"] >= 0.4]
+    assert 2 < len(passing) < 24 < len(whole)
+    page.get_by_test_id("min-score").fill("0.4")
+    expect(page).to_have_url(re.compile("min_score=0.4$"))
+    expect(hits).to_have_count(len(passing))
     expect(status).not_to_contain_text("first")
+    assert ids(page) == passing
     scores = [float(text) for text in page.get_by_test_id("score").all_text_contents()]
-    assert 0 < len(scores) < 24
-    assert min(scores) >= 0.3
+    assert min(scores) >= 0.4
 
     page.get_by_role("button", name="Filters").click()
     page.get_by_label("Path").fill("moon")
     page.get_by_label("Path").press("Enter")
-    expect(page).to_have_url(re.compile("min_score=0.3&path=moon$"))
+    expect(page).to_have_url(re.compile("min_score=0.4&path=moon$"))
     expect(hits).to_have_count(2)
     assert set(names(page)) == {"moon-crater.jpg", "moon-ridge.jpg"}
 
@@ -259,6 +264,83 @@ def test_the_details_tell_of_a_picture_copy_its_path_and_open_its_file(
     details.get_by_role("button", name="espresso").click()
     expect(page.locator(".chip")).to_have_text(["Labelespresso"])
     expect(details).to_be_hidden()
+
+
+LIGHT = """canvas => {
+  const { width, height } = canvas;
+  const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+  const alpha = (x, y) => data[4 * (Math.floor(y * height) * width + Math.floor(x * width)) + 3];
+  const box = canvas.getBoundingClientRect();
+  const image = canvas.parentElement.querySelector("img").getBoundingClientRect();
+  const apart = ["left", "top", "width", "height"].map(edge => Math.abs(box[edge] - image[edge]));
+  return { light: 255 - alpha(0.85, 0.2), dark: 255 - alpha(0.2, 0.8), apart: Math.max(...apart) };
+}"""
+
+
+def test_a_switch_shows_which_places_of_both_pictures_made_them_match(
+    visit: tuple[Page, Watch], folder: Path
+) -> None:
+    page, watch = visit
+    watch.expect("willReadFrequently")  # it is the test that reads the canvas
+    details, query = page.get_by_test_id("details"), page.get_by_test_id("query")
+    shades = page.locator("canvas.shade")
+
+    def open_details(name: str) -> None:
+        hit = page.get_by_test_id("hit").filter(has=page.locator(f'a[title="{name}"]'))
+        hit.get_by_role("link").focus()
+        page.keyboard.press("i")
+        for told in (name, "Added"):  # all of it is there
+            expect(details).to_contain_text(told)
+
+    search_from(page, "astronaut.jpg")
+    open_details("shuttle-model.jpg")
+    switch = details.get_by_role("button", name="Why?")
+    expect(switch).to_have_attribute("aria-pressed", "false")
+    expect(shades).to_have_count(0)
+    switch.press("Enter")
+    expect(switch).to_have_attribute("aria-pressed", "true")
+    expect(shades).to_have_count(2)
+    expect(details.locator("canvas.shade")).to_be_visible()
+    # the model stands in the upper right of the query, and is what both show
+    found = query.locator("canvas.shade").evaluate(LIGHT)
+    assert found["light"] > 200
+    assert found["dark"] < 120
+    for side in (query, details):
+        assert side.locator("canvas.shade").evaluate(LIGHT)["apart"] < 1.5
+
+    # another hit has another reason; the switch stays on until it is put out
+    before = query.locator("canvas.shade").evaluate("canvas => canvas.toDataURL()")
+    with page.expect_response("**/why?**"):
+        page.keyboard.press("ArrowLeft")
+    expect(details).not_to_contain_text("shuttle-model.jpg")
+    expect(shades).to_have_count(2)
+    assert query.locator("canvas.shade").evaluate("canvas => canvas.toDataURL()") != before
+    switch.click()
+    expect(switch).to_have_attribute("aria-pressed", "false")
+    expect(shades).to_have_count(0)
+    switch.click()
+    expect(shades).to_have_count(2)
+    page.keyboard.press("Escape")
+    expect(details).to_be_hidden()
+    expect(shades).to_have_count(0)
+
+    # what was dropped is explained too, and a part of it in its place
+    drop(page, folder / "queries" / "cat-mirrored.jpg")
+    expect(page.get_by_test_id("status")).to_contain_text("like cat-mirrored.jpg")
+    page.goto(f"{page.url}&region=0%,0%,50%,100%")
+    expect(page.get_by_test_id("status")).to_contain_text("like this part of cat-mirrored.jpg")
+    open_details("cat.jpg")
+    details.get_by_role("button", name="Why?").click()
+    expect(shades).to_have_count(2)
+    outside = query.locator("canvas.shade").evaluate(LIGHT)["light"]
+    assert outside == 255  # beyond the part the picture is dimmed by the rectangle, as before
+
+    page.goto("./")
+    expect(page.get_by_test_id("hit").first).to_be_visible()
+    page.get_by_test_id("hit").first.get_by_role("link").focus()
+    page.keyboard.press("i")
+    expect(details).to_be_visible()
+    expect(details.get_by_role("button", name="Why?")).to_have_count(0)
 
 
 def test_the_keyboard_alone_leads_to_a_search_and_into_details_and_back(page: Page) -> None:

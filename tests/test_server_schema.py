@@ -85,7 +85,9 @@ def flatmap_case(context: schemathesis.HookContext, case: schemathesis.Case) -> 
         # what was uploaded comes after the first pictures
         ids = st.integers(COUNT + 1, COUNT + 5) if case.method == "PUT" else st.integers(1, COUNT)
         part = st.fixed_dictionaries({"picture_id": ids})
-        changes.append(st.fixed_dictionaries({"path_parameters": part, "query": st.just({})}))
+        wants_query = path.endswith("/why") and case.method == "GET"
+        query = st.fixed_dictionaries({"query_id": ids} if wants_query else {})
+        changes.append(st.fixed_dictionaries({"path_parameters": part, "query": query}))
 
     def changed(values: dict[str, Any]) -> schemathesis.Case:
         for name, value in values.items():

@@ -30,6 +30,8 @@ from tests.serving import (
         *({"taken_from": "yesterday"}, {"taken_to": "2024-13"}, {"added_since": "2024-02-30"}),
         *({"taken_from": "9999-99-99"}, {"added_since": "0001-01-01"}),
         *({"path": ""}, {"label": ""}, {"format": "x" * 201}, {"path": "*" * 9}),
+        *({"label": "tigr"}, {"label": "-"}, {"min_width": 9, "max_width": 8}),
+        {"taken_from": "2024", "taken_to": "2023-12"},
     ],
 )
 def test_terms_outside_their_range_are_refused(client: Client, params: dict[str, Any]) -> None:
@@ -70,6 +72,10 @@ def test_hits_below_the_least_score_are_left_out(client: Client) -> None:
         assert found == [hit for hit in whole if hit["score"] >= bound]
 
 
+def shows(picture: Picture, *classes: int) -> bool:
+    return any(label.class_index in classes for label in picture.labels[:2])
+
+
 Scan = Callable[[Picture], bool]
 FILTERS: list[tuple[dict[str, Any], Scan]] = [
     ({"path": "{}/group 0"}, lambda p: "/group 0/" in p.path),
@@ -79,8 +85,10 @@ FILTERS: list[tuple[dict[str, Any], Scan]] = [
     ({"path": "/elsewhere"}, lambda p: False),
     ({"path": "*/1?.png"}, lambda p: fnmatchcase(p.path, "*/1?.png")),
     ({"path": "*/[[]2]/*"}, lambda p: fnmatchcase(p.path, "*/[[]2]/*")),
-    ({"label": "Shark"}, lambda p: any("shark" in label.name for label in p.labels[:2])),
-    ({"label": "a"}, lambda p: any("a" in label.name.lower() for label in p.labels[:2])),
+    ({"label": "Shark"}, lambda p: shows(p, 2, 3, 4)),  # the hammerhead, too
+    ({"label": "birds"}, lambda p: shows(p, *range(7, 25))),
+    ({"label": "Carassius_auratus"}, lambda p: shows(p, 1)),
+    ({"label": "tiger"}, lambda p: False),  # no part of tiger shark
     ({"format": "jpeg"}, lambda p: p.format == "JPEG"),
     ({"format": "JPE"}, lambda p: False),
     ({"camera": "canon"}, lambda p: "Canon" in p.camera),

@@ -125,6 +125,7 @@ def test_maps_are_remembered_up_to_a_bound(
     client, _ = place
     runtime = client.service.engine.encoder._runtime
     assert isinstance(runtime, FakeRuntime)
+    assert client.service._warm.wait(30)  # that takes a picture through the network, too
 
     def passes(*pairs: tuple[int, int]) -> int:
         before = runtime.pictures

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from indexer import IndexOptions, Library, index, load_encoder
+from indexer import Library, load_encoder
+from indexer.encoders.registry import resolve
+from indexer.quality import DEFAULT_QUALITY, QUALITIES
 from search import Engine
+from search.background import Background
+from search.collection import load_collection
+from search.evaluation import evaluate
+from search.recipe import parse_recipe
 
 pytestmark = [pytest.mark.sets, pytest.mark.network]
 
@@ -45,39 +52,132 @@ def test_the_default_encoder_classifies_as_it_should(sets: Sets) -> None:
     assert five >= 0.97
 
 
-def ranks(folder: Path, library_folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Relevance of every hit of every picture ``(n, n - 1)``, and the groups' sizes ``(n,)``.
+# -- retrieval -------------------------------------------------------------------------------------
 
-    Indexed with the default recipe and searched for all others, each picture as a query.
-    """
-    rows = rows_of(folder / "groups.csv")
-    group = {str(folder / row["path"]): row["group"] for row in rows}
-    with Library.create(library_folder) as library:
-        # the default model on a machine without a GPU, named so that a GPU changes nothing here
-        report = index(library, [folder / "images"], IndexOptions(model="efficientnet-lite0"))
-        assert (report.added, report.skipped) == (len(rows), [])
-        with Engine(library) as engine:
-            descriptors = engine.descriptors(list(group))
-    scores = descriptors @ descriptors.T
-    np.fill_diagonal(scores, -np.inf)  # the query itself, last and cut off
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :-1]
-    names = np.array(list(group.values()))
-    relevant = names[order] == names[:, None]
-    assert relevant.shape == (len(rows), len(rows) - 1)
-    return relevant, relevant.sum(axis=1)
+# Networks are named, so that a GPU changes nothing here; ``quality`` says how large and how twice.
+BALANCED = "model=efficientnet-lite0"
+RECIPES = {
+    "default": BALANCED,
+    "plain": "model=efficientnet-lite0 pooling=avg size=224x224 resample=nearest dimension=full",
+    "twice": f"{BALANCED} expand=on rerank=on",  # in the library of the default
+    "best": "model=efficientnet-lite2 quality=best",
+}
 
 
-def test_the_default_recipe_finds_categories(sets: Sets, tmp_path: Path) -> None:
-    relevant, size = ranks(sets("caltech101-mini"), tmp_path / "library")
-    precision = np.cumsum(relevant, axis=1) / np.arange(1, relevant.shape[1] + 1)
-    mean_average_precision = 100 * ((precision * relevant).sum(axis=1) / size).mean()
-    print(f"mAP {mean_average_precision:.2f}, recall@1 {100 * relevant[:, 0].mean():.2f}")
-    assert mean_average_precision >= 69.0
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the libraries of all recipes are kept: each is made once."""
+    return tmp_path_factory.mktemp("kept")
 
 
-def test_the_default_recipe_finds_the_same_object(sets: Sets, tmp_path: Path) -> None:
-    relevant, size = ranks(sets("ukbench-mini"), tmp_path / "library")
-    assert set(size) == {3}
-    score = 1 + relevant[:, :3].sum(axis=1).mean()
-    print(f"N-S {score:.3f}")
-    assert score >= 3.9
+def measured(folder: Path, kept: Path, *names: str) -> dict[str, dict[str, float]]:
+    """The measures of recipes on a set, by the recipe's name."""
+    collection = load_collection(folder / "groups.csv")
+    recipes = [parse_recipe(f"{name}: {RECIPES[name]}") for name in names]
+    found = {}
+    for one in evaluate(collection, recipes, kept / folder.name):
+        assert (one.queries, one.unreadable) == (len(collection.groups), ())
+        found[one.recipe.name] = {name: one.measures[name].value for name in one.measures}
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in found[one.recipe.name].items())
+        print(f"{folder.name}, {one.recipe.name}, {one.dimension} numbers: {shown}")
+    return found
+
+
+def default_library(folder: Path, kept: Path) -> Library:
+    """The library of the default recipe on a set, opened."""
+    recipe = parse_recipe(f"default: {BALANCED}")
+    if not (kept / folder.name / recipe.library_name).exists():
+        measured(folder, kept, "default")
+    return Library.open(kept / folder.name / recipe.library_name)
+
+
+def test_the_recipes_named_here_are_those_of_the_program() -> None:
+    assert parse_recipe("plain").index == parse_recipe(f"plain: {RECIPES['plain']}").index
+    for recipe, quality in (("default", DEFAULT_QUALITY), ("best", "best")):
+        options = parse_recipe(f"x: {RECIPES[recipe]}").options()
+        word = QUALITIES[quality]
+        assert options.model == word.model
+        spec = resolve(options.model, quality=options.quality)
+        assert (spec.size.width, spec.size.keep_aspect) == (word.side, True)
+
+
+def test_categories_are_found_as_well_as_was_measured(sets: Sets, kept: Path) -> None:
+    found = measured(sets("caltech101-mini"), kept, *RECIPES)
+    precision = {name: 100 * measures["mAP"] for name, measures in found.items()}
+    # the tutorial's way, as measured apart from this program: 68.6
+    assert precision["plain"] == pytest.approx(68.6, abs=0.3)
+    assert precision["default"] >= 73.5
+    assert precision["twice"] >= 83
+    assert precision["best"] >= 85.5
+
+
+def test_other_views_of_the_same_object_are_found(sets: Sets, kept: Path) -> None:
+    found = measured(sets("ukbench-mini"), kept, "default")
+    assert found["default"]["N-S"] >= 3.93
+
+
+# -- chance ----------------------------------------------------------------------------------------
+
+
+SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5)
+
+
+# Not as far down on ukbench-mini, where it does not hold: 2.0 times as many as promised come at
+# 0.0001 and 3.0 times at 0.00005.  All of these 32 pairs are of two of its 100 things, both of them
+# shelves with books; pictures of things that look alike come together, and no fewer at a time.
+@pytest.mark.parametrize(("name", "least"), [("caltech101-mini", 5e-5), ("ukbench-mini", 2e-4)])
+def test_by_chance_come_about_as_many_as_are_promised(
+    name: str, least: float, sets: Sets, kept: Path
+) -> None:
+    folder = sets(name)
+    groups = {str(folder / row["path"]): row["group"] for row in rows_of(folder / "groups.csv")}
+    with default_library(folder, kept) as library:
+        index = library.vectors()
+        index.refresh()
+        ids = index.ids()
+        vectors = index.vectors_of(ids)
+        paths = {picture.id: picture.path for picture in library.catalogue.pictures(ids.tolist())}
+        background = Background(index)
+        group = np.array([groups[paths[i]] for i in ids.tolist()])
+        promised = []
+        for place, own in enumerate(ids.tolist()):
+            scores = vectors @ vectors[place]
+            expected = background.expected(vectors[place], scores, frozenset([own]))
+            assert expected is not None
+            promised.append(expected[group != group[place]] / len(ids))
+    shares = np.concatenate(promised)
+    assert len(shares) == sum((group != one).sum() for one in group)
+    ratios = {share: float((shares <= share).mean() / share) for share in SHARES}
+    print(name, ", ".join(f"{share:g}: {ratio:.2f}" for share, ratio in ratios.items()))
+    wrong = {share: ratio for share, ratio in ratios.items() if not 0.5 <= ratio <= 2}
+    assert {share: ratio for share, ratio in wrong.items() if share >= least} == {}
+
+
+# -- any orientation -------------------------------------------------------------------------------
+
+
+def turned(path: Path) -> Iterator[bytes]:
+    """A picture in all eight orientations, compressed anew."""
+    with Image.open(path) as picture:
+        upright = picture.convert("RGB")
+    for alteration in (None, *Image.Transpose):
+        stream = io.BytesIO()
+        altered = upright if alteration is None else upright.transpose(alteration)
+        altered.save(stream, "JPEG", quality=90)
+        yield stream.getvalue()
+
+
+def test_what_was_turned_or_mirrored_finds_its_source_first(sets: Sets, kept: Path) -> None:
+    folder = sets("caltech101-mini")
+    sources = [folder / row["path"] for row in rows_of(folder / "groups.csv")]
+    chosen = sources[:: len(sources) // 60][:60]
+    first = []
+    with default_library(folder, kept) as library, Engine(library) as engine:
+        assert library.catalogue.counts()[0] == len(sources) == 1212
+        for source in chosen:
+            for data in turned(source):
+                (hit,) = engine.search(data, any_orientation=True, k=1).hits
+                first.append(hit.path == str(source))
+    print(f"{np.mean(first):.2%} of {len(first)} turned or mirrored pictures find theirs first")
+    assert len(first) == 480
+    assert np.mean(first) >= 0.99

@@ -270,7 +270,8 @@ def test_searches_during_indexing_answer_from_a_committed_state(
             asking = [threads.submit(_ask, engine, count, over.is_set) for _ in range(2)]
             try:
                 # one worker: each batch is committed before the next one is full
-                one = IndexOptions(workers=1)
+                # and descriptors as they are stored, for what is expected is reckoned from them
+                one = IndexOptions(workers=1, dimension="full")
                 index(indexed, [tmp_path / "pictures"], one, encoder=fake_encoder())
             finally:
                 over.set()
@@ -314,7 +315,7 @@ def test_searches_during_changes_give_scores_of_what_was_there(
 ) -> None:
     folder = tmp_path / "pictures"
     save_pictures(folder, 60, first=20)
-    index(indexed, [folder], encoder=fake_encoder())
+    index(indexed, [folder], IndexOptions(dimension="full"), encoder=fake_encoder())
     versions: dict[int, list[npt.NDArray[np.float64]]] = {}
     over = threading.Event()
     with ThreadPoolExecutor(2) as threads, Engine(indexed, encoder=fake_encoder()) as engine:
