@@ -26,8 +26,8 @@ class Quality:
 DEFAULT_QUALITY = "balanced"
 
 # mAP on 1212 photographs of 101 classes, in the library's own space, and the time of the network
-# for each picture against that of the plain recipe (Lite0 at 224 pixels): fast 73.4 and 1.0;
-# balanced 75.4 and 1.3; best 79.0 and 2.6, with expansion and re-ranking 86.9.
+# for each picture against that of the plain recipe (Lite0 at 224 pixels): fast 74.3 and 1.0;
+# balanced 75.3 and 1.6; best, with its second thought, 86.0 and 1.9.
 QUALITIES = {
     "fast": Quality("efficientnet-lite0", 0, thinks_twice=False),
     "balanced": Quality("efficientnet-lite0", 256, thinks_twice=False),
