@@ -71,7 +71,7 @@ _SHOWN_ROOTS = 10
     "--dimension",
     metavar="N|auto|full",
     help="Numbers of a picture that are compared, in a space learned from the library; full: all, "
-    "as the network gives them.  [default: as before; auto, 128 or fewer, for a new library]",
+    "as the network gives them.  [default: as before; auto, 128 or 256, for a new library]",
 )
 @click.option(
     "--think-twice/--no-think-twice",

@@ -21,7 +21,7 @@ from indexer.judgement import SAMPLE, Judgement, judged
 from indexer.library import NEIGHBOURS, VECTORS, Library
 from indexer.neighbours import update
 from indexer.regiongallery import are_settled, settle_regions
-from indexer.space import AUTO_DIMENSION, LEAST_PICTURES, Space, has_outgrown, learn
+from indexer.space import LEAST_PICTURES, Space, auto_dimension, has_outgrown, learn
 from indexer.text import plural
 from indexer.writer import CatalogueWriter
 
@@ -82,13 +82,13 @@ def _space_is_due(catalogue: Catalogue) -> bool:
     spec = catalogue.encoder()
     assert spec is not None
     # of those asked for, as many as the pictures that it was learned from allowed
-    most = max(1, min(_wanted(catalogue), spec.dimension, space.pictures - 1))
+    most = max(1, min(_wanted(catalogue, space.pictures), spec.dimension, space.pictures - 1))
     return space.dimension != most or has_outgrown(space, count)
 
 
-def _wanted(catalogue: Catalogue) -> int:
+def _wanted(catalogue: Catalogue, pictures: int) -> int:
     asked = catalogue.dimension()
-    return AUTO_DIMENSION if asked == "auto" else int(asked)
+    return auto_dimension(pictures) if asked == "auto" else int(asked)
 
 
 def _change_space(library: Library, catalogue: CatalogueWriter) -> None:
@@ -98,7 +98,7 @@ def _change_space(library: Library, catalogue: CatalogueWriter) -> None:
     if asked != "full" and count >= LEAST_PICTURES:
         _log.debug("Learning the space of %s.", plural(count, "picture"))
         whole = learn(_sample(catalogue), _ALL, count)
-        space = whole.shortened(_wanted(catalogue))
+        space = whole.shortened(_wanted(catalogue, count))
         judgement = _judged(catalogue, whole, space)
     spec = catalogue.encoder()
     assert spec is not None

@@ -234,8 +234,11 @@ def test_a_part_and_a_picture_of_the_library_may_be_turned(asked: Client, oracle
         expected = oracle.search(picture.path, any_orientation=True, **part)
         assert (found["query"], found["hits"]) == (picture.path, hits_json(expected.hits))
         assert picture.id not in ids_of(found)
-        itself = asked.read(path, any_orientation=True, include_self=True, **given)
+        itself = asked.read(path, k=COUNT, any_orientation=True, include_self=True, **given)
+        assert len(itself["hits"]) == COUNT
         assert picture.id in ids_of(itself)
+        if not given:
+            assert ids_of(itself)[0] == picture.id
 
 
 def test_pages_of_any_orientation_put_together_are_one_long_answer(asked: Client) -> None:
