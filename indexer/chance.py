@@ -40,6 +40,9 @@ _LEAST_SLOPE = 1.0
 # From a cosine of 0.83 to one of 0.92 pairs of different groups become ten times as rare; the tail
 # alone says twice.
 _NEAR, _BOUND = 0.15, 1.5
+# A score and the same picture's cosine in the background come from different sums, which are less
+# than this apart; otherwise it would be up to them whether a picture reaches its own score.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,11 @@ class Tail:
     def shares(self, scores: npt.ArrayLike) -> Numbers:
         """The share of pictures that reach each cosine by chance, 0 to 1."""
         given = np.asarray(scores, np.float64)
-        reached = 1 - np.searchsorted(self.body, given, side="left") / len(self.body)
+        least = given - _ROUNDING
+        reached = 1 - np.searchsorted(self.body, least, side="left") / len(self.body)
         tail = _SHARES[-1] * np.exp(-self.slope * (given - self.start))
         tail *= np.clip((1 - given) / _NEAR, 1e-6, 1) ** _BOUND
-        shares: Numbers = np.where(given > self.start, tail, np.maximum(reached, _SHARES[-1]))
+        shares: Numbers = np.where(least > self.start, tail, np.maximum(reached, _SHARES[-1]))
         return shares
 
 

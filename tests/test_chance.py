@@ -76,6 +76,18 @@ def test_a_higher_cosine_is_never_likelier(scores: list[float], seed: int) -> No
     assert ((shares >= 0) & (shares <= 1)).all()
 
 
+@given(st.integers(0, 10_000))
+def test_the_last_digits_of_a_cosine_decide_nothing(seed: int) -> None:
+    rows, _ = grouped(100, 1, seed=3)
+    chance = learn_chance(rows, len(rows))
+    assert chance is not None
+    scores = rows[1:] @ rows[0]
+    noise = np.random.default_rng(seed).uniform(-2e-7, 2e-7, len(scores))
+    plain, other = (chance.tail(body).shares(scores) for body in (scores, scores + noise))
+    # a picture reaches its own score, wherever the sums were rounded
+    np.testing.assert_allclose(other, plain, rtol=1e-4)
+
+
 def test_the_very_same_is_no_chance_at_all() -> None:
     rows, _ = grouped(100, 4)
     chance = learn_chance(rows, len(rows))
