@@ -8,6 +8,7 @@ new libraries are, 12 by default.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -50,5 +51,7 @@ def _open_encoder(spec: EncoderSpec, **_: object) -> Encoder:
 
 
 if __name__ == "__main__":
+    # a shell's background jobs ignore Ctrl-C, and what they start inherits that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     use_fakes()
     search.cli.main()
