@@ -97,7 +97,7 @@ def shown(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
     if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 @lru_cache(maxsize=32)

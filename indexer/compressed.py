@@ -50,7 +50,7 @@ _SEARCHED = 10  # hits of which the recall is measured
 _RECALL = 0.995  # aimed at on that sample
 _ROUNDING = 0.1  # share of a code's bytes that rounding may change; another picture changes most
 _MIXED = 0.6  # of another picture in a query that stands for a new one: a cosine of about 0.9
-_PROPOSED = (64, 96, 128, 192, 256, 384, 512)
+_PROPOSED = (24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _PROBES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
@@ -126,7 +126,7 @@ def scope(facts: Facts, lists: int, wanted: int) -> Scope:
     """How far a search for that many hits goes: as measured for ten, further for more."""
     wider = max(1.0, wanted / _SEARCHED)
     # neighbours farther away differ less from what is no neighbour, and lie in more lists
-    candidates = max(facts.candidates, math.ceil(facts.candidates / 2 + 3 * wanted))
+    candidates = max(wanted, math.ceil(facts.candidates * (0.5 + 0.5 * wider)))
     nprobe = math.ceil(facts.nprobe * wider**0.7)
     # lists enough to give so many at all
     nprobe = max(nprobe, math.ceil(4 * candidates * lists / max(1, facts.count)))

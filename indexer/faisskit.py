@@ -13,9 +13,19 @@ import numpy.typing as npt
 
 from indexer import compressed
 
-__all__ = ["flat", "ids_of", "is_float32", "memory", "on_threads", "only"]
+__all__ = [
+    "best_of",
+    "flat",
+    "ids_of",
+    "is_float32",
+    "memory",
+    "on_threads",
+    "only",
+    "prefer_products",
+]
 
 Ids = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
 
 
 def flat(dimension: int, *, half: bool) -> Any:
@@ -46,12 +56,28 @@ def on_threads(count: int) -> Iterator[None]:
         faiss.omp_set_num_threads(usual)
 
 
+def prefer_products(dimension: int) -> None:
+    """Let searches of four queries or more go through an exhaustive index as matrix products.
+
+    FAISS 1.15 compares row by row below a threshold of queries × dimension, for all of the process,
+    which was set for machines with many threads; on one thread, 16 queries of 256 numbers among
+    100,000 take 116 ms so, and 26 as products.  A single one takes 7 ms, and 20 as a product.
+    """
+    faiss.cvar.distance_compute_blas_threshold = 4 * dimension
+
+
 def only(ids: Ids) -> Any:
     """A selector of these ids: a bit for each, which is looked up in no time."""
     bits = np.zeros(int(ids.max(initial=0)) + 1, bool)
     bits[ids] = True
     kinds: Any = faiss
     return kinds.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
+
+
+def best_of(scores: Vectors, ids: Ids, k: int) -> tuple[Vectors, Ids]:
+    """The ``k`` best of each row of scores, both ``(n, m)``, best first."""
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, best, axis=1), np.take_along_axis(ids, best, axis=1)
 
 
 def ids_of(index: Any) -> Ids:

@@ -19,7 +19,16 @@ import numpy.typing as npt
 
 from indexer import compressed, vectorfile
 from indexer.errors import LibraryDamaged
-from indexer.faisskit import flat, ids_of, is_float32, memory, on_threads, only
+from indexer.faisskit import (
+    best_of,
+    flat,
+    ids_of,
+    is_float32,
+    memory,
+    on_threads,
+    only,
+    prefer_products,
+)
 from indexer.gallery import Gallery, generation_of
 from indexer.vectorfile import Facts
 
@@ -30,9 +39,9 @@ _log = logging.getLogger("parecido")
 Ids = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
 
-# Up to here a library is searched exhaustively in float32: 50,000 descriptors of 1280 numbers,
-# which take 25 ms on one core.
-_FLAT_BYTES = 256 << 20
+# Up to here a library is searched exhaustively in float32: 62,500 descriptors of 256 numbers, which
+# take 5 ms on one core.
+_FLAT_BYTES = 64 << 20
 # Below these changes since the file was written, reading the tail from the catalogue is cheaper
 # than writing the file: 2048 descriptors of 2048 numbers are 8 MB.
 _SAVE_ROWS = 2048
@@ -40,6 +49,9 @@ _SAVE_SHARE = 0.1
 # The tail of a compressed index is searched exhaustively, so it is kept short: 4096 rows of 2048
 # numbers take 2 ms.  Adding them to a file of a million takes a second.
 _SAVE_ROWS_COMPRESSED = 4096
+# So many that have left are asked for in excess; a selector would keep several queries from going
+# through the index as one matrix product.
+_FEW_DROPPED = 256
 
 
 class VectorIndex:
@@ -177,34 +189,45 @@ class VectorIndex:
         queries = np.ascontiguousarray(queries, np.float32)
         parts = []
         chosen = None if allowed is None else only(allowed)
-        if self._facts is not None and self._facts.count > len(self._dropped):
-            selector = chosen
-            if len(self._dropped):
-                standing = faiss.IDSelectorNot(faiss.IDSelectorBatch(self._dropped))
-                selector = faiss.IDSelectorAnd(chosen, standing) if chosen else standing
-            if self.is_exhaustive:
-                parameters = selector and faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-            else:
-                lists = faiss.extract_index_ivf(self._base).nlist
-                nprobe, k = compressed.scope(self._facts, lists, k)
-                parameters = compressed.parameters(nprobe, selector)
-            with on_threads(threads):
-                parts.append(self._base.search(queries, min(k, self.count), params=parameters))
-        if len(self._tail_ids):
-            parameters = chosen and faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
-            k_tail = min(k, len(self._tail_ids))
-            with on_threads(threads):
+        prefer_products(queries.shape[1])
+        with on_threads(threads):
+            if self._facts is not None and self._facts.count > len(self._dropped):
+                parts.append(self._search_base(queries, k, chosen))
+            if len(self._tail_ids):
+                parameters = chosen and faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
+                k_tail = min(k, len(self._tail_ids))
                 parts.append(self._tail.search(queries, k_tail, params=parameters))
         if not parts:
             shape = (len(queries), k)
             return np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)
         if len(parts) == 1:
-            found: tuple[Vectors, Ids] = parts[0]
-            return found
+            return parts[0]
         scores = np.concatenate([part[0] for part in parts], axis=1)
         ids = np.concatenate([part[1] for part in parts], axis=1)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(scores, best, axis=1), np.take_along_axis(ids, best, axis=1)
+        return best_of(scores, ids, scores.shape[1] if not self.is_exhaustive else k)
+
+    def _search_base(self, queries: Vectors, k: int, chosen: Any) -> tuple[Vectors, Ids]:
+        """As :meth:`search`, among what is in the file and still stands."""
+        assert self._facts is not None
+        dropped = self._dropped
+        if self.is_exhaustive and chosen is None and 0 < len(dropped) <= _FEW_DROPPED:
+            wanted = min(k + len(dropped), self._facts.count)
+            scores, ids = self._base.search(queries, wanted)
+            scores[np.isin(ids, dropped)] = -np.inf
+            ids[np.isneginf(scores)] = -1
+            return best_of(scores, ids, k)
+        selector = chosen
+        if len(dropped):
+            standing = faiss.IDSelectorNot(faiss.IDSelectorBatch(dropped))
+            selector = faiss.IDSelectorAnd(chosen, standing) if chosen else standing
+        if self.is_exhaustive:
+            parameters = selector and faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+        else:
+            lists = faiss.extract_index_ivf(self._base).nlist
+            nprobe, k = compressed.scope(self._facts, lists, k)
+            parameters = compressed.parameters(nprobe, selector)
+        found: Any = self._base.search(queries, min(k, self.count), params=parameters)
+        return found[0], found[1]
 
     def vectors_of(self, ids: Ids) -> Vectors:
         """Descriptors ``(n, dimension)`` of pictures that a search sees, float32.

@@ -28,12 +28,10 @@ class Background:
         self._ids = np.empty(0, np.int64)
         self._vectors = np.empty((0, 0), np.float32)
 
-    def expected(
-        self, query: Vectors, scores: Vectors, leave_out: frozenset[int]
-    ) -> npt.NDArray[np.float64] | None:
-        """How many pictures are expected to reach each of some scores by chance.
+    def cosines(self, queries: Vectors) -> Vectors | None:
+        """Of queries ``(n, m)``, as they are compared, with the pictures drawn ``(n, drawn)``.
 
-        ``query`` is ``(m,)`` as it is compared.  None where nothing is known of chance.
+        None where nothing is known of chance.
         """
         count = self.index.count
         if self._chance is None or count < LEAST_PICTURES:
@@ -45,7 +43,16 @@ class Background:
             else:  # some may have left
                 self._ids, self._vectors = self.index.gallery.descriptors(drawn.tolist())
             self._count = count
-        cosines = self._vectors @ query
+        return queries @ self._vectors.T
+
+    def expected(
+        self, cosines: Vectors, scores: Vectors, leave_out: frozenset[int]
+    ) -> npt.NDArray[np.float64]:
+        """How many pictures are expected to reach each of some scores by chance.
+
+        ``cosines`` ``(drawn,)`` are a query's.
+        """
+        assert self._chance is not None
         if leave_out:
             cosines = cosines[np.isin(self._ids, list(leave_out), invert=True)]
-        return count * self._chance.tail(cosines).shares(scores)
+        return self.index.count * self._chance.tail(cosines).shares(scores)

@@ -119,6 +119,9 @@ def main() -> None:
     # a caller may have closed them; what would be said then goes nowhere
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    # Read when NumPy is imported.  After a matrix product OpenBLAS's threads wait in a busy loop
+    # for the next one, 25 ms by default, on cores that the network wants.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     cli.main(prog_name="parecido")
 
 

@@ -60,14 +60,13 @@ class Question:
     weights: tuple[float, ...] = (1.0,)
     """What each of the descriptors counts; less than 0 for what is not wanted."""
 
-    def vector(self, gallery: Gallery) -> Vectors:
-        """What is looked for ``(m,)``, of unit length, in a gallery's space."""
-        parts = gallery.prepared(self.vectors)
+    def whole(self, parts: Vectors) -> Vectors:
+        """What is looked for ``(m,)``, of unit length, of its descriptors as they are compared."""
         if len(parts) == 1:
-            whole: Vectors = parts[0]
-            return whole
-        whole = np.asarray(self.weights, np.float32) @ parts
-        return whole / max(float(np.linalg.norm(whole)), 1e-12)
+            only: Vectors = parts[0]
+            return only
+        sum_ = np.asarray(self.weights, np.float32) @ parts
+        return sum_ / max(float(np.linalg.norm(sum_)), 1e-12)
 
     @property
     def is_second(self) -> bool:
@@ -91,6 +90,12 @@ class Ranked(NamedTuple):
     """What a second thought scored, float32, in whose order they are; NaN beyond its shortlist."""
     chances: npt.NDArray[np.float64] | None = None
     """How many pictures of the library are expected to score so by chance."""
+
+    def first(self, k: int) -> Ranked:
+        """The ``k`` best."""
+        seconds = None if self.seconds is None else self.seconds[:k]
+        chances = None if self.chances is None else self.chances[:k]
+        return Ranked(self.ids[:k], self.scores[:k], seconds, chances)
 
 
 @dataclass(eq=False)
@@ -156,7 +161,7 @@ class Ranking:
             index, found = self._candidates(work, fingerprint)
             candidates = np.unique(np.concatenate([f.ids for f in found]))
             ids, vectors = index.gallery.descriptors(candidates.tolist())
-            again = []
+            again, answered = [], []
             for item, one in zip(work, found, strict=True):
                 ranked = _ranked(item, one, ids, vectors)
                 if ranked is None:
@@ -165,13 +170,10 @@ class Ranking:
                 else:
                     if item.question.is_second:
                         ranked = self._thought_again(item, index, ranked, ids, vectors)
-                    k = item.question.k
-                    answers[item.number] = Ranked(
-                        ranked.ids[:k],
-                        ranked.scores[:k],
-                        None if ranked.seconds is None else ranked.seconds[:k],
-                        self._chances(item, index, ranked.scores[:k]),
-                    )
+                    answered.append((item, ranked.first(item.question.k)))
+            chances = self._chances(answered, index)
+            for (item, _), ranked in zip(answered, chances, strict=True):
+                answers[item.number] = ranked
             work = again
         return answers
 
@@ -217,8 +219,7 @@ class Ranking:
         with self._lock:
             index = self._fresh(fingerprint)
             gallery = index.gallery
-            for item in work:
-                item.vector = item.question.vector(gallery)
+            _prepare(work, gallery)
             is_exhaustive = index.is_exhaustive
             scans = [w for w in work if not is_exhaustive and _needs_scan(w)]
             rest = [w for w in work if w not in scans]
@@ -260,12 +261,25 @@ class Ranking:
         return Ranked(ranked.ids[order], ranked.scores[order], seconds[order])
 
     def _chances(
-        self, item: _Work, index: VectorIndex, scores: Vectors
-    ) -> npt.NDArray[np.float64] | None:
+        self, answered: Sequence[tuple[_Work, Ranked]], index: VectorIndex
+    ) -> list[Ranked]:
+        """The answers with what chance gives."""
+        if not answered:
+            return []
+        queries = np.stack([item.vector for item, _ in answered])
         with self._lock:
             if self._background is None or self._background.index is not index:
                 self._background = Background(index)
-            return self._background.expected(item.vector, scores, item.question.leave_out)
+            background = self._background
+            cosines = background.cosines(queries)
+            if cosines is None:
+                return [ranked for _, ranked in answered]
+            return [
+                ranked._replace(
+                    chances=background.expected(row, ranked.scores, item.question.leave_out)
+                )
+                for row, (item, ranked) in zip(cosines, answered, strict=True)
+            ]
 
     def _fresh(self, fingerprint: str) -> VectorIndex:
         of = (fingerprint, self._library.catalogue.space_fingerprint())
@@ -297,6 +311,14 @@ def _ranked(item: _Work, found: _Found, ids: Ids, vectors: Vectors) -> Ranked | 
     return Ranked(ids[rows][keep], scores[keep])
 
 
+def _prepare(work: Sequence[_Work], gallery: Gallery) -> None:
+    """Bring what is looked for into the gallery's space, all in one product."""
+    parts = gallery.prepared(np.concatenate([item.question.vectors for item in work]))
+    ends = np.cumsum([len(item.question.vectors) for item in work])
+    for item, own in zip(work, np.split(parts, ends[:-1]), strict=True):
+        item.vector = item.question.whole(own)
+
+
 def _scanned(item: _Work, gallery: Gallery) -> _Found:
     """The candidates among all descriptors that may be answers, read from the catalogue."""
     nearest = Nearest(item.vector[None], item.asked)
@@ -325,7 +347,10 @@ def _is_short(item: _Work, found: _Found) -> bool:
 def _searched(index: VectorIndex, group: Sequence[_Work], allowed: Ids | None) -> dict[int, _Found]:
     """Candidates from the vector index for questions with the same filter, by their numbers."""
     most = len(allowed) if allowed is not None else index.count
-    asked = max(1, min(max(w.asked for w in group), most))
+    asked = max(w.asked for w in group)
+    if not index.is_exhaustive:
+        asked -= _SPARE  # it proposes more than it is asked for
+    asked = max(1, min(asked, most))
     scores, ids = index.search(np.stack([w.vector for w in group]), asked, allowed)
     found = {}
     # a compressed index does not know what it left out

@@ -136,11 +136,12 @@ def test_by_chance_come_about_as_many_as_are_promised(name: str, sets: Sets, kep
         paths = {picture.id: picture.path for picture in library.catalogue.pictures(ids.tolist())}
         background = Background(index)
         group = np.array([groups[paths[i]] for i in ids.tolist()])
+        cosines = background.cosines(vectors)
+        assert cosines is not None
         promised = []
         for place, own in enumerate(ids.tolist()):
             scores = vectors @ vectors[place]
-            expected = background.expected(vectors[place], scores, frozenset([own]))
-            assert expected is not None
+            expected = background.expected(cosines[place], scores, frozenset([own]))
             promised.append(expected[group != group[place]] / len(ids))
     shares = np.concatenate(promised)
     assert len(shares) == sum((group != one).sum() for one in group)
