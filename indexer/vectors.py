@@ -31,6 +31,7 @@ from indexer.faisskit import (
 )
 from indexer.gallery import Gallery, generation_of
 from indexer.vectorfile import Facts
+from indexer.vectorfolder import VectorFolder
 
 __all__ = ["VectorIndex"]
 
@@ -63,7 +64,7 @@ class VectorIndex:
     """
 
     def __init__(self, folder: Path, gallery: Gallery, dimension: int) -> None:
-        self._folder = folder
+        self._files = VectorFolder(folder, gallery)
         self.gallery = gallery
         self._catalogue = gallery.catalogue
         self._dimension = dimension
@@ -111,7 +112,7 @@ class VectorIndex:
     @property
     def file_bytes(self) -> int:
         """Size of the file on disk, 0 where there is none."""
-        path = self._path(self._base_generation)
+        path = self._files.path(self._base_generation)
         return path.stat().st_size if self._base is not None and path.exists() else 0
 
     # -- what searches see -----------------------------------------------------------------------
@@ -151,7 +152,7 @@ class VectorIndex:
         """Whether the tail is long and a writer has saved a newer file."""
         if len(self._tail_ids) <= _SAVE_ROWS_COMPRESSED:
             return False
-        return any(path > self._path(self._base_generation) for path in self._own_files())
+        return any(path > self._files.path(self._base_generation) for path in self._files.own())
 
     def _drop(self, gone: Ids) -> None:
         """Take ids out of what searches see; those that are not in it do no harm."""
@@ -295,19 +296,19 @@ class VectorIndex:
         """
         generation = self._catalogue.generation()
         if self._catalogue.counts()[0] == 0:
-            self._remove_files()
+            self._files.remove()
             self._forget_base()
             self.generation = generation
             return
         index, facts = self._whole()
         try:
-            self._folder.mkdir(exist_ok=True)
-            vectorfile.write(self._path(generation), index, facts)
+            self._files.folder.mkdir(exist_ok=True)
+            vectorfile.write(self._files.path(generation), index, facts)
         except (OSError, RuntimeError) as error:
             _log.warning("The vector index could not be cached (%s); no harm done.", error)
             self._use(index, facts, generation)
             return
-        self._remove_files(keep=generation)  # those of another space may still be in use
+        self._files.remove(keep=generation)  # those of another space may still be in use
         self._load()
         if self._base is None:  # what was written cannot be read
             self._use(index, facts, generation)
@@ -326,7 +327,7 @@ class VectorIndex:
             return whole, Facts(kind, self._dimension, whole.ntotal, space=space)
         if self._facts and not self._must_learn():
             with suppress(OSError, RuntimeError, ValueError):
-                index, facts = vectorfile.read(self._path(self._base_generation), change=True)
+                index, facts = vectorfile.read(self._files.path(self._base_generation), change=True)
                 return compressed.extend(
                     index, facts, self.gallery, self._base_generation, self._dropped
                 )
@@ -357,7 +358,7 @@ class VectorIndex:
     def _load(self) -> None:
         self._forget_base()
         newest = self._catalogue.generation()
-        for path in sorted(self._own_files(), reverse=True):
+        for path in sorted(self._files.own(), reverse=True):
             try:
                 generation = generation_of(path)
                 if generation > newest:  # the catalogue was put back to an older state
@@ -378,33 +379,10 @@ class VectorIndex:
         self._base_generation = generation
         self._forget_changes()
 
-    def _path(self, generation: int) -> Path:
-        return self._folder / f"{self.gallery.file_name(generation)}.faiss"
-
-    def _own_files(self) -> list[Path]:
-        """The files of this space, whatever their generation."""
-        space = self.gallery.fingerprint
-        files = self._folder.glob(f"*-{space}.faiss" if space else "*.faiss")
-        return [path for path in files if space or "-" not in path.stem]
-
-    def _remove_files(self, keep: int | None = None) -> None:
-        """Remove the files of this space, and temporary ones, all but one."""
-        own = set(self._own_files())
-        with suppress(OSError):
-            for path in self._folder.iterdir():
-                ours = path in own or path.suffix != ".faiss"
-                if ours and (keep is None or path != self._path(keep)):
-                    with suppress(OSError):
-                        path.unlink()
-
     def remove_files(self) -> None:
         """Remove the files of this space; the index serves on from memory."""
-        self._remove_files()
+        self._files.remove()
 
     def remove_others(self) -> None:
         """Remove the files of every other space."""
-        own = set(self._own_files())
-        with suppress(OSError):
-            for path in self._folder.glob("*.faiss"):
-                if path not in own:
-                    path.unlink(missing_ok=True)
+        self._files.remove_others()
