@@ -2,7 +2,7 @@
 
 Every run goes into a fresh library in a process of its own.  Opening the encoder is left out, as
 the run itself reports it; compiling it for the pictures' shapes is not.  (While the encoder opens,
-the first few files are decoded already: eight of several hundred.)  The run lasts some ten seconds,
+the first few files are decoded already: eight of several hundred.)  The run lasts some 20 seconds,
 so that what happens once weighs as little as it does on a real collection.
 """
 
@@ -23,7 +23,7 @@ from benchmarks.plan import Plan, alternate, say
 
 __all__ = ["Case", "cases", "index_once", "measure"]
 
-_SECONDS = 10.0  # that a run should last
+_SECONDS = 20.0  # that a run should last
 _MOST_BYTES = 4e9  # of copies for one run
 _OWN = "own pictures"
 _OF_LIMIT = 0.9

@@ -112,7 +112,7 @@ def _measure(request: dict[str, Any]) -> Mapping[str, object]:
 class _Colours:
     """Stands for a network: descriptors and probabilities that come from the mean colour."""
 
-    name, batch_size = "colours", 64
+    name, batch_size, bucket_size = "colours", 64, 64
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)

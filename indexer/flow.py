@@ -198,7 +198,7 @@ class Flow:
     def _into_bucket(self, prepared: Prepared) -> list[Prepared]:
         """The pictures of a bucket that is full now; else nothing."""
         assert prepared.decoded is not None
-        full = self._opened().batch_size
+        full = self._opened().bucket_size
         shape = prepared.decoded.pixels.shape
         with self._lock:
             bucket = self._buckets.setdefault(shape, _Bucket())

@@ -64,12 +64,13 @@ def judged(whole: Space, space: Space, vectors: Vectors, classes: Ids) -> Judgem
 
 
 def _nearest(vectors: Vectors) -> Ids:
-    """For each of the first pictures the ten nearest others ``(q, 10)``."""
+    """For each of the first pictures the ten nearest others ``(q, 10)``, in no order."""
     queries = min(len(vectors), QUERIES)
     k = min(_NEAREST, len(vectors) - 1)
     scores = vectors[:queries] @ vectors.T
     scores[np.arange(queries), np.arange(queries)] = -np.inf
-    best: Ids = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    # of 1,024 among 2,560 pictures sorting takes 118 ms, this 22
+    best: Ids = np.argpartition(scores, len(vectors) - k - 1, axis=1)[:, -k:]
     return best
 
 

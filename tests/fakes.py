@@ -38,7 +38,7 @@ class FakeRuntime:
     name = "fake"
 
     def __init__(self, batch_size: int = 4, dimension: int = DIMENSION) -> None:
-        self.batch_size = batch_size
+        self.batch_size = self.bucket_size = batch_size
         self.pictures = 0
         self._times = dimension // DIMENSION
 

@@ -119,7 +119,7 @@ def test_an_encoder_without_places_is_refused() -> None:
     class Plain:
         """A runtime that tells descriptors only."""
 
-        name, batch_size = "plain", 4
+        name, batch_size, bucket_size = "plain", 4, 4
         run = FakeRuntime.run
 
     picture = np.zeros((8, 8, 3), np.uint8)

@@ -75,6 +75,11 @@ class Encoder:
         """Pictures of one shape that run together."""
         return self._runtime.batch_size
 
+    @property
+    def bucket_size(self) -> int:
+        """Pictures of one shape that an indexing run collects before it runs them."""
+        return self._runtime.bucket_size
+
     def encode(
         self, pictures: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8], labels: int = 5
     ) -> Encoding:

@@ -70,6 +70,7 @@ class KerasRuntime:
         self._on_gpu = gpu_usable()
         self._half = (spec.precision == "half" and self._on_gpu) if half is None else half
         self.batch_size = batch_size or _default_batch(spec.size, self._on_gpu)
+        self.bucket_size = self.batch_size
         with prepare_keras():
             self.forward = self._built(self._policy)
             """The compiled network."""
