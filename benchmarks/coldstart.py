@@ -21,6 +21,7 @@ from benchmarks.libraries import fill_library
 from benchmarks.pictures import SETS
 from benchmarks.plan import Plan, alternate, say
 from benchmarks.synthetic import descriptors
+from indexer import Library
 
 __all__ = ["filled_library", "measure"]
 
@@ -47,6 +48,7 @@ def measure(plan: Plan) -> list[Figure]:
         "size": list(spec.size.target(*SETS[1].size(0))),
         "network": str(exported_model(spec)),
         "cache": _compiled(exported_model(spec)),
+        "space": _space(library),
         "index": str(next((library / "vectors").glob("*.faiss"))),
     }
     limit = [*python, "benchmarks.least", json.dumps(must)]
@@ -88,6 +90,17 @@ def filled_library(plan: Plan, network: Model, count: int) -> tuple[Path, Path]:
         np.save(folder / "new.npy", vectors)
         (folder / "new.npy").replace(matrix)
     return library, matrix
+
+
+def _space(library: Path) -> str:
+    """A file with what brings descriptors into the library's space; empty where it has none."""
+    with Library.open(library) as opened:
+        space = opened.catalogue.space()
+    if space is None:
+        return ""
+    file = library.parent / "space.npz"
+    np.savez(file, mean=space.mean, matrix=space.matrix)
+    return str(file)
 
 
 def _compiled(network: Path) -> str:

@@ -29,6 +29,9 @@ def main() -> None:
     network = core.read_model(request["network"])
     network.reshape({network.inputs[0]: openvino.PartialShape(pixels.shape)})
     descriptor = core.compile_model(network, "CPU", options)([pixels])[0]
+    if request["space"]:
+        space = np.load(request["space"])
+        descriptor = (descriptor - space["mean"]) @ space["matrix"].T
     index = faiss.read_index(request["index"], faiss.IO_FLAG_MMAP_IFC)
     _, ids = index.search(np.ascontiguousarray(descriptor), 10)
     print(*ids[0])
