@@ -28,14 +28,11 @@ class Background:
         self._ids = np.empty(0, np.int64)
         self._vectors = np.empty((0, 0), np.float32)
 
-    def cosines(self, queries: Vectors) -> Vectors | None:
-        """Of queries ``(n, m)``, as they are compared, with the pictures drawn ``(n, drawn)``.
-
-        None where nothing is known of chance.
-        """
+    def draw(self) -> bool:
+        """Draw pictures if the library has outgrown them; whether anything is known of chance."""
         count = self.index.count
         if self._chance is None or count < LEAST_PICTURES:
-            return None
+            return False
         if not self._count / _GROWTH <= count <= self._count * _GROWTH:
             drawn = background(self.index.ids())
             if self.index.is_exhaustive:
@@ -43,6 +40,15 @@ class Background:
             else:  # some may have left
                 self._ids, self._vectors = self.index.gallery.descriptors(drawn.tolist())
             self._count = count
+        return True
+
+    def cosines(self, queries: Vectors) -> Vectors | None:
+        """Of queries ``(n, m)``, as they are compared, with the pictures drawn ``(n, drawn)``.
+
+        None where nothing is known of chance.
+        """
+        if not self.draw():
+            return None
         return queries @ self._vectors.T
 
     def expected(

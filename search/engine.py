@@ -170,6 +170,7 @@ class Engine:
         if wanted.within:
             hits = self._within_pictures(ask, wanted, include_self)
             return self._results(name or ask.name, started, hits)
+        self._ranking.open_ahead(self.spec.fingerprint)
         wishes, known = asked(self, ask)
         leave_out = frozenset() if include_self else known
         blank = np.empty(0, np.float32)

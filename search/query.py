@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from indexer.errors import InvalidRequest
 from indexer.filters import Filter
-from search.ranking import Question, Ranked
+from search.candidates import Question
+from search.ranking import Ranked
 
 __all__ = ["ALL", "DEFAULT_K", "Query", "Terms", "Wish", "merged"]
 

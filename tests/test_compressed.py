@@ -309,11 +309,11 @@ def test_with_a_filter_k_hits_come_back_when_k_exist(
     with Engine(large) as engine:
         for query in scenes(9, 5):
             nearest = [pair for pair in oracle(large, query) if pair[0] in passing][:10]
-            monkeypatch.setattr("search.ranking._FEW", 4096)
+            monkeypatch.setattr("search.candidates._FEW", 4096)
             hits = engine.search_vector(query, k=10, wanted=wanted)
             assert [hit.id for hit in hits] == [i for i, _ in nearest]
             # past the size up to which they are compared one by one
-            monkeypatch.setattr("search.ranking._FEW", 0)
+            monkeypatch.setattr("search.candidates._FEW", 0)
             hits = engine.search_vector(query, k=10, wanted=wanted)
             assert len(hits) == len(nearest)
             assert {hit.id for hit in hits} <= passing
