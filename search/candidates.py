@@ -141,10 +141,9 @@ def is_short(item: Work, found: Found) -> bool:
 def searched(index: VectorIndex, group: Sequence[Work], allowed: Ids | None) -> dict[int, Found]:
     """Candidates from the vector index for questions with the same filter, by their numbers."""
     most = len(allowed) if allowed is not None else index.count
-    asked = max(w.asked for w in group)
-    if not index.is_exhaustive:
-        asked -= SPARE  # it proposes more than it is asked for
-    asked = max(1, min(asked, most))
+    # with the spare ones a compressed index looks further too: of the ten nearest real descriptors
+    # to new ones it found 0.991 so, and 0.980 when it was asked for just ten
+    asked = max(1, min(max(w.asked for w in group), most))
     scores, ids = index.search(np.stack([w.vector for w in group]), asked, allowed)
     found = {}
     # a compressed index does not know what it left out
