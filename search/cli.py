@@ -120,7 +120,7 @@ def main() -> None:
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     # Read when NumPy is imported.  After a matrix product OpenBLAS's threads wait in a busy loop
-    # for the next one, 25 ms by default, on cores that the network wants.
+    # for the next one, 25 ms by default, on cores that the network wants: of a search 80 ms of CPU.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     cli.main(prog_name="parecido")
 

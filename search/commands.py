@@ -138,7 +138,7 @@ def search_command(
 
         check_target(sheet)
     if why:
-        from search.drawing import check_target as check_drawing
+        from search.canvas import check_target as check_drawing
 
         check_drawing(why)
     asks, more = _asks(images, given)

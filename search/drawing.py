@@ -9,27 +9,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from indexer.decode import Limits, pillow_limit, render
-from indexer.durable import replacing
-from indexer.errors import InvalidRequest
 from indexer.text import printable
+from search.canvas import CARD, FAINT, INK, PAPER, QUERY, clipped, font
 from search.explanation import Explanation, View
 from search.why import Side
 
-__all__ = ["Band", "Column", "check_target", "draw_pair", "draw_sheet", "lit", "save"]
+__all__ = ["Band", "Column", "draw_pair", "draw_sheet", "lit"]
 
-_MARK = "parecido"
-_SOFTWARE = 0x0131  # the EXIF tag
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-
-_PAPER, _CARD, _INK, _FAINT, _QUERY = "#ffffff", "#eeeef1", "#1c1c1e", "#6b6b72", "#0a62c9"
 _SIDE, _CELL, _CAPTION, _GAP = 620, 220, 48, 12
 _MARGIN, _HEAD, _FOOT, _NARROWEST = 28, 88, 116, 300
 _DARKEST = 0.26  # of a picture's brightness, where nothing is added
@@ -83,7 +76,7 @@ def lit(data: bytes, view: View, side: Side, longest: int) -> Image.Image:
     found = Image.fromarray(np.clip(shown + 0.5, 0, 255).astype(np.uint8))
     if view.box != (0, 0, view.width, view.height):
         edges = (left, top, right - 1, bottom - 1)
-        ImageDraw.Draw(found).rectangle(edges, outline=_PAPER, width=max(1, longest // 300))
+        ImageDraw.Draw(found).rectangle(edges, outline=PAPER, width=max(1, longest // 300))
     return found
 
 
@@ -138,23 +131,23 @@ def _upright(data: bytes, longest: int) -> Image.Image:
 def draw_pair(query: bytes, hit: bytes, found: Explanation) -> Image.Image:
     """A query and a hit side by side, each lit by what its places add to their score."""
     sides = [
-        ("Query", _QUERY, found.query, lit(query, found.query, found.why.query, _SIDE)),
-        ("Hit", _INK, found.hit, lit(hit, found.hit, found.why.hit, _SIDE)),
+        ("Query", QUERY, found.query, lit(query, found.query, found.why.query, _SIDE)),
+        ("Hit", INK, found.hit, lit(hit, found.hit, found.why.hit, _SIDE)),
     ]
     widths = [max(picture.width, _NARROWEST) for *_, picture in sides]
     tall = max(picture.height for *_, picture in sides)
     size = (sum(widths) + 2 * _MARGIN + 2 * _GAP, _HEAD + tall + _FOOT)
-    sheet = Image.new("RGB", size, _PAPER)
+    sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     _head(draw, found, sheet.width)
     left = _MARGIN
     for (role, colour, view, picture), width in zip(sides, widths, strict=True):
         sheet.paste(picture, (left, _HEAD))
         under = _HEAD + picture.height + 8
-        draw.text((left, under), role, colour, _font(14))
-        after = round(draw.textlength(role, _font(14))) + 10
-        name = _clipped(draw, _name(view.name), 14, width - after)
-        draw.text((left + after, under), name, _FAINT, _font(14))
+        draw.text((left, under), role, colour, font(14))
+        after = round(draw.textlength(role, font(14))) + 10
+        name = clipped(draw, _name(view.name), 14, width - after)
+        draw.text((left + after, under), name, FAINT, font(14))
         left += width + 2 * _GAP
     _legend(sheet, draw, _HEAD + tall + 56, found)
     return sheet
@@ -162,27 +155,27 @@ def draw_pair(query: bytes, hit: bytes, found: Explanation) -> Image.Image:
 
 def _head(draw: ImageDraw.ImageDraw, found: Explanation, width: int) -> None:
     score = f"{found.why.score:.3f}"
-    draw.text((_MARGIN, 18), score, _INK, _font(38))
-    left = _MARGIN + round(draw.textlength(score, _font(38))) + 16
-    what = _clipped(draw, "the cosine of the two pictures", 15, width - left - _MARGIN)
-    draw.text((left, 23), what, _INK, _font(15))
-    encoder = _clipped(draw, printable(found.encoder), 13, width - left - _MARGIN)
-    draw.text((left, 44), encoder, _FAINT, _font(13))
+    draw.text((_MARGIN, 18), score, INK, font(38))
+    left = _MARGIN + round(draw.textlength(score, font(38))) + 16
+    what = clipped(draw, "the cosine of the two pictures", 15, width - left - _MARGIN)
+    draw.text((left, 23), what, INK, font(15))
+    encoder = clipped(draw, printable(found.encoder), 13, width - left - _MARGIN)
+    draw.text((left, 44), encoder, FAINT, font(13))
 
 
 def _legend(sheet: Image.Image, draw: ImageDraw.ImageDraw, top: int, found: Explanation) -> None:
     """What brightness and lines mean, and what the places add up to."""
     long, high = 150, 12
-    draw.text((_MARGIN, top), "adds nothing", _FAINT, _font(13))
-    left = _MARGIN + round(draw.textlength("adds nothing", _font(13))) + 8
+    draw.text((_MARGIN, top), "adds nothing", FAINT, font(13))
+    left = _MARGIN + round(draw.textlength("adds nothing", font(13))) + 8
     shades = 255 * (_DARKEST + (1 - _DARKEST) * np.linspace(0, 1, long, dtype=np.float32))
     bar = np.repeat(np.tile(shades, (high, 1))[..., None], 3, axis=2)
     scale = np.tile(np.linspace(0, 1, long, dtype=np.float32), (high, 1))
     for level, width in _LINES:
         _contour(bar, scale, level, width)
     sheet.paste(Image.fromarray(bar.astype(np.uint8)), (left, top + 2))
-    draw.rectangle((left, top + 2, left + long - 1, top + 1 + high), outline=_FAINT)
-    draw.text((left + long + 8, top), "adds most", _FAINT, _font(13))
+    draw.rectangle((left, top + 2, left + long - 1, top + 1 + high), outline=FAINT)
+    draw.text((left + long + 8, top), "adds most", FAINT, font(13))
     why = found.why
     told = f"The places of each picture add up to {why.query.sum:.3f}."
     if abs(why.residual) > _TOLD:
@@ -191,7 +184,7 @@ def _legend(sheet: Image.Image, draw: ImageDraw.ImageDraw, top: int, found: Expl
             f"the score has {why.residual:+.3f} that they do not explain."
         )
     room = sheet.width - 2 * _MARGIN
-    draw.text((_MARGIN, top + 22), _clipped(draw, told, 13, room), _FAINT, _font(13))
+    draw.text((_MARGIN, top + 22), clipped(draw, told, 13, room), FAINT, font(13))
 
 
 # -- a query and its hits -------------------------------------------------------------------------
@@ -205,17 +198,17 @@ def draw_sheet(bands: Sequence[Band]) -> Image.Image:
     columns = 1 + max((len(band.columns) for band in bands), default=0)
     high = 2 * _CELL + _CAPTION + 2 * _GAP
     size = (columns * (_CELL + _GAP) + 3 * _GAP, len(bands) * high + _GAP)
-    sheet = Image.new("RGB", size, _PAPER)
+    sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, band in enumerate(bands):
         top = _GAP + number * high
         _place(sheet, draw, _upright(band.query, _CELL), _GAP, top)
         frame = (_GAP - 4, top - 4, _GAP + _CELL + 3, top + _CELL + 3)
-        draw.rectangle(frame, outline=_QUERY, width=3)
-        _caption(draw, _GAP, top + _CELL, "query", band.name, _QUERY)
+        draw.rectangle(frame, outline=QUERY, width=3)
+        _caption(draw, _GAP, top + _CELL, "query", band.name, QUERY)
         for place, column in enumerate(band.columns, 1):
             left = 3 * _GAP + place * (_CELL + _GAP)
-            _caption(draw, left, top + _CELL, column.title, column.name, _INK)
+            _caption(draw, left, top + _CELL, column.title, column.name, INK)
             pictures: list[Image.Image | None] = [None, None]
             if column.hit is not None and column.found is not None:
                 view, why = column.found, column.found.why
@@ -230,9 +223,9 @@ def _place(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, picture: Image.Image | None, left: int, top: int
 ) -> None:
     """A picture in the middle of its cell, or words where there is none."""
-    draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), fill=_CARD)
+    draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), fill=CARD)
     if picture is None:
-        draw.text((left + 10, top + _CELL // 2), "cannot be read", _FAINT, _font(14))
+        draw.text((left + 10, top + _CELL // 2), "cannot be read", FAINT, font(14))
         return
     sheet.paste(picture, (left + (_CELL - picture.width) // 2, top + (_CELL - picture.height) // 2))
 
@@ -240,74 +233,9 @@ def _place(
 def _caption(
     draw: ImageDraw.ImageDraw, left: int, under: int, first: str, second: str, colour: str
 ) -> None:
-    draw.text((left, under + 6), _clipped(draw, first, 15, _CELL), colour, _font(15))
-    draw.text((left, under + 25), _clipped(draw, _name(second), 13, _CELL), _FAINT, _font(13))
+    draw.text((left, under + 6), clipped(draw, first, 15, _CELL), colour, font(15))
+    draw.text((left, under + 25), clipped(draw, _name(second), 13, _CELL), FAINT, font(13))
 
 
 def _name(path: str) -> str:
     return printable(os.path.basename(path) or path)
-
-
-def _clipped(draw: ImageDraw.ImageDraw, text: str, size: int, room: int) -> str:
-    font = _font(size)
-    if draw.textlength(text, font) <= room:
-        return text
-    while text and draw.textlength(f"{text}…", font) > room:
-        text = text[:-1]
-    return f"{text}…"
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
-# -- files ----------------------------------------------------------------------------------------
-
-
-def check_target(path: str) -> None:
-    """Refuse a name for a picture where something else than one of this program lies.
-
-    Raises ``InvalidRequest``: a slip such as ``-o photo.jpg`` must not cost a picture.
-    """
-    if _suffix(path) not in _FORMATS:
-        raise InvalidRequest(
-            f"{path} is not named as a PNG, a JPEG or a WebP.",
-            f"Give a name that ends in {', '.join(_FORMATS)}.",
-        )
-    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
-        raise InvalidRequest(f"The folder of {path} is not there.", "Make it, or choose another.")
-    if os.path.lexists(path) and not _is_ours(path):
-        raise InvalidRequest(
-            f"{path} is there already, and this program did not draw it.",
-            "Choose another name; nothing was overwritten.",
-        )
-
-
-def save(picture: Image.Image, path: str) -> None:
-    """Write a picture in the format that its name says, whole or not at all.
-
-    Raises ``InvalidRequest`` where the file cannot be written, or is something else's.
-    """
-    check_target(path)
-    exif = Image.Exif()
-    exif[_SOFTWARE] = _MARK
-    try:
-        with replacing(Path(path)) as temporary:
-            picture.save(temporary, _FORMATS[_suffix(path)], exif=exif, quality=90)
-    except OSError as error:
-        raise InvalidRequest(
-            f"{path} could not be written: {error.strerror or error}.",
-            "Choose a folder that can be written.",
-        ) from error
-
-
-def _suffix(path: str) -> str:
-    return os.path.splitext(path)[1].lower()
-
-
-def _is_ours(path: str) -> bool:
-    try:
-        with Image.open(path, formats=tuple(set(_FORMATS.values()))) as image:
-            return bool(image.getexif().get(_SOFTWARE) == _MARK)
-    except Exception:  # whatever it is, it is none of ours
-        return False

@@ -59,7 +59,7 @@ def explain_command(
     from search.explanation import Given, explained, explanation_dict, look
 
     if output:
-        from search.drawing import check_target
+        from search.canvas import check_target
 
         check_target(output)
     part = Region.parse(region) if region is not None else None
@@ -73,7 +73,8 @@ def explain_command(
     else:
         click.echo(f"{found.why.score:.3f}  {printable(query)}  {printable(hit)}")
     if output:
-        from search.drawing import draw_pair, save
+        from search.canvas import save
+        from search.drawing import draw_pair
 
         with quiet_decoders():
             drawn = draw_pair(one.data, other.data, found)
@@ -90,7 +91,8 @@ def write_why(
     cannot be read any more is told in its place.  Raises ``InvalidRequest`` where the file cannot
     be written or is something else's, or where the encoder has no feature map.
     """
-    from search.drawing import Band, check_target, draw_sheet, save
+    from search.canvas import check_target, save
+    from search.drawing import Band, draw_sheet
     from search.explanation import Given, look
 
     check_target(path)  # before any work

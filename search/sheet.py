@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, ImageDraw
 
 from indexer.decode import Limits, pillow_limit, probe, render
-from indexer.durable import replacing
-from indexer.errors import InvalidRequest, PictureUnreadable
+from indexer.errors import PictureUnreadable
 from indexer.text import printable
+from search import canvas
+from search.canvas import CARD, FAINT, INK, PAPER, QUERY, clipped, font
 from search.results import Hit, Results
 
 __all__ = [
@@ -27,14 +27,13 @@ __all__ = [
     "write_sheet",
 ]
 
-_MARK = "parecido"
+_ENDINGS = (".png",)
 
 _CELL = 220
 _CAPTION = 44
 _GAP = 12
 _TITLE = 40
 _BADGE = 30
-_PAPER, _CARD, _INK, _FAINT, _QUERY = "#ffffff", "#eeeef1", "#1c1c1e", "#6b6b72", "#0a62c9"
 # Bluish green and vermilion of Okabe and Ito's palette, a little darker: told apart by people who
 # see no difference between red and green.  The sign says it without colour.
 _RIGHT, _WRONG = "#007d5a", "#c94f00"
@@ -70,31 +69,8 @@ class Section:
 
 
 def check_target(path: str) -> None:
-    """Refuse a name for a sheet where something else than a sheet of this program lies.
-
-    Raises ``InvalidRequest``: a slip such as ``--sheet *.png`` must not cost a picture.
-    """
-    if not path.lower().endswith(".png"):
-        raise InvalidRequest(
-            f"A sheet is a PNG, and {path} is not named so.", "Give a name that ends in .png."
-        )
-    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
-        raise InvalidRequest(
-            f"The folder of the sheet {path} is not there.", "Make it, or choose another."
-        )
-    if os.path.lexists(path) and not _is_sheet(path):
-        raise InvalidRequest(
-            f"{path} is there already, and it is no sheet of this program.",
-            "Choose another name; nothing was overwritten.",
-        )
-
-
-def _is_sheet(path: str) -> bool:
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            return image.info.get("Software") == _MARK
-    except Exception:  # whatever it is, it is no sheet
-        return False
+    """As :func:`search.canvas.check_target`; a sheet is a PNG."""
+    canvas.check_target(path, _ENDINGS)
 
 
 def write_sheet(answered: Sequence[tuple[Results, bytes | str]], path: str) -> None:
@@ -104,21 +80,8 @@ def write_sheet(answered: Sequence[tuple[Results, bytes | str]], path: str) -> N
 
 
 def save_sheet(sheet: Image.Image, path: str) -> None:
-    """Write a sheet to a PNG file, whole or not at all.
-
-    Raises ``InvalidRequest`` where the file cannot be written, or is something else's.
-    """
-    check_target(path)
-    info = PngInfo()
-    info.add_text("Software", _MARK)
-    try:
-        with replacing(Path(path)) as temporary:
-            sheet.save(temporary, "PNG", pnginfo=info)
-    except OSError as error:
-        raise InvalidRequest(
-            f"The sheet {path} could not be written: {error.strerror or error}.",
-            "Choose a folder that can be written.",
-        ) from error
+    """As :func:`search.canvas.save`; a sheet is a PNG."""
+    canvas.save(sheet, path, _ENDINGS)
 
 
 def make_sheet(answered: Sequence[tuple[Results, bytes | str]]) -> Image.Image:
@@ -143,13 +106,13 @@ def draw_sheet(sections: Sequence[Section]) -> Image.Image:
     width = columns * (_CELL + _GAP) + 3 * _GAP
     height = len(rows) * (_CELL + _CAPTION + _GAP) + _GAP
     height += sum(_TITLE for section in sections if section.title)
-    sheet = Image.new("RGB", (width, height), _PAPER)
+    sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     top = _GAP
     for section in sections:
         if section.title:
-            title = _clipped(draw, printable(section.title), 20, width - 2 * _GAP)
-            draw.text((_GAP, top), title, fill=_INK, font=_font(20))
+            title = clipped(draw, printable(section.title), 20, width - 2 * _GAP)
+            draw.text((_GAP, top), title, fill=INK, font=font(20))
             top += _TITLE
         for row in section.rows:
             _draw_row(sheet, draw, row, top)
@@ -159,12 +122,12 @@ def draw_sheet(sections: Sequence[Section]) -> Image.Image:
 
 def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Row, top: int) -> None:
     _place(sheet, draw, row.query.source, _GAP, top)
-    _frame(draw, _GAP, top, _QUERY)
-    _caption(draw, _GAP, top, row.query, _QUERY)
+    _frame(draw, _GAP, top, QUERY)
+    _caption(draw, _GAP, top, row.query, QUERY)
     for number, tile in enumerate(row.found, 1):
         left = 3 * _GAP + number * (_CELL + _GAP)
         _place(sheet, draw, tile.source, left, top)
-        colour = _INK
+        colour = INK
         if tile.is_right is not None:
             colour = _RIGHT if tile.is_right else _WRONG
             _frame(draw, left, top, colour)
@@ -182,10 +145,10 @@ def _badge(draw: ImageDraw.ImageDraw, left: int, top: int, is_right: bool) -> No
     draw.rectangle((left, top, right, bottom), fill=_RIGHT if is_right else _WRONG)
     if is_right:
         points = [(left + 7, top + 15), (left + 13, top + 21), (left + 23, top + 8)]
-        draw.line(points, fill=_PAPER, width=4, joint="curve")
+        draw.line(points, fill=PAPER, width=4, joint="curve")
     else:
-        draw.line((left + 8, top + 8, right - 8, bottom - 8), fill=_PAPER, width=4)
-        draw.line((left + 8, bottom - 8, right - 8, top + 8), fill=_PAPER, width=4)
+        draw.line((left + 8, top + 8, right - 8, bottom - 8), fill=PAPER, width=4)
+        draw.line((left + 8, bottom - 8, right - 8, top + 8), fill=PAPER, width=4)
 
 
 def _score_line(hit: Hit) -> str:
@@ -196,14 +159,14 @@ def _score_line(hit: Hit) -> str:
 def _place(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, source: bytes | str, left: int, top: int
 ) -> None:
-    draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), fill=_CARD)
+    draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), fill=CARD)
     try:
         limits = Limits()
         with pillow_limit(limits):
             data = source if isinstance(source, bytes) else probe(_path(source), limits)
             picture = render(data, _fit, limits).image
     except PictureUnreadable as error:
-        draw.text((left + 10, top + _CELL // 2), error.kind, fill=_FAINT, font=_font(14))
+        draw.text((left + 10, top + _CELL // 2), error.kind, fill=FAINT, font=font(14))
         return
     sheet.paste(picture, (left + (_CELL - picture.width) // 2, top + (_CELL - picture.height) // 2))
 
@@ -220,18 +183,5 @@ def _fit(width: int, height: int) -> tuple[int, int]:
 def _caption(draw: ImageDraw.ImageDraw, left: int, top: int, tile: Tile, colour: str) -> None:
     under = top + _CELL + 6
     first, second = printable(tile.first), printable(tile.second)
-    draw.text((left, under), _clipped(draw, first, 15, _CELL), fill=colour, font=_font(15))
-    draw.text((left, under + 19), _clipped(draw, second, 13, _CELL), _FAINT, _font(13))
-
-
-def _clipped(draw: ImageDraw.ImageDraw, text: str, size: int, width: int) -> str:
-    font = _font(size)
-    if draw.textlength(text, font) <= width:
-        return text
-    while text and draw.textlength(f"{text}…", font) > width:
-        text = text[:-1]
-    return f"{text}…"
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+    draw.text((left, under), clipped(draw, first, 15, _CELL), fill=colour, font=font(15))
+    draw.text((left, under + 19), clipped(draw, second, 13, _CELL), FAINT, font(13))

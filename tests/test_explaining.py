@@ -16,7 +16,8 @@ from indexer.errors import InvalidRequest
 from indexer.library import Library
 from indexer.pipeline import index
 from indexer.space import Space
-from search.drawing import check_target, draw_pair, lit, save
+from search.canvas import check_target, save
+from search.drawing import draw_pair, lit
 from search.engine import Engine
 from search.explaining import explain_command, write_why
 from search.explanation import Explanation, Given, View, explain
@@ -130,7 +131,7 @@ def test_nothing_else_is_overwritten_and_nothing_is_done_in_vain(place: Path) ->
     bytes_before = other.read_bytes()
     for target, said in (
         (other, "did not draw it"),
-        (place / "why.gif", "PNG, a JPEG or a WebP"),
+        (place / "why.gif", "PNG or JPEG or WEBP"),
         (place / "nowhere" / "why.png", "folder"),
     ):
         assert said in wrong(run(place, one, other, "-o", target)).message
