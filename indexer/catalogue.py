@@ -121,10 +121,11 @@ class Catalogue(CatalogueFacts, RegionRows):
 
     def known(self, path: bytes) -> Known | None:
         """What is known of that path."""
-        rows = self._rows("SELECT id, file_size, mtime_ns FROM pictures WHERE path = ?", (path,))
-        if not rows:
-            query = "SELECT NULL, file_size, mtime_ns, reason, kind FROM skips WHERE path = ?"
-            rows = self._rows(query, (path,))
+        query = (
+            "SELECT id, file_size, mtime_ns, '', '' FROM pictures WHERE path = ?"
+            " UNION ALL SELECT NULL, file_size, mtime_ns, reason, kind FROM skips WHERE path = ?"
+        )
+        rows = self._rows(query, (path, path))
         return Known(*rows[0]) if rows else None
 
     def known_below(self, folder: bytes) -> Iterator[tuple[Any, ...]]:

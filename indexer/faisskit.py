@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +17,6 @@ __all__ = [
     "flat",
     "ids_of",
     "is_float32",
-    "memory",
     "on_threads",
     "only",
     "prefer_products",
@@ -90,11 +88,3 @@ def ids_of(index: Any) -> Ids:
 
 def is_float32(index: Any) -> bool:
     return isinstance(faiss.downcast_index(index.index), faiss.IndexFlat)
-
-
-def memory() -> int:
-    """Physical memory in bytes; 8 GB where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 8 << 30

@@ -24,12 +24,12 @@ from indexer.faisskit import (
     flat,
     ids_of,
     is_float32,
-    memory,
     on_threads,
     only,
     prefer_products,
 )
 from indexer.gallery import Gallery, generation_of
+from indexer.machine import memory
 from indexer.vectorfile import Facts
 from indexer.vectorfolder import VectorFolder
 

@@ -8,6 +8,9 @@ from dataclasses import fields, replace
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from indexer.encoders import Encoder, load_encoder, open_encoder
 from indexer.encoders.labels import class_lemmas, class_names, class_wnids, top_labels
@@ -187,6 +190,16 @@ def test_top_labels_are_the_likeliest_best_first() -> None:
     assert [label.class_index for label in first] == [7, 999, 3]
     assert [label.probability for label in first] == pytest.approx([0.5, 0.3, 0.2])
     assert [label.class_index for label in second] == [0, 1, 2]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=arrays(np.float32, (3, 1000), elements=st.sampled_from([0.0, 0.001, 0.25, 0.5])),
+    k=st.integers(1, 12),
+)
+def test_top_labels_are_those_of_a_whole_sort(rows: npt.NDArray[np.float32], k: int) -> None:
+    found = [[label.class_index for label in labels] for labels in top_labels(rows, k)]
+    assert found == np.argsort(-rows, axis=1, kind="stable")[:, :k].tolist()
 
 
 def test_the_models_are_listed_with_what_is_on_this_machine() -> None:

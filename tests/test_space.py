@@ -43,7 +43,8 @@ def reference(vectors: Vectors, dimension: int) -> npt.NDArray[np.float64]:
     total = variances.sum()
     rows = []
     for place in np.argsort(-variances)[:dimension]:
-        weight = variances[place] ** 0.75 / (variances[place] + 0.0045 * total)
+        variance = max(variances[place], 0)
+        weight = variance**0.75 / (variance + 0.0045 * total)
         rows.append(weight * directions[:, place])
     return np.array(rows)
 
@@ -63,6 +64,21 @@ def test_a_space_is_what_the_covariance_says(dimension: int) -> None:
     assert signs.T * applied == pytest.approx(
         turned / np.linalg.norm(turned, axis=1, keepdims=True), abs=1e-3
     )
+
+
+@pytest.mark.parametrize("count", [DIMENSION, 40, 79, 80, 81])
+def test_a_space_of_few_pictures_is_what_the_covariance_says(count: int) -> None:
+    vectors = scenes(1, count, 80)
+    vectors[count // 2] = vectors[0]  # one direction less
+    space = learn([vectors[:7], vectors[7:]], 80, count)
+    expected = reference(vectors, 80)[: count - 1]
+    assert space.mean == pytest.approx(vectors.mean(axis=0, dtype=np.float64), abs=1e-6)
+    # directions of equal variance may be turned: what descriptors do to each other may not
+    centred = vectors - vectors.mean(axis=0, dtype=np.float64)
+    turned = [centred @ matrix.T for matrix in (space.matrix, expected)]
+    ours, theirs = (rows @ rows.T for rows in turned)
+    assert ours == pytest.approx(theirs, abs=1e-4 * np.abs(theirs).max())
+    assert space.matrix.shape == (min(count - 1, 80), 80)
 
 
 def test_wide_directions_are_half_whitened_and_narrow_ones_fade_out() -> None:
