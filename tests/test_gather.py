@@ -71,6 +71,57 @@ def test_only_questions_of_one_kind_go_together_and_none_loses_its_turn() -> Non
     asyncio.run(run())
 
 
+def test_a_full_call_goes_before_one_that_is_not_full() -> None:
+    async def run() -> None:
+        held = Held()
+        gatherer = Gatherer("t", held, most=3, kind=lambda number: number // 10)
+        tasks = await asked(gatherer, [0])
+        await held.begun()
+        tasks += await asked(gatherer, [10, 20, 11, 21, 30, 22, 23])
+        for _ in range(5):
+            held.go.release()
+        await asyncio.gather(*tasks)
+        assert held.calls == [[0], [20, 21, 22], [10, 11], [30], [23]]
+        gatherer.close()
+
+    asyncio.run(run())
+
+
+def test_the_longest_waiting_lets_four_full_calls_go_before_it_and_no_more() -> None:
+    async def run() -> None:
+        held = Held()
+        gatherer = Gatherer("t", held, most=2, kind=lambda number: number // 10)
+        tasks = await asked(gatherer, [0])
+        await held.begun()
+        tasks += await asked(gatherer, [10, *range(20, 30), 30, 31])
+        for _ in range(8):
+            held.go.release()
+        await asyncio.gather(*tasks)
+        fours = [[20, 21], [22, 23], [24, 25], [26, 27]]
+        assert held.calls == [[0], *fours, [10], [28, 29], [30, 31]]
+        gatherer.close()
+
+    asyncio.run(run())
+
+
+def test_a_question_that_was_taken_back_fills_no_call() -> None:
+    async def run() -> None:
+        held = Held()
+        gatherer = Gatherer("t", held, most=2, kind=lambda number: number // 10)
+        tasks = await asked(gatherer, [0])
+        await held.begun()
+        tasks += await asked(gatherer, [10, 20, 21])
+        tasks.pop().cancel()
+        await asyncio.sleep(0)
+        for _ in range(3):
+            held.go.release()
+        await asyncio.gather(*tasks)
+        assert held.calls == [[0], [10], [20]]
+        gatherer.close()
+
+    asyncio.run(run())
+
+
 def test_several_threads_answer_at_the_same_time() -> None:
     async def run() -> None:
         held = Held()
