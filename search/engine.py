@@ -34,6 +34,7 @@ from search.within import Within, views
 __all__ = ["DEFAULT_K", "Engine", "similarity_table"]
 
 Vectors = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
 
 
 class Engine:
@@ -179,11 +180,23 @@ class Engine:
 
     def _within_pictures(self, ask: Ask, terms: Terms, include_self: bool) -> tuple[Hit, ...]:
         """The pictures that hold a given one as a part, and where."""
+        self.check_within(ask, terms)
+        given, known = pixels_of(self, ask)
+        return self.answer_within(given, terms, frozenset() if include_self else known)
+
+    def check_within(self, ask: Ask, terms: Terms) -> None:
+        """Raise ``InvalidRequest`` for what no search within this library's pictures can do."""
         check_within(ask, terms)
         self._within.check()
-        given, known = pixels_of(self, ask)
+
+    def answer_within(
+        self, given: Sequence[Pixels], terms: Terms, out: frozenset[int]
+    ) -> tuple[Hit, ...]:
+        """The pictures, but for those left ``out``, that hold one of some given ones, and where.
+
+        These are ``(height, width, 3)`` at the encoder's size.
+        """
         queries = np.concatenate([views(self.encoder, one) for one in given])
-        out = frozenset() if include_self else known
         found = self._within.nearest(
             queries,
             terms.offset + terms.count + len(out),

@@ -5,6 +5,7 @@ Answers are made by hand, as the command line's are: these models only describe 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +19,7 @@ __all__ = [
     "BatchOut",
     "EncoderOut",
     "ErrorOut",
+    "Given",
     "IndexIn",
     "InfoOut",
     "JobOut",
@@ -30,9 +32,6 @@ __all__ = [
     "SearchTerms",
     "SessionIn",
     "VectorIn",
-    "WhyByIdTerms",
-    "WhyOut",
-    "WhyTerms",
 ]
 
 _Side = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
@@ -41,13 +40,13 @@ _Date = Annotated[str | None, Field(min_length=4, max_length=40)]
 LabelRow = tuple[str, float]
 
 
-class _Given(BaseModel):
+class Given(BaseModel):
     """What a client sends: nothing unknown in it, so that a slip of the pen is told."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class FilterTerms(_Given):
+class FilterTerms(Given):
     """Which pictures a question is about."""
 
     path: Annotated[str | None, Field(min_length=1, max_length=1024)] = Field(
@@ -126,31 +125,21 @@ class RegionTerms(SearchTerms):
     any_orientation: bool = Field(
         False, description="However turned by quarters or mirrored; the picture is read for it."
     )
+    within: bool = Field(
+        False,
+        description="Also where it is a part of a picture; of libraries that keep regions. The "
+        "picture is read for it.",
+    )
+
+    def terms(self) -> Terms:
+        """As the engine takes them."""
+        return replace(super().terms(), within=self.within)
 
 
 class SimilarTerms(RegionTerms):
     """The same, for a picture of the library."""
 
     include_self: bool = Field(False, description="Let the picture find itself.")
-
-
-class WhyTerms(_Given):
-    """Which part of the query is compared."""
-
-    region: str | None = Field(
-        None,
-        min_length=7,
-        max_length=100,
-        description="`x,y,width,height` in pixels, or each with a `%`: the part of the query that "
-        "was searched for.",
-        examples=["10%,20%,50%,50%"],
-    )
-
-
-class WhyByIdTerms(WhyTerms):
-    """The same, for a query from the library."""
-
-    query_id: int = Field(ge=1, le=2**63 - 1, description="The picture that was searched for.")
 
 
 class ListTerms(FilterTerms):
@@ -163,13 +152,13 @@ class ListTerms(FilterTerms):
     offset: int = Field(0, ge=0, le=1_000_000_000)
 
 
-class VectorIn(_Given):
+class VectorIn(Given):
     """A descriptor that was made elsewhere, by the library's own encoder."""
 
     vector: list[float] = Field(min_length=1, max_length=65536, description="Of any length but 0.")
 
 
-class QueryIn(_Given):
+class QueryIn(Given):
     """One of these three."""
 
     id: int | None = Field(None, ge=1, le=2**63 - 1, description="A picture of the library.")
@@ -177,7 +166,7 @@ class QueryIn(_Given):
     image: str | None = Field(None, description="A picture's bytes in Base64.")
 
 
-class BatchIn(_Given):
+class BatchIn(Given):
     """Several queries at once."""
 
     queries: list[QueryIn] = Field(min_length=1)
@@ -190,13 +179,13 @@ class BatchIn(_Given):
         return schema
 
 
-class IndexIn(_Given):
+class IndexIn(Given):
     """What to index."""
 
     path: str = Field(min_length=1, max_length=4096, description="A folder or a picture, absolute.")
 
 
-class SessionIn(_Given):
+class SessionIn(Given):
     """What lets a browser in."""
 
     token: str = Field(min_length=1, max_length=1000)
@@ -229,6 +218,11 @@ class HitOut(BaseModel):
     )
     second: float | None = Field(
         None, description="What a second thought scored, in whose order the hits are."
+    )
+    box: tuple[float, float, float, float] | None = Field(
+        None,
+        description="Of a search within pictures, where: x, y, width and height as shares of the "
+        "upright picture; left out where the whole of it is meant.",
     )
 
 
@@ -365,34 +359,3 @@ class InfoOut(BaseModel):
     uploads: bool
     index_roots: list[str]
     limits: dict[str, Any]
-
-
-class WhySideOut(BaseModel):
-    """What the cells of one picture add to the score."""
-
-    width: int = Field(description="Of the upright picture, in pixels.")
-    height: int
-    box: tuple[int, int, int, int] = Field(description="The part: left, top, width, height.")
-    shape: tuple[int, int] = Field(description="Rows and columns of cells, which divide it evenly.")
-    sum: float = Field(description="Of all values.")
-    residual: float = Field(description="The score less the sum.")
-    values: list[list[float]] = Field(description="What each cell adds, row by row.")
-    boxes: list[list[tuple[float, float, float, float]]] = Field(
-        description="Left, top, width and height of each cell, in pixels."
-    )
-
-
-class WhySidesOut(BaseModel):
-    query: WhySideOut
-    hit: WhySideOut
-
-
-class WhyOut(BaseModel):
-    """Which places of two pictures made them match."""
-
-    query: str
-    hit: str
-    encoder: str
-    score: float
-    residual: float = Field(description="The larger one of the two sides'.")
-    maps: WhySidesOut

@@ -33,7 +33,7 @@ from search.web.models import (
     VectorIn,
 )
 from search.web.reach import PICTURE_ID, errors, picture_of, service_of
-from search.web.service import ById, Service
+from search.web.service import ById, Found, Service
 from search.web.shapes import page_dict
 
 __all__ = ["router"]
@@ -56,6 +56,9 @@ async def search(
     started = time.perf_counter()
     terms, region = _terms(service, given), _region(given)
     upload = await one_picture(request)
+    if given.within:
+        found = await service.hits_within(upload.data, region, given.any_orientation, terms)
+        return json_response(_told(found, terms, started, upload.name))
     if given.any_orientation:
         wishes = await service.describe_turned(upload.data, region)
         asked = Asked(wishes[0].vectors[0], terms, None, wishes)
@@ -75,14 +78,19 @@ async def similar(
 ) -> Response:
     """The pictures most like one that is in the library, or like a region of it.
 
-    Answered from its stored descriptor; a region is read from its file.
+    Answered from its stored descriptor; for a region, any orientation, or a search within pictures
+    its file is read.
     """
     started = time.perf_counter()
     terms, region = _terms(service, given), _region(given)
-    if region is None and not given.any_orientation:
+    if region is None and not given.any_orientation and not given.within:
         return await _answer(service, ById(picture_id, terms, given.include_self), started, "id")
     picture = picture_of(service, picture_id)
-    out = None if given.include_self else picture_id
+    out = frozenset() if given.include_self else frozenset([picture_id])
+    if given.within:
+        turned = given.any_orientation
+        found = await service.hits_within(picture, region, turned, terms, out)
+        return json_response(_told(found, terms, started))
     if given.any_orientation:
         wishes = await service.describe_turned(picture, region)
         asked = Asked(wishes[0].vectors[0], terms, out, wishes)
@@ -188,9 +196,12 @@ async def _answer(
 async def _page(
     service: Service, asked: Asked | ById, started: float, by: str, name: str = ""
 ) -> dict[str, Any]:
-    found = await service.hits(asked, by)
+    return _told(await service.hits(asked, by), asked.terms, started, name)
+
+
+def _told(found: Found, terms: Terms, started: float, name: str = "") -> dict[str, Any]:
     took = (time.perf_counter() - started) * 1000
-    return page_dict(Results(name or found.path, found.encoder, took, found.hits), asked.terms)
+    return page_dict(Results(name or found.path, found.encoder, took, found.hits), terms)
 
 
 def _terms(service: Service, given: SearchTerms) -> Terms:

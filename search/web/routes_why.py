@@ -13,7 +13,7 @@ from indexer.region import Region
 from search.explanation import Look, explanation_dict
 from search.web.answers import json_response
 from search.web.bodies import PICTURE_BODY, one_picture
-from search.web.models import WhyByIdTerms, WhyOut, WhyTerms
+from search.web.models_why import WhyByIdTerms, WhyOut, WhyTerms
 from search.web.reach import PICTURE_ID, errors, gone, picture_of, service_of
 from search.web.service import Service
 

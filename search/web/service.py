@@ -27,7 +27,7 @@ from indexer.library import THUMBNAILS, UPLOADS, Library
 from indexer.prepare import content_hash
 from indexer.records import Picture
 from indexer.region import Region, decode_region
-from search.asking import orientations
+from search.asking import Ask, orientations
 from search.engine import Engine
 from search.explanation import Explanation, Look, View, decode_view, explained
 from search.query import Query, Terms, Wish
@@ -283,6 +283,31 @@ class Service:
             found = await self._searching.ask(query)
         self.metrics.queries.labels(by).inc()
         return found
+
+    async def hits_within(
+        self,
+        source: bytes | Picture,
+        region: Region | None,
+        turned: bool,
+        terms: Terms,
+        out: frozenset[int] = frozenset(),
+    ) -> Found:
+        """The pictures, but for those left ``out``, that hold a picture or a part of it.
+
+        The picture is its bytes, or one of the library, whose file is read.
+        """
+        terms.check()
+        self.engine.check_within(Ask((b"",)), terms)
+        if isinstance(source, bytes):
+            by, path, decoded = "picture", "", await self.pixels(source, region)
+        else:
+            by, path = "id", source.path
+            decoded = await self.pixels(await self.file_of(source), region, _OF_LIBRARY)
+        given = orientations(decoded.pixels) if turned else [decoded.pixels]
+        with self.metrics.stage("search"):
+            hits = await self.call(self.engine.answer_within, given, terms, out)
+        self.metrics.queries.labels(by).inc()
+        return Found(hits, self.engine.spec.title, path)
 
     def _encode(self, asked: Sequence[tuple[Pixels, int]]) -> Sequence[tuple[Vectors, Labels]]:
         encoding = self.engine.encoder.encode([pixels for pixels, _ in asked], asked[0][1])
