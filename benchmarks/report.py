@@ -97,7 +97,8 @@ def merged(
     """The results with these figures in place of older ones of the same benchmark and name.
 
     Every figure names its run by date; a run tells the machine and the versions, and is kept while
-    a figure of it is left.
+    a figure of it is left.  Of a run that is not told there (results merged by hand) nothing is:
+    no hour of measuring is lost for that.
     """
     kept = {(f["benchmark"], f["name"]): f for f in before.get("figures", [])}
     for figure in figures:
@@ -106,6 +107,6 @@ def merged(
     used = {figure["run"] for figure in kept.values()}
     return {
         "host": host(),
-        "runs": {name: runs[name] for name in sorted(used)},
+        "runs": {name: runs[name] for name in sorted(used) if name in runs},
         "figures": [kept[key] for key in sorted(kept)],
     }

@@ -286,8 +286,8 @@ def _with_given_file(own: EncoderSpec, options: IndexOptions) -> EncoderSpec:
 def _mismatch(library: Library, own: EncoderSpec, asked: str) -> EncoderMismatch:
     return EncoderMismatch(
         f"The library {library.folder} was built with {own.title}, and {asked} was asked for.",
-        "Leave out --model, --pooling, --weights and --precision to go on with its own, or choose "
-        "another --library for the new one.",
+        "Leave out what names an encoder (--model, --quality, --size, --pooling and the like) to "
+        "go on with its own, or choose another --library for the new one.",
     )
 
 
