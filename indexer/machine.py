@@ -33,18 +33,16 @@ def _group_limits(root: Path) -> list[int]:
     In a container the group's name may be the one outside it, and the limit lies at the top.
     """
     found = []
-    with suppress(OSError):
-        lines = (root / "proc/self/cgroup").read_text("ascii", "replace").splitlines()
-        for line in lines:
+    with suppress(OSError, ValueError):
+        lines = os.fsdecode((root / "proc/self/cgroup").read_bytes()).split("\n")
+        for line in filter(None, lines):
             _, controllers, group = line.split(":", 2)
-            for controller in controllers.split(","):
-                if controller in _LIMITS:
-                    folder, name = _LIMITS[controller]
-                    top = root / "sys/fs/cgroup" / folder
-                    own = top / group.lstrip("/")
-                    for place in (own, *own.parents):
-                        with suppress(OSError, ValueError):  # "max" is no number
-                            found.append(int((place / name).read_text("ascii")))
-                        if place == top:
-                            break
+            for folder, name in [_LIMITS[c] for c in controllers.split(",") if c in _LIMITS]:
+                top = root / "sys/fs/cgroup" / folder
+                own = top / group.lstrip("/")
+                for place in (own, *own.parents):
+                    with suppress(OSError, ValueError):  # "max" is no number
+                        found.append(int((place / name).read_text("ascii")))
+                    if place == top:
+                        break
     return [limit for limit in found if limit > 0]

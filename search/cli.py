@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -78,7 +79,7 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             # the reader of our output (head, less) went away: nothing to say, nowhere to say it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             raise SystemExit(1) from None
         except KeyboardInterrupt:
             fail("Interrupted.")
@@ -94,6 +95,7 @@ class LazyGroup(click.Group):
             if ctx.meta.get("parecido.debug"):
                 raise
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                _drop_output()
                 fail("There is no space left for the output.", "Free some, or write it elsewhere.")
                 raise SystemExit(1) from None
             what = (str(error).strip().splitlines() or [""])[0]
@@ -102,6 +104,15 @@ class LazyGroup(click.Group):
                 "This is a defect; --debug shows where.",
             )
             raise SystemExit(1) from None
+
+
+def _drop_output() -> None:
+    """Let go of what could not be written: Python would try it again at its end, and exit with 120.
+
+    An output that was closed has no number, and nothing is tried there.
+    """
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -123,6 +123,8 @@ def search_command(
         raise click.UsageError("--json and --paths exclude each other.")
     if null and not as_paths:
         raise click.UsageError("-0 goes with --paths.")
+    if sheet and why and os.path.realpath(sheet) == os.path.realpath(why):
+        raise click.UsageError("--sheet and --why need a file each.")
     show = Show(as_json, as_paths, b"\0" if null else b"\n")
     if not images and not given["like"] and not given["unlike"]:
         if given["label"] is None:

@@ -185,7 +185,11 @@ class Engine:
         return self.answer_within(given, terms, frozenset() if include_self else known)
 
     def check_within(self, ask: Ask, terms: Terms) -> None:
-        """Raise ``InvalidRequest`` for what no search within this library's pictures can do."""
+        """Raise ``InvalidRequest`` for what no search within this library's pictures can do.
+
+        ``LibraryNotFound`` where it holds none yet.
+        """
+        self._current()
         check_within(ask, terms)
         self._within.check()
 
@@ -196,7 +200,7 @@ class Engine:
 
         These are ``(height, width, 3)`` at the encoder's size.
         """
-        queries = np.concatenate([views(self.encoder, one) for one in given])
+        queries = views(self.encoder, *given)
         found = self._within.nearest(
             queries,
             terms.offset + terms.count + len(out),

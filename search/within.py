@@ -67,21 +67,25 @@ class _Scored(NamedTuple):
     regions: Ids
 
 
-def views(encoder: Encoder, pixels: Pixels) -> Vectors:
-    """The descriptors ``(3, dimension)`` of a query ``(height, width, 3)`` at the encoder's size.
+def views(encoder: Encoder, *given: Pixels) -> Vectors:
+    """Three descriptors of each query ``(height, width, 3)`` at the encoder's size, one by one.
 
-    The first is the picture's own; the others are pooled from where it lies, made smaller, in the
-    middle of a grey picture.  All pass the network in one batch.  Raises ``InvalidRequest`` where
-    descriptors are not pooled from a feature map.
+    ``(3n, dimension)``.  The first is the picture's own; the others are pooled from where it lies,
+    made smaller, in the middle of a grey picture.  All pass the network together.  Raises
+    ``InvalidRequest`` where descriptors are not pooled from a feature map.
     """
     step = encoder.spec.size.step
-    placed = [_smaller(pixels, share, step) for share in SIZES]
-    whole, *others = encoder.maps([pixels, *(canvas for canvas, _ in placed)])
-    rows = [whole.descriptor]
-    for maps, (_, (top, left, bottom, right)) in zip(others, placed, strict=True):
-        down = _cells(top, bottom, pixels.shape[0], maps.features.shape[0])
-        across = _cells(left, right, pixels.shape[1], maps.features.shape[1])
-        rows.append(pool(maps.features[down, across]))
+    placed = [[_smaller(pixels, share, step) for share in SIZES] for pixels in given]
+    seen = [[one, *(canvas for canvas, _ in two)] for one, two in zip(given, placed, strict=True)]
+    found = iter(encoder.maps([picture for three in seen for picture in three]))
+    rows = []
+    for pixels, others in zip(given, placed, strict=True):
+        rows.append(next(found).descriptor)
+        for _, (top, left, bottom, right) in others:
+            features = next(found).features
+            down = _cells(top, bottom, pixels.shape[0], features.shape[0])
+            across = _cells(left, right, pixels.shape[1], features.shape[1])
+            rows.append(pool(features[down, across]))
     return np.stack(rows)
 
 
@@ -181,7 +185,8 @@ class Within:
                 most = max(1, index.count if rows is None else min(index.count, len(rows)))
                 scores, ids = index.search(prepared, min(asked, most), rows)
                 tolerance = index.tolerance
-            found = _ranked(prepared, gallery, np.unique(ids[ids >= 0] // STRIDE))
+            candidates = np.unique(ids[ids >= 0] // STRIDE)
+            found = _scanned(prepared, gallery, self._pages(candidates), wanted)
             if is_exhaustive:
                 if asked >= most:
                     return found

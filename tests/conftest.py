@@ -32,6 +32,8 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     home = tmp_path_factory.mktemp("home")
     patch = pytest.MonkeyPatch()
     patch.setenv("PARECIDO_LIBRARY", str(home / "library"))
+    # standard output is buffered, as users have it
+    patch.delenv("PYTHONUNBUFFERED", raising=False)
     # built encoders may be kept between runs: PARECIDO_TEST_CACHE names a folder for them
     patch.setenv("PARECIDO_CACHE", os.environ.get("PARECIDO_TEST_CACHE") or str(home / "cache"))
     yield

@@ -141,6 +141,18 @@ def test_partial_results_are_merged_into_the_file(tmp_path: Path) -> None:
     assert set(json.loads(path.read_text("utf-8"))["runs"]) == {"day 2", "day 3"}
 
 
+def test_a_figure_whose_run_the_file_does_not_tell_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "host.json"
+    report.write([figure("a", 1.0)], path, "day 1")
+    data = json.loads(path.read_text("utf-8"))
+    data["runs"].clear()
+    path.write_text(json.dumps(data))
+    report.write([figure("b", 2.0)], path, "day 2")
+    data = json.loads(path.read_text("utf-8"))
+    assert {(f["name"], f["run"]) for f in data["figures"]} == {("a", "day 1"), ("b", "day 2")}
+    assert set(data["runs"]) == {"day 2"}
+
+
 def test_what_is_no_results_file_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "host.json"
     path.write_text("notes")

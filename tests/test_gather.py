@@ -87,18 +87,22 @@ def test_a_full_call_goes_before_one_that_is_not_full() -> None:
     asyncio.run(run())
 
 
-def test_the_longest_waiting_lets_four_full_calls_go_before_it_and_no_more() -> None:
+def test_nobody_lets_more_than_so_many_full_calls_go_before_out_of_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("search.web.gather._PATIENCE", 3)
+
     async def run() -> None:
         held = Held()
         gatherer = Gatherer("t", held, most=2, kind=lambda number: number // 10)
         tasks = await asked(gatherer, [0])
         await held.begun()
-        tasks += await asked(gatherer, [10, *range(20, 30), 30, 31])
-        for _ in range(8):
+        tasks += await asked(gatherer, [10, 30, *range(20, 28), 40, 28, 29])
+        for _ in range(10):
             held.go.release()
         await asyncio.gather(*tasks)
-        fours = [[20, 21], [22, 23], [24, 25], [26, 27]]
-        assert held.calls == [[0], *fours, [10], [28, 29], [30, 31]]
+        full = [[20, 21], [22, 23], [24, 25]]
+        assert held.calls == [[0], *full, [10], [30], [26, 27], [40], [28, 29]]
         gatherer.close()
 
     asyncio.run(run())

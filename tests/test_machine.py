@@ -20,6 +20,13 @@ def system(root: Path, group: str, limits: dict[str, str]) -> Path:
     return root
 
 
+def test_a_limit_on_the_group_counts_where_it_is_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limits, expected in (([1 << 30, 5000], 5000), ([1 << 62], whole), ([], whole)):
+        monkeypatch.setattr("indexer.machine._group_limits", lambda _, found=limits: found)
+        assert memory.__wrapped__() == expected
+
+
 def test_there_is_no_more_memory_than_the_machine_has() -> None:
     assert 0 < memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -32,7 +39,9 @@ def test_there_is_no_more_memory_than_the_machine_has() -> None:
         ("0::/a/b", {"a/b/memory.max": "max", "a/memory.max": "1000"}, [1000]),
         # in a container: the name is the one outside, the limit lies at the top
         ("0::/docker/0123", {"memory.max": "5000"}, [5000]),
-        ("0::/../../x", {}, []),
+        ("0::/../x", {"memory.max": "5000", "../x/memory.max": "3"}, [3, 5000]),
+        ("0::/Fotos-\u00fc", {"Fotos-\u00fc/memory.max": "6"}, [6]),
+        ("no colons", {"memory.max": "5000"}, []),
         ("4:memory:/x\n0::/", {"memory/x/memory.limit_in_bytes": "77"}, [77]),
         ("4:cpu,memory:/x", {"memory/memory.limit_in_bytes": "88"}, [88]),
         ("1:cpu:/x", {"memory.max": "5000"}, []),

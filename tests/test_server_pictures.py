@@ -381,4 +381,4 @@ def test_a_file_that_changed_or_went_is_not_found(client: Client, pictures: Path
     # all still have their records, and can be searched for by what is stored
     assert len(client.read("/v1/pictures/3/similar")["hits"]) == 2
     region = client.get("/v1/pictures/3/similar", region="0,0,10,10")
-    refused(region, 422, "picture_unreadable")
+    refused(region, 404, "file_not_found")

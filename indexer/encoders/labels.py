@@ -62,6 +62,7 @@ def top_labels(probabilities: npt.NDArray[np.float32], k: int = 5) -> list[tuple
     """
     names = class_names()
     found = []
+    k = min(k, probabilities.shape[1])
     for row in -probabilities:
         # sorted are only those that can be among them: 9 µs a picture instead of 44
         likely = np.flatnonzero(row <= np.partition(row, k - 1)[k - 1])

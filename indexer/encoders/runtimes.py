@@ -92,7 +92,7 @@ class OpenVINORuntime:
     own.  All have as many streams as there are cores: a stream is one core that works on one batch,
     so whoever calls from as many threads uses every core.  Measured on two cores with the shapes of
     a photo library, EfficientNet-Lite0: 253 pictures/s in batches of 4 on fixed shapes, 237 on free
-    ones, 230 one by one; but a fixed shape takes 0.15 s to compile and 75 MB.
+    ones, 230 one by one; but a fixed shape takes 0.1 s to compile and 75 MB.
     """
 
     name = "openvino"
@@ -100,13 +100,13 @@ class OpenVINORuntime:
     # Batches of one shape that are run one after the other.  Each shape has its own copy of the
     # weights, which are better used again while they are near: 190 pictures/s go in instead of 182.
     _TOGETHER = 4
-    # Seconds that a shape's pictures take before it is compiled.  That takes 0.1 s (ResNet50: 0.2)
-    # and then saves an eighth of the time: what is spent is about what would have been saved.
-    _OFTEN = 0.6
-    # Each compiled shape has its own copy of the weights; together they stay below this, or a
-    # sixteenth of the memory: on 24 GB ResNet50's seven commonest shapes, 175 MB each.
+    # Seconds that a shape's pictures take before it is compiled.  That takes 0.1 s (ResNet50: 0.2
+    # to 0.8), and then saves a tenth: what has come for 0.6 s goes on coming, as a rule.
+    _WORTH_SECONDS = 0.6
+    # Each compiled shape has its own copy of the weights; together they stay below the larger of
+    # half a gigabyte and a sixteenth of the memory, and below a quarter of it: on 24 GB there is
+    # room for eight of ResNet50's shapes, 175 MB each.
     _COMPILED_BYTES = 512 << 20
-    _COMPILED_SHARE = 16
     # of activations, measured between EfficientNet-Lite0 (130) and VGG16 (500)
     _BYTES_PER_PIXEL = 256
 
@@ -135,8 +135,8 @@ class OpenVINORuntime:
         weights = (folder / "model.bin").stat().st_size
         area = spec.size.height * spec.size.width
         activations = area * self._BYTES_PER_PIXEL * self._streams * self.batch_size // 2
-        most = max(self._COMPILED_BYTES, memory() // self._COMPILED_SHARE)
-        self._keep = most // (weights * 3 // 2 + activations)
+        most = min(max(self._COMPILED_BYTES, memory() // 16), memory() // 4)
+        self._room = _Room(most // (weights * 3 // 2 + activations))
         self._network = self._compiled(self._model)
         self._mapping: _Network | None = None
         self._lock = threading.Lock()
@@ -183,27 +183,44 @@ class OpenVINORuntime:
             # pinned, two models at once land on the same core: 171 pictures/s instead of 246
             "ENABLE_CPU_PINNING": False,
         }
-        return _Network(self._core, model, options, self.batch_size, self._OFTEN, self._keep)
+        return _Network(
+            self._core, model, options, self.batch_size, self._WORTH_SECONDS, self._room
+        )
+
+
+class _Room:
+    """For so many compiled shapes, of all networks of an encoder together."""
+
+    def __init__(self, shapes: int) -> None:
+        self._left = shapes
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Whether there is room for one more, which is taken."""
+        with self._lock:
+            is_left = self._left > 0
+            self._left -= is_left
+            return is_left
 
 
 class _Network:
     """One model: compiled for any shape, and for each that comes often.
 
-    ``full`` is the length of full batches, ``often`` after how many seconds on pictures of a shape
-    it is compiled, ``keep`` for how many that is done.
+    ``full`` is the length of full batches; a shape is compiled after so many seconds on its
+    pictures, while there is ``room``.
     """
 
     def __init__(
-        self, core: Any, model: Any, options: dict[str, Any], full: int, often: float, keep: int
+        self, core: Any, model: Any, options: dict[str, Any], full: int, seconds: float, room: _Room
     ) -> None:
         self._core = core
         self._model = model
         self._options = options
         self._full = full
-        self._enough = often
-        self._keep = keep
+        self._seconds = seconds
+        self._room = room
         self._any_shape = self._compile(model)
-        self._often: dict[tuple[int, ...], _Compiled] = {}
+        self._fixed: dict[tuple[int, ...], _Compiled] = {}
         self._spent: defaultdict[tuple[int, ...], float] = defaultdict(float)
         self._lock = threading.Lock()
 
@@ -233,17 +250,17 @@ class _Network:
             return self._any_shape
         with self._lock:
             is_new = (
-                shape not in self._often
-                and self._spent[shape] > self._enough
-                and len(self._often) < self._keep
+                shape not in self._fixed
+                and self._spent[shape] > self._seconds
+                and self._room.take()
             )
             if not is_new:
-                return self._often.get(shape, self._any_shape)
-            self._often[shape] = self._any_shape  # for the others, until this thread is done
+                return self._fixed.get(shape, self._any_shape)
+            self._fixed[shape] = self._any_shape  # for the others, until this thread is done
         model = self._model.clone()
         model.reshape({model.inputs[0]: list(shape)})
-        self._often[shape] = self._compile(model)
-        return self._often[shape]
+        self._fixed[shape] = self._compile(model)
+        return self._fixed[shape]
 
     def _compile(self, model: Any) -> _Compiled:
         return _Compiled(self._core.compile_model(model, "CPU", self._options))

@@ -17,8 +17,10 @@ from indexer.errors import ParecidoError, PictureUnreadable
 __all__ = [
     "Refused",
     "add_error_handlers",
+    "changed",
     "error_dict",
     "error_response",
+    "gone",
     "json_response",
     "no_picture",
     "unexpected",
@@ -53,6 +55,25 @@ def no_picture(picture_id: int) -> Refused:
         "picture_not_found",
         f"The library has no picture {picture_id}.",
         "It may have been removed.",
+    )
+
+
+def changed() -> Refused:
+    """For a file that is not the one that was indexed: nobody allowed that one to be shown."""
+    return Refused(
+        404, "picture_changed", "The file has changed since it was indexed.", "Index it again."
+    )
+
+
+def gone(error: Exception) -> Refused:
+    """For an indexed picture whose file cannot be read now."""
+    if isinstance(error, PictureUnreadable) and error.kind not in ("vanished", "unreadable"):
+        return Refused(422, "picture_unreadable", f"The picture cannot be read: {error.reason}.")
+    return Refused(
+        404,
+        "file_not_found",
+        "The picture's file cannot be reached.",
+        "It may lie on a disk that is not there now; its record stays.",
     )
 
 

@@ -1,8 +1,8 @@
 """Questions of many callers, gathered into calls that answer several at once.
 
 No clock is involved: a lone question is taken up at once, and what comes while the threads are busy
-waits and goes together.  So throughput grows with load, and nobody is held up for others, but for
-the few calls that a kind with a full one may go before.
+waits and goes together.  So throughput grows with load, and nobody is held up for others but by so
+many full calls.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-# Full calls of other kinds that may go before the longest waiting question.  A full call of the
-# encoder costs less for each picture: those of seven shapes from 32 clients go in calls of 3.9
-# instead of 3.5, 152 a second instead of 144, and the slowest hundredth waits no longer.
+# Full calls of other kinds that may go before a question out of turn.  A full call of the encoder
+# costs less for each picture: of seven shapes from 32 clients 146 a second are answered instead of
+# 142, and the slowest hundredth waits 0.39 s instead of 0.45.  With 16 it would be 149 and 0.53.
 _PATIENCE = 4
 
 
@@ -133,7 +133,8 @@ class Gatherer(Generic[Q, A]):
         if count[oldest.kind] < self._most and oldest.passed_over < _PATIENCE:
             for kind, waiting in count.items():
                 if waiting >= self._most:
-                    oldest.passed_over += 1
+                    for item in self._waiting:
+                        item.passed_over += item.kind != kind
                     return kind
         return oldest.kind
 

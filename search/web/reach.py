@@ -6,13 +6,12 @@ from typing import Annotated, Any
 
 from fastapi import Path, Request
 
-from indexer.errors import PictureUnreadable
 from indexer.records import Picture
 from search.web.answers import Refused, no_picture
 from search.web.models import ErrorOut
 from search.web.service import Service
 
-__all__ = ["PICTURE_ID", "errors", "gone", "located", "picture_of", "service_of", "writable"]
+__all__ = ["PICTURE_ID", "errors", "located", "picture_of", "service_of", "writable"]
 
 PICTURE_ID = Annotated[int, Path(ge=1, le=2**63 - 1, description="Of a picture of the library.")]
 
@@ -70,15 +69,3 @@ async def writable(request: Request) -> Service:
     if service.settings.read_only:
         raise Refused(403, "read_only", "This server only answers.", "Ask its operator.")
     return service
-
-
-def gone(error: Exception) -> Refused:
-    """For an indexed picture whose file cannot be read now."""
-    if isinstance(error, PictureUnreadable) and error.kind not in ("vanished", "unreadable"):
-        return Refused(422, "picture_unreadable", f"The picture cannot be read: {error.reason}.")
-    return Refused(
-        404,
-        "file_not_found",
-        "The picture's file cannot be reached.",
-        "It may lie on a disk that is not there now; its record stays.",
-    )

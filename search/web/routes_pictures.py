@@ -17,14 +17,14 @@ from indexer.errors import PictureUnreadable
 from indexer.library import writing_folder
 from indexer.prepare import content_hash
 from search.labels import require_labels
-from search.web.answers import Refused, json_response
+from search.web.answers import Refused, changed, gone, json_response
 from search.web.bodies import PICTURE_BODY, Upload, one_picture
 from search.web.jobs import Job, is_own
 from search.web.models import JobOut, ListTerms, PictureOut, PicturesOut
-from search.web.reach import PICTURE_ID, errors, gone, located, picture_of, service_of, writable
+from search.web.reach import PICTURE_ID, errors, located, picture_of, service_of, writable
 from search.web.service import Service
 from search.web.shapes import job_dict, picture_dict
-from search.web.thumbnails import SIZES, changed
+from search.web.thumbnails import SIZES
 
 __all__ = ["router"]
 

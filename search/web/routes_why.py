@@ -7,14 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from indexer.errors import PictureUnreadable
 from indexer.records import Picture
 from indexer.region import Region
 from search.explanation import Look, explanation_dict
 from search.web.answers import json_response
 from search.web.bodies import PICTURE_BODY, one_picture
 from search.web.models_why import WhyByIdTerms, WhyOut, WhyTerms
-from search.web.reach import PICTURE_ID, errors, gone, picture_of, service_of
+from search.web.reach import PICTURE_ID, errors, picture_of, service_of
 from search.web.service import Service
 
 __all__ = ["router"]
@@ -38,7 +37,7 @@ async def why_by_id(
     places that speak against a match.
     """
     hit, query = picture_of(service, picture_id), picture_of(service, given.query_id)
-    looked = await _look_at(service, query, _region(given))
+    looked = await service.look_at(query, _region(given))
     return await _answer(service, looked, hit)
 
 
@@ -62,15 +61,8 @@ async def why_by_picture(
 
 
 async def _answer(service: Service, query: Look, hit: Picture) -> Response:
-    found = await service.explained(query, await _look_at(service, hit))
+    found = await service.explained(query, await service.look_at(hit))
     return json_response(explanation_dict(found))
-
-
-async def _look_at(service: Service, picture: Picture, region: Region | None = None) -> Look:
-    try:
-        return await service.look_at(picture, region)
-    except PictureUnreadable as error:
-        raise gone(error) from error
 
 
 def _region(given: WhyTerms) -> Region | None:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from indexer.decode import Decoded, Limits, decode, pillow_limit, probe
 from indexer.encoders.encoder import Encoder, Maps
-from indexer.errors import ParecidoError
+from indexer.errors import InvalidRequest, ParecidoError, PictureUnreadable
 from indexer.library import THUMBNAILS, UPLOADS, Library
 from indexer.prepare import content_hash
 from indexer.records import Picture
@@ -32,24 +32,27 @@ from search.engine import Engine
 from search.explanation import Explanation, Look, View, decode_view, explained
 from search.query import Query, Terms, Wish
 from search.results import Hit
-from search.web.answers import Refused, no_picture
+from search.web.answers import Refused, changed, gone, no_picture
 from search.web.gather import Gatherer
 from search.web.jobs import Jobs
 from search.web.settings import Settings
 from search.web.telemetry import Metrics
-from search.web.thumbnails import Thumbnails, changed
+from search.web.thumbnails import Thumbnails
 
 __all__ = ["ById", "Found", "Service"]
 
 _OF_LIBRARY = Limits()  # as they were indexed; what is uploaded has the server's own
 _REMEMBERED = 256  # descriptors of uploads: 5 kB each
 _MAP_BYTES = 32 << 20  # of feature maps that are remembered: 250 kB each, as a rule
+# How far a search within pictures goes: each of these takes ten descriptors, 0.2 ms.
+_MOST_WITHIN = 2000
 _T = TypeVar("_T")
 _log = logging.getLogger("parecido")
 
 Pixels = npt.NDArray[np.uint8]
 Vectors = npt.NDArray[np.float32]
 Labels = tuple[tuple[str, float, int], ...]
+Parts = tuple[Sequence[Pixels], Terms, frozenset[int]]
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,10 @@ class Service:
             kind=lambda pixels: pixels.shape,
             told=lambda size: metrics.batch("encode", size),
         )
+        # on a thread of its own, so that long ones hold up no other requests
+        self._searching_within: Gatherer[Parts, tuple[Hit, ...]] = Gatherer(
+            "within", lambda asked: [self.engine.answer_within(*one) for one in asked], most=1
+        )
         # by content, region and encoder; touched by the event loop alone
         self._described: OrderedDict[Hashable, tuple[Vectors, Labels]] = OrderedDict()
         self._looks: OrderedDict[Hashable, tuple[View, Maps]] = OrderedDict()
@@ -125,6 +132,7 @@ class Service:
         self._encoding.close()
         self._mapping.close()
         self._searching.close()
+        self._searching_within.close()
         self.engine.close()
         self._stack.close()
 
@@ -202,8 +210,17 @@ class Service:
         return described
 
     async def file_of(self, picture: Picture) -> bytes:
-        """The bytes of an indexed picture's file.  Raises ``PictureUnreadable``."""
-        return await self.call(probe, Path(picture.path), _OF_LIBRARY)
+        """The bytes of an indexed picture's file.
+
+        Raises ``Refused`` where it cannot be read, or is another one than was indexed.
+        """
+        try:
+            data = await self.call(probe, Path(picture.path), _OF_LIBRARY)
+        except PictureUnreadable as error:
+            raise gone(error) from error
+        if content_hash(data) != picture.content_hash:
+            raise changed()
+        return data
 
     async def describe_part(self, picture: Picture, region: Region) -> Vectors:
         """The descriptor of a part of an indexed picture, from its file."""
@@ -255,13 +272,8 @@ class Service:
         return Look(replace(view, name=name), data, descriptor, maps.features)
 
     async def look_at(self, picture: Picture, region: Region | None = None) -> Look:
-        """An indexed picture, or a part of it, from its file.
-
-        Raises ``PictureUnreadable``, or ``Refused`` where the file is another one than was indexed.
-        """
-        data = await self.call(probe, Path(picture.path), _OF_LIBRARY)
-        if content_hash(data) != picture.content_hash:
-            raise changed()
+        """An indexed picture, or a part of it, from its file; as :meth:`file_of`."""
+        data = await self.file_of(picture)
         _, vectors = await self.call(self.library.catalogue.descriptors, [picture.id])
         stored = vectors[0] if len(vectors) else None
         return await self.look(data, picture.path, region, _OF_LIBRARY, stored)
@@ -298,6 +310,12 @@ class Service:
         """
         terms.check()
         self.engine.check_within(Ask((b"",)), terms)
+        if terms.offset + terms.count > _MOST_WITHIN:
+            raise InvalidRequest(
+                f"A search within pictures goes as far as the {_MOST_WITHIN} best, and those from "
+                f"{terms.offset + 1} to {terms.offset + terms.count} were asked for.",
+                "Give a filter or a minimum score to see fewer.",
+            )
         if isinstance(source, bytes):
             by, path, decoded = "picture", "", await self.pixels(source, region)
         else:
@@ -305,7 +323,7 @@ class Service:
             decoded = await self.pixels(await self.file_of(source), region, _OF_LIBRARY)
         given = orientations(decoded.pixels) if turned else [decoded.pixels]
         with self.metrics.stage("search"):
-            hits = await self.call(self.engine.answer_within, given, terms, out)
+            hits = await self._searching_within.ask((given, terms, out))
         self.metrics.queries.labels(by).inc()
         return Found(hits, self.engine.spec.title, path)
 

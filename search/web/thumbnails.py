@@ -14,9 +14,9 @@ from PIL import Image
 from indexer.decode import Limits, pillow_limit, probe, render
 from indexer.prepare import content_hash
 from indexer.records import Picture
-from search.web.answers import Refused
+from search.web.answers import changed
 
-__all__ = ["SIZES", "Thumbnails", "changed"]
+__all__ = ["SIZES", "Thumbnails"]
 
 SIZES = (128, 256, 512, 1024)
 """Pixels of the longer side."""
@@ -122,10 +122,3 @@ class Thumbnails:
                 os.unlink(path)
                 total -= size
         self._bytes = total
-
-
-def changed() -> Refused:
-    """For a file that is not the one that was indexed: nobody allowed that one to be shown."""
-    return Refused(
-        404, "picture_changed", "The file has changed since it was indexed.", "Index it again."
-    )
