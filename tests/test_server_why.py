@@ -17,7 +17,7 @@ from indexer.encoders import Encoder
 from indexer.library import Library
 from indexer.pipeline import index
 from search.web import Settings
-from tests.fakes import FakeRuntime, fake_spec, quadrants, save_pictures
+from tests.fakes import FakeRuntime, fake_spec, quadrants, save_picture, save_pictures
 from tests.serving import Client, labelled_encoder, picture_bytes, refused, serving, use_fakes
 
 
@@ -100,10 +100,11 @@ def test_what_cannot_be_explained_is_told(client: Client) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path, fakes: None) -> Iterator[tuple[Client, Path]]:
-    """A server with pictures that a test may change."""
-    save_pictures(tmp_path / "pictures", 3)
+    """A server with pictures that a test may change, in the order of their ids."""
     with Library.create(tmp_path / "library") as library:
-        index(library, [tmp_path / "pictures"], encoder=labelled_encoder())
+        for number in range(3):  # in one run, workers would end in any order
+            save_picture(tmp_path / "pictures" / f"{number:04d}.png", number)
+            index(library, [tmp_path / "pictures"], encoder=labelled_encoder())
     with serving(tmp_path / "library") as client:
         yield client, tmp_path / "pictures"
 
