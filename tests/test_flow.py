@@ -263,11 +263,11 @@ def copies(tmp_path: Path) -> list[Path]:
 
 
 def hold_the_first_decoder(
-    monkeypatch: pytest.MonkeyPatch, then: Callable[[], None] = lambda: None
-) -> list[int]:
-    """The first picture is decoded only when its copies wait for it; how many are decoded."""
-    decoded: list[int] = []
-    waiting: list[int] = []
+    monkeypatch: pytest.MonkeyPatch, copy: Path, then: Callable[[], None] = lambda: None
+) -> list[bytes]:
+    """A copy is first decoded when the others wait for it; the bytes of all that is decoded."""
+    copied = copy.read_bytes()
+    decoded: list[bytes] = []
     flow_of: list[Flow] = []
     one = Flow._one
 
@@ -276,11 +276,11 @@ def hold_the_first_decoder(
         return one(flow, entry, known, anyway)
 
     def held(data: bytes, *rest: Any) -> Decoded:
-        decoded.append(len(data))
-        if len(decoded) == 1:
+        is_held = data == copied and copied not in decoded
+        decoded.append(data)
+        if is_held:
             claims = flow_of[0]._claims
             until(lambda: len(claims[content_hash(data)].copies) >= CROWD)
-            waiting.append(len(claims[content_hash(data)].copies))
             then()
         return decode(data, *rest)
 
@@ -295,7 +295,7 @@ def test_bytes_whose_first_decoder_fails_are_skipped_under_every_name(
     def fail() -> None:
         raise PictureUnreadable("the data breaks off", "damaged")
 
-    decoded = hold_the_first_decoder(monkeypatch, fail)
+    decoded = hold_the_first_decoder(monkeypatch, copies[0], fail)
     save_pictures(copies[0].parent / "later", 3, first=50)
     report = index(library, [copies[0].parent], IndexOptions(workers=2), encoder=encoder)
     # those that came later were decoded by themselves, and well
@@ -315,7 +315,7 @@ def test_bytes_whose_first_decoder_fails_are_skipped_under_every_name(
 def test_bytes_whose_first_decoder_is_slow_are_one_descriptor_under_every_name(
     copies: list[Path], library: Library, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded = hold_the_first_decoder(monkeypatch)
+    decoded = hold_the_first_decoder(monkeypatch, copies[0])
     report = index(library, [copies[0].parent], IndexOptions(workers=2), encoder=encoder)
     assert (report.added, len(decoded), encoded(encoder)) == (NAMES, 1, 1)
     assert len(check_sound(library.folder)) == NAMES
