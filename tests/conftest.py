@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +83,22 @@ def sets() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture
+def few_files_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calling thread is never far ahead of the workers, whatever suits real runs."""
+    from tests.flowing import AHEAD
+
+    monkeypatch.setattr("indexer.flow.AHEAD", AHEAD)
+
+
+@pytest.fixture
+def no_thread_outlives_its_run() -> Iterator[None]:
+    """All threads that a test begins have ended with it."""
+    before = set(threading.enumerate())
+    yield
+    assert [thread.name for thread in threading.enumerate() if thread not in before] == []
 
 
 # -- a server in this process: its modules are imported by those tests alone -----------------------

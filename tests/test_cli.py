@@ -311,6 +311,14 @@ def test_a_sheet_never_replaces_a_picture(indexed: Library, tmp_path: Path) -> N
         assert sheet.info["Software"] == "parecido"
 
 
+def test_a_sheet_and_its_reasons_need_a_file_each(indexed: Library, tmp_path: Path) -> None:
+    query, out = tmp_path / "pictures" / "0003.png", tmp_path / "out.png"
+    same = tmp_path / "pictures" / ".." / "out.png"
+    words = ("search", query, "--library", indexed.folder, "--sheet", out, "--why", same)
+    assert "a file each" in run(*words, code=2).stderr
+    assert not out.exists()
+
+
 def test_closed_standard_streams_are_no_defect(indexed: Library, tmp_path: Path) -> None:
     base = f"'{sys.executable}' -m search.cli search --library '{indexed.folder}'"
     query = f"'{tmp_path / 'pictures' / '0003.png'}'"

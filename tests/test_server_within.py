@@ -1,4 +1,4 @@
-"""Searches within pictures over HTTP; the engine is the oracle."""
+"""Searches within pictures over HTTP; the engine is the engine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from tests.serving import (
     picture_bytes,
     refused,
     serving,
-    use_fakes,
 )
 
 COUNT = 80
@@ -44,21 +43,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def asked(folder: Path) -> Iterator[Client]:
-    """A client of a server with that library."""
-    with pytest.MonkeyPatch.context() as patch:
-        use_fakes(patch)
-        with serving(folder / "library") as client:
-            yield client
-
-
-@pytest.fixture(scope="module")
-def oracle(folder: Path) -> Iterator[Engine]:
-    with (
-        Library.open(folder / "library") as library,
-        Engine(library, encoder=labelled_encoder()) as engine,
-    ):
-        yield engine
+def gallery(folder: Path) -> Iterator[Library]:
+    """The library that the shared client and engine ask."""
+    with Library.open(folder / "library") as library:
+        yield library
 
 
 def corner(folder: Path, name: str) -> bytes:
@@ -73,14 +61,14 @@ def corner(folder: Path, name: str) -> bytes:
 
 
 def test_a_part_finds_what_the_engine_finds_and_tells_where(
-    folder: Path, asked: Client, oracle: Engine
+    folder: Path, client: Client, engine: Engine
 ) -> None:
     for name in ("0007.png", "0042.png", "0063.png"):
         data = corner(folder, name)
-        found = asked.send("/v1/search", data, k=5, within=True).json()
-        assert found["hits"] == hits_json(oracle.search(data, k=5, within=True).hits)
+        found = client.send("/v1/search", data, k=5, within=True).json()
+        assert found["hits"] == hits_json(engine.search(data, k=5, within=True).hits)
         assert found["hits"][0]["box"] == [0, 0, 0.5, 0.5]
-        plain = asked.send("/v1/search", data, k=5).json()["hits"]
+        plain = client.send("/v1/search", data, k=5).json()["hits"]
         assert not any("box" in hit for hit in plain)
 
 
@@ -96,18 +84,18 @@ def test_a_part_finds_what_the_engine_finds_and_tells_where(
     ids=str,
 )
 def test_within_goes_with_a_region_orientations_and_terms(
-    more: dict[str, Any], asked: Client, oracle: Engine
+    more: dict[str, Any], client: Client, engine: Engine
 ) -> None:
     as_engine = {**more, "within": True}
     if "region" in more:
         as_engine["region"] = Region.parse(REGION)
     data = picture_bytes(305)
-    found = asked.send("/v1/search", data, within=True, **more).json()
-    assert found["hits"] == hits_json(oracle.search(data, **as_engine).hits)
-    (picture,) = oracle.library.catalogue.pictures([9])
+    found = client.send("/v1/search", data, within=True, **more).json()
+    assert found["hits"] == hits_json(engine.search(data, **as_engine).hits)
+    (picture,) = engine.library.catalogue.pictures([9])
     for itself in (False, True):
-        found = asked.read("/v1/pictures/9/similar", within=True, include_self=itself, **more)
-        expected = oracle.search(picture.path, include_self=itself, **as_engine)
+        found = client.read("/v1/pictures/9/similar", within=True, include_self=itself, **more)
+        expected = engine.search(picture.path, include_self=itself, **as_engine)
         assert (found["query"], found["hits"]) == (picture.path, hits_json(expected.hits))
         if not itself:
             assert 9 not in ids_of(found)
@@ -116,36 +104,36 @@ def test_within_goes_with_a_region_orientations_and_terms(
 
 
 def test_pages_put_together_are_one_long_answer_and_filters_hold(
-    asked: Client, oracle: Engine
+    client: Client, engine: Engine
 ) -> None:
     data = picture_bytes(306)
-    whole = asked.send("/v1/search", data, k=40, within=True).json()["hits"]
+    whole = client.send("/v1/search", data, k=40, within=True).json()["hits"]
     pages: list[Any] = []
     for offset in range(0, 40, 8):
-        page = asked.send("/v1/search", data, k=8, offset=offset, within=True).json()
+        page = client.send("/v1/search", data, k=8, offset=offset, within=True).json()
         assert page["more"] is True
         pages += page["hits"]
     assert pages == whole
     pattern = "*/000*.png"
-    found = asked.send("/v1/search", data, k=40, within=True, path=pattern).json()
+    found = client.send("/v1/search", data, k=40, within=True, path=pattern).json()
     names = sorted(Path(hit["path"]).name for hit in found["hits"])
     assert names == [f"000{n}.png" for n in range(10)]
     assert found["more"] is False
 
 
 @pytest.mark.parametrize("more", [{"expand": True}, {"rerank": True}, {"max_chance": 1}], ids=str)
-def test_what_does_not_go_together_is_told(more: dict[str, Any], asked: Client) -> None:
+def test_what_does_not_go_together_is_told(more: dict[str, Any], client: Client) -> None:
     data = picture_bytes(1)
-    refused(asked.send("/v1/search", data, within=True, **more), 400, "invalid_request")
-    refused(asked.get("/v1/pictures/1/similar", within=True, **more), 400, "invalid_request")
+    refused(client.send("/v1/search", data, within=True, **more), 400, "invalid_request")
+    refused(client.get("/v1/pictures/1/similar", within=True, **more), 400, "invalid_request")
 
 
-def test_vectors_and_batches_are_not_searched_for_within_pictures(asked: Client) -> None:
+def test_vectors_and_batches_are_not_searched_for_within_pictures(client: Client) -> None:
     for path, body in (
         ("vector", {"vector": [1.0]}),
         ("batch", {"queries": [{"id": 1}]}),
     ):
-        response = asked.ask("POST", f"/v1/search/{path}?within=true", json=body)
+        response = client.ask("POST", f"/v1/search/{path}?within=true", json=body)
         refused(response, 400, "invalid_request")
 
 
@@ -179,11 +167,11 @@ def test_an_empty_library_and_a_file_that_is_gone_or_changed_are_told_as_elsewhe
                 refused(client.get(f"/v1/pictures/{ids[name]}/similar", **more), 404, code)
 
 
-def test_a_search_within_pictures_goes_so_far_and_no_further(asked: Client) -> None:
+def test_a_search_within_pictures_goes_so_far_and_no_further(client: Client) -> None:
     data = picture_bytes(306)
-    found = asked.send("/v1/search", data, within=True, k=1000, offset=1000).json()
+    found = client.send("/v1/search", data, within=True, k=1000, offset=1000).json()
     assert (found["hits"], found["more"]) == ([], False)
-    response = asked.send("/v1/search", data, within=True, k=1000, offset=1001)
+    response = client.send("/v1/search", data, within=True, k=1000, offset=1001)
     assert "2000" in refused(response, 400, "invalid_request")["message"]
 
 
