@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from indexer.arithmetic import to_grid
 from indexer.cataloguefacts import CatalogueFacts
 from indexer.discover import SEPARATOR
 from indexer.errors import LibraryDamaged
@@ -347,10 +348,12 @@ def _matrix(rows: list[Any]) -> tuple[Ids, Vectors]:
         )
     flat = np.frombuffer(b"".join(row[1] for row in rows), "<f2")
     vectors = flat.reshape(len(rows), -1).astype(np.float32)
-    # a fifth of the time that np.linalg.norm takes
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    vectors /= np.maximum(lengths, np.float32(1e-12))[:, None]
-    return np.fromiter((row[0] for row in rows), np.int64, len(rows)), vectors
+    # exact in any order: squares of float16 are multiples of 2⁻⁴⁸, and their sum is about 1
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    # in float64, for a length in float32 would show in the seventh digit of all scores
+    np.divide(vectors, np.maximum(lengths, 1e-12)[:, None], out=vectors, casting="same_kind")
+    ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+    return ids, to_grid(vectors)
 
 
 _PICTURE = (

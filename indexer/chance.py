@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
+from indexer.arithmetic import cosines
+
 __all__ = ["BACKGROUND", "LEAST_PICTURES", "Chance", "Tail", "background", "learn_chance"]
 
 Vectors = npt.NDArray[np.float32]
@@ -40,9 +42,6 @@ _LEAST_SLOPE = 1.0
 # From a cosine of 0.83 to one of 0.92 pairs of different groups become ten times as rare; the tail
 # alone says twice.
 _NEAR, _BOUND = 0.15, 1.5
-# A score and the same picture's cosine in the background come from different sums, which are less
-# than this apart; otherwise it would be up to them whether a picture reaches its own score.
-_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,10 @@ class Tail:
     def shares(self, scores: npt.ArrayLike) -> Numbers:
         """The share of pictures that reach each cosine by chance, 0 to 1."""
         given = np.asarray(scores, np.float64)
-        least = given - _ROUNDING
-        reached = 1 - np.searchsorted(self.body, least, side="left") / len(self.body)
+        reached = 1 - np.searchsorted(self.body, given, side="left") / len(self.body)
         tail = _SHARES[-1] * np.exp(-self.slope * (given - self.start))
         tail *= np.clip((1 - given) / _NEAR, 1e-6, 1) ** _BOUND
-        shares: Numbers = np.where(least > self.start, tail, np.maximum(reached, _SHARES[-1]))
+        shares: Numbers = np.where(given > self.start, tail, np.maximum(reached, _SHARES[-1]))
         return shares
 
 
@@ -77,9 +75,12 @@ class Chance:
     space: str
     """Fingerprint of the space that the cosines are of; empty for the encoder's own."""
 
-    def tail(self, cosines: npt.ArrayLike) -> Tail:
-        """Of a query with these cosines ``(n,)`` with pictures drawn from the library, n ≥ 1."""
-        body = np.sort(np.asarray(cosines, np.float64))
+    def tail(self, scores: npt.ArrayLike) -> Tail:
+        """Of a query with these ``scores`` ``(n,)`` with pictures drawn from the library, n ≥ 1.
+
+        Rounded as scores are, so that a picture among them reaches its own score.
+        """
+        body = np.sort(np.asarray(scores, np.float64))
         product, spread, start = _fit(body[None])
         slope = (product[0] + self.slope * self.spread) / max(spread[0] + self.spread, 1e-12)
         return Tail(body, float(start[0]), max(float(slope), _LEAST_SLOPE))
@@ -104,7 +105,7 @@ def learn_chance(vectors: Vectors, pictures: int, space: str = "") -> Chance | N
     """From descriptors ``(n, m)`` drawn from a library, as they are compared; None of too few."""
     if len(vectors) < LEAST_PICTURES:
         return None
-    table = (vectors @ vectors.T).astype(np.float64)
+    table = cosines(vectors, vectors).astype(np.float64)
     np.fill_diagonal(table, -2)
     rows = np.sort(table, axis=1)[:, 1:]  # without itself
     products, spreads, _ = _fit(rows)
@@ -119,7 +120,7 @@ def _fit(rows: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """
     count = rows.shape[1]
     places = np.clip(((1 - _SHARES) * (count - 1)).round().astype(int), 0, count - 1)
-    cosines = rows[:, places]
-    across = cosines - cosines[:, -1:]
+    reached = rows[:, places]
+    across = reached - reached[:, -1:]
     up = np.log(_SHARES[-1] / _SHARES)
-    return (across * up).sum(axis=1), (across**2).sum(axis=1), cosines[:, -1]
+    return (across * up).sum(axis=1), (across**2).sum(axis=1), reached[:, -1]

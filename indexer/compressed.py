@@ -24,8 +24,10 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from indexer.arithmetic import rounding
 from indexer.exhaustive import Nearest
 from indexer.gallery import Gallery
+from indexer.rabitq import belong
 from indexer.text import plural
 from indexer.vectorfile import Facts
 
@@ -48,7 +50,6 @@ _ROUNDS = 8  # of k-means; more gained less than 0.001 recall
 _QUERIES = 256  # pictures on which the recall is measured
 _SEARCHED = 10  # hits of which the recall is measured
 _RECALL = 0.995  # aimed at on that sample
-_ROUNDING = 0.1  # share of a code's bytes that rounding may change; another picture changes most
 _MIXED = 0.6  # of another picture in a query that stands for a new one: a cosine of about 0.9
 _PROPOSED = (24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _PROBES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -171,13 +172,20 @@ class Places:
                 for n, i in zip(numbers, offsets, strict=True)
             ]
         )
-        turned = kinds.downcast_VectorTransform(self._index.chain.at(0)).apply(vectors)
+        projection = kinds.downcast_VectorTransform(self._index.chain.at(0))
+        turned = projection.apply(vectors)
         fresh = np.empty_like(stored)
         lists.encode_vectors(
             len(ids), kinds.swig_ptr(turned), kinds.swig_ptr(numbers), kinds.swig_ptr(fresh)
         )
-        # not to the last bit: sums in another order round otherwise
-        other: Ids = ids[(stored != fresh).mean(axis=1) > _ROUNDING]
+        matrix = faiss.vector_to_array(projection.A).reshape(-1, vectors.shape[1]).astype(float)
+        exact = vectors.astype(np.float64) @ matrix.T
+        # of a number that is a product of a unit vector and a row of the projection
+        error = rounding(vectors.shape[1]) * float(np.sqrt((matrix**2).sum(axis=1).max()))
+        centroids = lists.quantizer.reconstruct_n(0, lists.nlist)[numbers].astype(np.float64)
+        bits = kinds.downcast_index(lists).rabitq.nb_bits
+        same = belong(stored, fresh, exact, centroids, bits, error)
+        other: Ids = ids[~same]
         return other
 
 
@@ -281,12 +289,13 @@ def _recall(
     most = min(chosen.candidates, index.ntotal)
     _, found = index.search(vectors, most, params=parameters(chosen.nprobe))
     hits = total = 0
+    error = 2 * rounding(vectors.shape[1])  # of either sum
     for row, query, itself, others in zip(found, vectors, own, scores, strict=True):
         best = np.sort(others[others > -2])[::-1][:_SEARCHED]
         if not len(best):
             continue
         _, candidates = gallery.descriptors([int(i) for i in row if i not in (-1, itself)])
-        reached = candidates @ query >= best[-1] - 1e-5 if len(candidates) else np.empty(0)
+        reached = candidates @ query >= best[-1] - error if len(candidates) else np.empty(0)
         hits += min(int(reached.sum()), len(best))
         total += len(best)
     return hits / total if total else 1.0

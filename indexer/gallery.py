@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from indexer.arithmetic import to_grid
 from indexer.catalogue import Catalogue
 from indexer.space import Space
 
@@ -35,20 +36,27 @@ class Gallery:
         return f"{generation:012d}{'-' if space else ''}{space}"
 
     def prepared(self, vectors: Vectors) -> Vectors:
-        """Descriptors ``(n, d)`` of the encoder as they are compared ``(n, m)``."""
-        if self.space is None or not len(vectors):
-            return vectors
-        return self.space.apply(vectors)
+        """Descriptors ``(n, d)`` of the encoder as they are compared ``(n, m)``.
+
+        Their numbers lie on the grid of :mod:`indexer.arithmetic`, so that cosines are exact.
+        """
+        return self._placed(to_grid(vectors.astype(np.float32)))
 
     def descriptors(self, ids: Sequence[int]) -> tuple[Ids, Vectors]:
         """As :meth:`indexer.catalogue.Catalogue.descriptors`, in the space."""
         found, vectors = self.catalogue.descriptors(ids)
-        return found, self.prepared(vectors)
+        return found, self._placed(vectors)
 
     def descriptors_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
         """As :meth:`indexer.catalogue.Catalogue.descriptors_after`, in the space."""
         for ids, vectors in self.catalogue.descriptors_after(generation):
-            yield ids, self.prepared(vectors)
+            yield ids, self._placed(vectors)
+
+    def _placed(self, vectors: Vectors) -> Vectors:
+        """As :meth:`prepared`, of what lies on the grid already, as all that is stored does."""
+        if self.space is None or not len(vectors):
+            return vectors
+        return self.space.apply(vectors)
 
 
 def generation_of(path: Path) -> int:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from indexer.arithmetic import to_grid
 from indexer.encoders.assemble import GEM_EPSILON, GEM_POWER
 
 __all__ = [
@@ -126,9 +127,10 @@ def unpack(blob: bytes, dimension: int) -> Vectors:
     if len(blob) != blob_bytes(dimension):
         raise ValueError(f"expected {blob_bytes(dimension)} bytes, got {len(blob)}")
     vectors = _codes(blob, dimension).astype(np.float32)
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    vectors /= np.maximum(lengths, np.float32(1))[:, None]
-    return vectors
+    # sums of whole numbers below 2²⁴: exact in any order
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    np.divide(vectors, np.maximum(lengths, 1)[:, None], out=vectors, casting="same_kind")
+    return to_grid(vectors)
 
 
 def is_sound(blob: bytes, dimension: int) -> bool:

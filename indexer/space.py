@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from indexer.arithmetic import GRID, row_sums, to_grid
+
 __all__ = [
     "AUTO_DIMENSION",
     "LEAST_PICTURES",
@@ -31,6 +33,9 @@ __all__ = [
 ]
 
 Vectors = npt.NDArray[np.float32]
+Exact = npt.NDArray[np.float64]
+
+_PRODUCT = 53  # binary digits of the largest whole number up to which float64 holds all
 
 # Lite0 on 1212 photographs of 101 classes, mAP: raw 72.0; exponent 0.5 and 128 directions without
 # fading 74.9, with it 75.4.  On 360 photographs of 30 classes: raw 84.4, without fading 76.6 (32
@@ -79,23 +84,38 @@ class Space:
         return blake2b(self.mean.tobytes() + self.matrix.tobytes(), digest_size=8).hexdigest()
 
     @cached_property
-    def _offset(self) -> Vectors:
-        offset: Vectors = self.mean @ self.matrix.T
-        return offset
+    def _whole(self) -> tuple[Exact, Exact, Exact]:
+        """The matrix and the mean's image in whole numbers, ``(m, d)`` and ``(m,)``, and a scale.
+
+        For unit rows in units of 2⁻²⁶ no partial sum of a product with the matrix exceeds 2⁵³, the
+        whole numbers that float64 holds: so the product is exact, whatever order it is summed in.
+        Against float32 the matrix loses nothing that a cosine could show, and descriptors of
+        queries and pictures lose the same.
+        """
+        matrix = self.matrix.astype(np.float64)
+        # each row's length, and a little for rounding, is below this power of two
+        _, powers = np.frexp(1.01 * np.sqrt(row_sums(matrix * matrix)))
+        whole = np.rint(np.ldexp(matrix, (_PRODUCT - GRID - powers)[:, None]))
+        offset = np.rint(np.ldexp(self.mean.astype(np.float64), GRID)) @ whole.T
+        return whole, offset, np.ldexp(1.0, powers - _PRODUCT)
 
     def apply(self, vectors: Vectors) -> Vectors:
         """Unit rows ``(n, m)`` for descriptors ``(n, d)`` of unit length, float32.
 
-        A descriptor that lies at the mean has no direction, and gets the first.
+        The same to the last bit on every processor, and for a row whatever the others are; their
+        numbers lie on the grid of :mod:`indexer.arithmetic`.  A descriptor that lies at the mean
+        has no direction, and gets the first.
         """
-        turned = vectors @ self.matrix.T
-        turned -= self._offset
-        lengths = np.sqrt(np.einsum("ij,ij->i", turned, turned))
+        matrix, offset, scale = self._whole
+        turned = np.rint(np.ldexp(vectors.astype(np.float64), GRID)) @ matrix.T
+        turned -= offset
+        turned *= scale
+        lengths = np.sqrt(row_sums(turned * turned))
         lost = lengths < 1e-6
         if lost.any():
             turned[lost, 0] = lengths[lost] = 1
         turned /= lengths[:, None]
-        return turned
+        return to_grid(turned.astype(np.float32))
 
 
 def learn(vectors: Iterable[Vectors], dimension: int, pictures: int = 0) -> Space:

@@ -51,6 +51,8 @@ class Facts:
     """How many pictures that sample had."""
     space: str = ""
     """Fingerprint of the space of its descriptors; empty for the encoder's own."""
+    grid: int = 0
+    """Binary places of an exhaustive index's numbers; 0 in files from before they had a grid."""
 
 
 def write(path: Path, index: Any, facts: Facts) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer import compressed, vectorfile
+from indexer.arithmetic import GRID, rounding
 from indexer.errors import LibraryDamaged
 from indexer.faisskit import (
     best_of,
@@ -53,6 +54,8 @@ _SAVE_ROWS_COMPRESSED = 4096
 # So many that have left are asked for in excess; a selector would keep several queries from going
 # through the index as one matrix product.
 _FEW_DROPPED = 256
+# Share of itself by which a number in float16 is wrong.
+_HALF_ROUNDING = 2.0**-11
 
 
 class VectorIndex:
@@ -173,8 +176,12 @@ class VectorIndex:
 
     @property
     def tolerance(self) -> float:
-        """By how much an exhaustive index's scores may be wrong."""
-        return 1e-5 if self.kind == "flat" else 1e-3
+        """By how much an exhaustive index's scores may be wrong.
+
+        Each number of a descriptor in float16 is wrong by 2⁻¹¹ of itself at most, and so is the
+        sum of their products.
+        """
+        return rounding(self._dimension) + (0 if self.kind == "flat" else _HALF_ROUNDING)
 
     def search(
         self, queries: Vectors, k: int, allowed: Ids | None = None, *, threads: int = 1
@@ -183,7 +190,7 @@ class VectorIndex:
 
         Queries are ``(n, dimension)`` float32; only ``allowed`` ids, if given, are looked at.
         Returns scores and ids, both ``(n, m)``, best first; ids of missing neighbours are -1.  Of
-        an exhaustive index the ``k`` best, with scores good to 1e-6 (1e-3 for ``flat16``).  Of a
+        an exhaustive index the ``k`` best, with scores good to its :attr:`tolerance`.  Of a
         compressed one more than ``k``, with rough scores; less where few are allowed.  ``threads``
         0 is for many queries at once: as many as there are cores.
         """
@@ -265,9 +272,11 @@ class VectorIndex:
                     self._places = compressed.Places(index)
                 wrong.append(self._places.differing(ids[part], vectors[part]))
                 continue
-            seen = np.stack([index.reconstruct(int(i)) for i in ids[part]])
-            tolerance = 1e-6 if is_float32(index) else 1e-3
-            alike = np.isclose(seen, vectors[part], rtol=0, atol=tolerance).all(axis=1)
+            seen = index.reconstruct_batch(np.ascontiguousarray(ids[part]))
+            given = vectors[part]
+            # float32 holds what is compared to the last bit; float16 rounds it, below 2⁻¹⁴ to 2⁻²⁵
+            error = 0 if is_float32(index) else _HALF_ROUNDING * np.abs(given) + 2.0**-25
+            alike = (np.abs(seen - given) <= error).all(axis=1)
             wrong.append(ids[part][~alike])
         return np.concatenate(wrong)
 
@@ -324,7 +333,7 @@ class VectorIndex:
                 whole.add_with_ids(vectors, ids)
             kind = "flat16" if half else "flat"
             space = self.gallery.fingerprint
-            return whole, Facts(kind, self._dimension, whole.ntotal, space=space)
+            return whole, Facts(kind, self._dimension, whole.ntotal, space=space, grid=GRID)
         if self._facts and not self._must_learn():
             with suppress(OSError, RuntimeError, ValueError):
                 index, facts = vectorfile.read(self._files.path(self._base_generation), change=True)
@@ -368,6 +377,8 @@ class VectorIndex:
                     raise RuntimeError(f"expected {self._dimension} numbers, got {facts.dimension}")
                 if facts.space != self.gallery.fingerprint:
                     raise RuntimeError("it is of another space")
+                if facts.kind != "compressed" and facts.grid != GRID:
+                    raise RuntimeError("its numbers were rounded by some processor")
             except (RuntimeError, ValueError, TypeError, OSError) as error:
                 _log.debug("The vector index %s is unreadable and is built again: %s", path, error)
                 continue

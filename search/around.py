@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from indexer.arithmetic import round_scores
 from indexer.library import NEIGHBOURS as FOLDER
 from indexer.library import Library
 from indexer.neighbours import Neighbours, nearest
@@ -96,7 +97,9 @@ class Around:
         stands, found = self._vectors_of(unique)
         back = back.reshape(near.shape)
         vectors = found[back]
-        cosines = np.where(stands[back], np.einsum("nm,nkm->nk", own, vectors), -1)
+        # exact in any order, as all products of what lies on the grid
+        products = np.einsum("nm,nkm->nk", own, vectors, dtype=np.float64)
+        cosines = np.where(stands[back], round_scores(products), np.float32(-1))
         order = np.argsort(-cosines, axis=1, kind="stable")[:, :NEIGHBOURS]
         vectors = np.take_along_axis(vectors, order[:, :, None], 1)
         return Neighbourhood(np.take_along_axis(cosines, order, 1), vectors)

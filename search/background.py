@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from indexer.arithmetic import cosines
 from indexer.chance import LEAST_PICTURES, background
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ class Background:
             return False
         if not self._count / _GROWTH <= count <= self._count * _GROWTH:
             drawn = background(self.index.ids())
-            if self.index.is_exhaustive:
+            if self.index.kind == "flat":
                 self._ids, self._vectors = drawn, self.index.vectors_of(drawn)
-            else:  # some may have left
+            else:  # in float16 or less; and some may have left
                 self._ids, self._vectors = self.index.gallery.descriptors(drawn.tolist())
             self._count = count
         return True
@@ -49,16 +50,16 @@ class Background:
         """
         if not self.draw():
             return None
-        return queries @ self._vectors.T
+        return cosines(queries, self._vectors)
 
     def expected(
-        self, cosines: Vectors, scores: Vectors, leave_out: frozenset[int]
+        self, drawn: Vectors, scores: Vectors, leave_out: frozenset[int]
     ) -> npt.NDArray[np.float64]:
         """How many pictures are expected to reach each of some scores by chance.
 
-        ``cosines`` ``(drawn,)`` are a query's.
+        ``drawn`` are a query's cosines with the pictures drawn.
         """
         assert self._chance is not None
         if leave_out:
-            cosines = cosines[np.isin(self._ids, list(leave_out), invert=True)]
-        return self.index.count * self._chance.tail(cosines).shares(scores)
+            drawn = drawn[np.isin(self._ids, list(leave_out), invert=True)]
+        return self.index.count * self._chance.tail(drawn).shares(scores)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from indexer.arithmetic import rounding, row_sums, unit
 from indexer.exhaustive import Nearest
 from indexer.filters import Filter
 from indexer.gallery import Gallery
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from indexer.vectors import VectorIndex
 
 __all__ = [
-    "ROUNDING",
     "SPARE",
     "Found",
     "Question",
@@ -34,7 +34,6 @@ SPARE = 8  # candidates beyond the wanted ones, for ties and for what was left o
 # Up to so many pictures that pass a filter, their descriptors are read and compared one by one:
 # 30 ms, and none is missed.
 _FEW = 4096
-ROUNDING = 1e-5  # of float32 sums of 4096 products, ten times over
 
 Ids = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
@@ -65,8 +64,9 @@ class Question:
         if len(parts) == 1:
             only: Vectors = parts[0]
             return only
-        sum_ = np.asarray(self.weights, np.float32) @ parts
-        return sum_ / max(float(np.linalg.norm(sum_)), 1e-12)
+        weighed = parts.T.astype(np.float64) * np.asarray(self.weights, np.float64)
+        whole: Vectors = unit(row_sums(weighed)[None])[0]
+        return whole
 
     @property
     def is_second(self) -> bool:
@@ -126,7 +126,7 @@ def scanned(item: Work, gallery: Gallery) -> Found:
                 passing = np.isin(ids, item.allowed)
                 nearest.see(ids[passing], vectors[passing])
     scores, found = nearest.best()
-    return _found(found[0], scores[0], len(found[0]) < item.asked, ROUNDING)
+    return _found(found[0], scores[0], len(found[0]) < item.asked, rounding(len(item.vector)))
 
 
 def needs_scan(item: Work) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from indexer.arithmetic import cosines, unit
 from indexer.chance import LEAST_PICTURES
 from indexer.decode import Decoded, Limits, decode, pillow_limit, probe
 from indexer.discover import absolute, signed64
@@ -259,8 +260,9 @@ class Engine:
                 f"got shape {given.shape} of length {length}.",
                 "Use descriptors of the library's own encoder.",
             )
-        unit: Vectors = (given / length).astype(np.float32)
-        return unit
+        # of any size: first by a power of two, which rounds nothing
+        row: Vectors = unit(np.ldexp(given, -np.frexp(np.abs(given).max())[1])[None])[0]
+        return row
 
     def check(self, terms: Terms) -> None:
         """Raise :class:`~indexer.errors.InvalidRequest` for terms that cannot be met."""
@@ -383,6 +385,5 @@ def _has_changed(path: str, picture: Picture) -> bool:
 
 def similarity_table(descriptors: Vectors | Sequence[Vectors]) -> Vectors:
     """The cosines among unit descriptors: ``(n, d)`` → ``(n, n)``, symmetric, 1 on the diagonal."""
-    rows = np.asarray(descriptors, np.float64)
-    table: Vectors = np.clip(rows @ rows.T, -1, 1).astype(np.float32)
-    return table
+    rows = unit(np.asarray(descriptors, np.float64))
+    return cosines(rows, rows)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from indexer.arithmetic import cosines
 from indexer.filters import Filter
 from indexer.library import Library
 from search.around import Around
 from search.background import Background
 from search.candidates import (
-    ROUNDING,
     SPARE,
     Found,
     Question,
@@ -36,11 +36,10 @@ from search.rerank import SHORTLIST, second_scores
 if TYPE_CHECKING:
     from indexer.vectors import VectorIndex
 
-__all__ = ["Ranked", "Ranking", "exact_scores"]
+__all__ = ["Ranked", "Ranking"]
 
 _log = logging.getLogger("parecido")
 
-_DIGITS = 7
 _FILTERS = 16  # whose answers are remembered until the library changes
 
 Ids = npt.NDArray[np.int64]
@@ -229,14 +228,14 @@ class Ranking:
         queries = np.stack([item.vector for item, _ in answered])
         with self._lock:
             background = self._background_of(index)
-            cosines = background.cosines(queries)
-            if cosines is None:
+            drawn = background.cosines(queries)
+            if drawn is None:
                 return [ranked for _, ranked in answered]
             return [
                 ranked._replace(
                     chances=background.expected(row, ranked.scores, item.question.leave_out)
                 )
-                for row, (item, ranked) in zip(cosines, answered, strict=True)
+                for row, (item, ranked) in zip(drawn, answered, strict=True)
             ]
 
     def _background_of(self, index: VectorIndex) -> Background:
@@ -264,40 +263,13 @@ def _ranked(item: Work, found: Found, ids: Ids, vectors: Vectors) -> Ranked | No
     rows = np.searchsorted(ids, found.ids)
     rows[rows == len(ids)] = 0
     rows = rows[ids[rows] == found.ids] if len(ids) else rows[:0]  # some have just left
-    rows = _best(item.vector, vectors, rows, wanted)
-    scores = exact_scores(item.vector, vectors[rows])
+    scores = cosines(item.vector, vectors[rows])
     order = np.lexsort((ids[rows], -scores))
     if not found.is_all and (len(order) < wanted or scores[order[wanted - 1]] <= found.least):
         return None
     ranked = ids[rows][order]
     keep = order[np.isin(ranked, list(item.question.leave_out), invert=True)]
     return Ranked(ids[rows][keep], scores[keep])
-
-
-def _best(query: Vectors, vectors: Vectors, rows: Ids, k: int) -> Ids:
-    """Those of some rows that may be among the ``k`` nearest, by sums in float32.
-
-    Exact scores take three times as long, and of 72 candidates they are wanted for a dozen.
-    """
-    if len(rows) <= k:
-        return rows
-    rough = vectors[rows] @ query
-    least = np.partition(rough, len(rough) - k)[len(rough) - k]
-    best: Ids = rows[rough >= least - 2 * ROUNDING]
-    return best
-
-
-def exact_scores(query: Vectors, vectors: Vectors) -> Vectors:
-    """Cosines of a unit query ``(d,)`` with unit rows ``(n, d)``, float32.
-
-    Summed in float64 row by row and then rounded to seven digits, so that equal descriptors score
-    equally wherever they lie, and whatever else went through the space with them.
-    """
-    if not len(vectors):
-        return np.empty(0, np.float32)
-    products = vectors.astype(np.float64) * query.astype(np.float64)
-    scores: Vectors = np.clip(products.sum(axis=1), -1, 1).round(_DIGITS).astype(np.float32)
-    return scores
 
 
 _NOTHING = Ranked(np.empty(0, np.int64), np.empty(0, np.float32))

@@ -19,10 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from indexer.arithmetic import cosines, round_scores, unit
+
 __all__ = ["NEIGHBOURS", "SHORTLIST", "Neighbourhood", "second_scores"]
 
 Ids = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
+Exact = npt.NDArray[np.float64]
 
 SHORTLIST = 100
 """Pictures that are looked at a second time."""
@@ -48,7 +51,9 @@ def second_scores(
 ) -> Vectors:
     """Scores ``(L,)`` of a shortlist ``(L, m)`` for a query ``(m,)``, the more the more alike.
 
-    All descriptors have unit length, and the shortlist is ordered by its cosine with the query.
+    All descriptors have unit length and lie on the grid of :mod:`indexer.arithmetic`, and the
+    shortlist is ordered by its cosine with the query.  Scores are rounded as cosines are, so that
+    equal ones are equal on every processor.
     With ``around`` both sides are expanded.  Without ``rerank`` the scores are cosines of expanded
     descriptors; with it, they are one minus the mixed Jaccard and cosine distance, 0 to 1.
     """
@@ -56,38 +61,37 @@ def second_scores(
     if around is not None:
         rows = _expanded(rows, around)
     if not rerank:
-        return np.asarray(rows[1:] @ rows[0], np.float32)
+        return cosines(rows[0], rows[1:])
     return _reciprocal(rows)
 
 
 def _expanded(rows: Vectors, around: Neighbourhood) -> Vectors:
     """Query and shortlist ``(1 + L, m)``, moved towards their neighbours."""
-    cosines = rows[1:] @ rows[0]
-    moved = rows.copy()
-    nearest = np.argsort(-cosines, kind="stable")[:NEIGHBOURS]
-    moved[0] += _weights(cosines[nearest]) @ rows[1:][nearest]
+    scores = cosines(rows[0], rows[1:])
+    moved = rows.astype(np.float64)
+    nearest = np.argsort(-scores, kind="stable")[:NEIGHBOURS]
+    moved[0] += _weights(scores[nearest]) @ moved[1:][nearest]
     # the query takes the last neighbour's place where it is nearer
     known = around.cosines
-    comes_in = cosines > known[:, -1]
+    comes_in = scores > known[:, -1]
     weights = _weights(known)
     weights[comes_in, -1] = 0
     moved[1:] += np.einsum("lk,lkm->lm", weights, around.vectors)
-    moved[1:] += (_weights(cosines) * comes_in)[:, None] * rows[0]
-    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
-    return moved
+    moved[1:] += (_weights(scores) * comes_in)[:, None] * rows[0]
+    return unit(moved)
 
 
-def _weights(cosines: Vectors) -> Vectors:
-    return np.asarray(np.maximum(cosines, 0) ** _ALPHA, np.float32)
+def _weights(scores: Vectors) -> Exact:
+    return np.asarray(np.maximum(scores, 0).astype(np.float64) ** _ALPHA)
 
 
 def _reciprocal(rows: Vectors) -> Vectors:
     """k-reciprocal similarity of the rows after the first ``(1 + L, m)`` to the first, 0 to 1."""
     count = len(rows)
-    cosines = rows @ rows.T
-    np.fill_diagonal(cosines, np.inf)  # everybody is its own nearest neighbour
-    order = np.argsort(-cosines, axis=1, kind="stable")
-    np.fill_diagonal(cosines, 1)
+    scores = cosines(rows, rows).astype(np.float64)
+    np.fill_diagonal(scores, np.inf)  # everybody is its own nearest neighbour
+    order = np.argsort(-scores, axis=1, kind="stable")
+    np.fill_diagonal(scores, 1)
     reach = min(_K1, count - 1)
     wide = _mutual(order, reach + 1)
     narrow = _mutual(order, round(reach / 2) + 1)
@@ -96,14 +100,13 @@ def _reciprocal(rows: Vectors) -> Vectors:
     shared = wide @ narrow.T
     joins = wide * (shared > 2 / 3 * narrow.sum(axis=1))
     members = (wide + joins @ narrow) > 0
-    encoded = np.where(members, np.exp(cosines - 1), 0)
+    encoded = np.where(members, np.exp(scores - 1), 0)
     encoded /= encoded.sum(axis=1, keepdims=True)
     nearest = order[:, : min(_K2, count)]
     encoded = encoded[nearest].mean(axis=1)
     overlap = np.minimum(encoded[1:], encoded[0]).sum(axis=1)
     alike = overlap / (2 - overlap)
-    scores = (1 - _COSINE) * alike + _COSINE * (1 + cosines[0, 1:]) / 2
-    return np.asarray(scores, np.float32)
+    return round_scores((1 - _COSINE) * alike + _COSINE * (1 + scores[0, 1:]) / 2)
 
 
 def _mutual(order: Ids, k: int) -> Vectors:

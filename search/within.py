@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from indexer.arithmetic import cosines
 from indexer.catalogue import Catalogue
 from indexer.encoders import Encoder
 from indexer.errors import InvalidRequest
 from indexer.gallery import Gallery
 from indexer.regiongallery import STRIDE, region_index, row_ids
 from indexer.regions import Box, box, pool
-from search.ranking import exact_scores
 
 if TYPE_CHECKING:
     from indexer.vectors import VectorIndex
@@ -222,7 +222,7 @@ def _ranked(queries: Vectors, gallery: Gallery, pictures: Ids) -> _Scored:
     rows, vectors = gallery.descriptors(row_ids(pictures).tolist())
     if not len(rows):
         return _Scored(rows, np.empty(0, np.float32), rows)
-    scores = np.max([exact_scores(query, vectors) for query in queries], axis=0)
+    scores = cosines(queries, vectors).max(axis=0)
     # the best of each picture first, of equal ones the first
     order = np.lexsort((rows, -scores))
     owners = rows[order] // STRIDE

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from tests.harness import REPOSITORY
 from tests.serving import picture_bytes
 
@@ -109,7 +111,7 @@ class Server:
         assert self.ask("GET", "/readyz").status == 200
         found = self.ask("POST", "/v1/search?k=1", picture_bytes(3))
         (hit,) = json.loads(found.body)["hits"]
-        assert hit["score"] == 1
+        assert hit["score"] == pytest.approx(1, abs=2e-7)
         assert "Traceback" not in self.log.read_text()
 
     def peak_bytes(self) -> int:

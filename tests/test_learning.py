@@ -12,13 +12,13 @@ import numpy.typing as npt
 import pytest
 
 from indexer import IndexOptions, Library, index, verify
+from indexer.arithmetic import cosines
 from indexer.errors import InvalidRequest
 from indexer.learning import settle
 from indexer.pipeline import remove
 from indexer.space import AUTO_DIMENSION, Space
 from search.engine import Engine
 from search.query import Query, Terms
-from search.ranking import exact_scores
 from tests.fakes import fake_encoder, fake_spec, save_pictures
 from tests.harness import in_child, put
 from tests.test_space import scenes
@@ -46,8 +46,8 @@ def oracle(library: Library, query: Vectors, space: Space | None = None) -> Answ
     ids, vectors = library.catalogue.descriptors(library.catalogue.ids().tolist())
     if space is not None:
         vectors, query = space.apply(vectors), space.apply(query[None])[0]
-    order = np.lexsort((ids, -exact_scores(query, vectors)))
-    return list(zip(ids[order].tolist(), exact_scores(query, vectors)[order].tolist(), strict=True))
+    order = np.lexsort((ids, -cosines(query, vectors)))
+    return list(zip(ids[order].tolist(), cosines(query, vectors)[order].tolist(), strict=True))
 
 
 def answer(engine: Engine, query: Vectors, *, exact: bool = False) -> Answer:
