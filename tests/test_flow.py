@@ -23,7 +23,8 @@ from indexer.encoders import Encoder
 from indexer.flow import Flow
 from indexer.prepare import Prepared, content_hash
 from tests.fakes import fake_encoder, quadrants, save_picture, save_pictures
-from tests.flowing import AHEAD, encoded, until
+from tests.flowing import AHEAD, encoded
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("few_files_ahead", "no_thread_outlives_its_run")
 

@@ -23,8 +23,9 @@ from indexer.flow import Flow
 from indexer.prepare import Prepared, content_hash
 from indexer.writer import CatalogueWriter
 from tests.fakes import fake_encoder, quadrants, save_picture, save_pictures
-from tests.flowing import encoded, until
+from tests.flowing import encoded
 from tests.harness import check_sound
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("few_files_ahead", "no_thread_outlives_its_run")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ from indexer.errors import EncoderUnavailable
 from indexer.flow import Flow
 from indexer.prepare import Prepared
 from tests.fakes import FakeRuntime, fake_encoder, fake_spec, save_picture, save_pictures
-from tests.flowing import encoded, until
+from tests.flowing import encoded
 from tests.harness import check_sound
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.usefixtures("few_files_ahead", "no_thread_outlives_its_run")
 
@@ -119,16 +119,15 @@ def test_a_run_that_is_stopped_while_its_first_pictures_are_decoded_opens_no_enc
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_pictures(tmp_path / "p", 30)
-    stopped, prepare = threading.Event(), indexer.flow.prepare
+    passed_on, prepare, abandon = threading.Event(), indexer.flow.prepare, Flow.abandon
 
-    def stop() -> bool:
-        stopped.set()
-        return True
+    def telling(flow: Flow) -> None:
+        abandon(flow)
+        passed_on.set()
 
     def slow(*given: Any) -> Prepared:
         prepared = prepare(*given)
-        stopped.wait()
-        time.sleep(0.2)  # for the run to pass the stop on
+        assert passed_on.wait(PATIENCE)
         return prepared
 
     def long(*_: object, **__: object) -> Encoder:
@@ -137,7 +136,8 @@ def test_a_run_that_is_stopped_while_its_first_pictures_are_decoded_opens_no_enc
     monkeypatch.setattr("indexer.pipeline.resolve", lambda *_, **__: fake_spec())
     monkeypatch.setattr("indexer.flow.open_encoder", long)
     monkeypatch.setattr("indexer.flow.prepare", slow)
-    report = index(library, [tmp_path / "p"], stop=stop)
+    monkeypatch.setattr(Flow, "abandon", telling)
+    report = index(library, [tmp_path / "p"], stop=lambda: True)
     assert report.interrupted
     assert report.added == 0
     monkeypatch.undo()
