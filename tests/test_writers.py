@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -41,6 +42,7 @@ from tests.harness import (
     parecido,
     snapshot,
 )
+from tests.waiting import PATIENCE, until
 
 # -- two writers -----------------------------------------------------------------------------------
 
@@ -110,19 +112,25 @@ def _kept(library: Path) -> dict[str, tuple[int, bytes]]:
     return {n: data for n, data in snapshot(library).items() if not n.endswith(("-shm", "-wal"))}
 
 
+def assert_waits_for(first: First, second: subprocess.Popen[str]) -> None:
+    """Assert that a writer finds the lock held, says so, and does not end."""
+    assert second.stderr is not None
+    said = second.stderr.readline()
+    assert said.startswith(f"parecido: Waiting for process {first.process.pid} on ")
+    assert (first.process.poll(), second.poll()) == (None, None)
+
+
 def test_a_second_writer_that_waits_goes_on_when_the_first_has_ended(
     first: First, library: Library, tmp_path: Path
 ) -> None:
     save_pictures(tmp_path / "others", 5, first=1000)
     second = start_index(tmp_path / "others", "--wait", "--library", library.folder)
-    with pytest.raises(subprocess.TimeoutExpired):
-        second.wait(2)
+    assert_waits_for(first, second)
     assert library.catalogue.counts() == (0, 0)
     first.go_on()
     said = [process.communicate()[1] for process in (first.process, second)]
-    assert (first.process.returncode, second.returncode) == (0, 0)
+    assert (first.process.returncode, second.returncode) == (0, 0), said
     assert said[0] == ""
-    assert said[1].startswith(f"parecido: Waiting for process {first.process.pid} on ")
     assert len(check_sound(library.folder)) == 45
 
 
@@ -139,12 +147,10 @@ def test_a_waiting_writer_goes_on_when_the_first_is_killed(
     first: First, library: Library, many: Path
 ) -> None:
     second = start_index(many, "--wait", "--library", library.folder)
-    with pytest.raises(subprocess.TimeoutExpired):
-        second.wait(2)
+    assert_waits_for(first, second)
     first.process.kill()
     _, said = second.communicate()
-    assert second.returncode == 0
-    assert said.startswith(f"parecido: Waiting for process {first.process.pid} on ")
+    assert second.returncode == 0, said
     assert len(check_sound(library.folder)) == 40
 
 
@@ -169,8 +175,9 @@ def _index(library: Path, pictures: Path, wait: bool = False) -> int:
 
 
 def test_threads_of_one_process_write_one_after_the_other_too(
-    library: Library, tmp_path: Path
+    library: Library, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "parecido")
     for name, first in (("a", 0), ("b", 100)):
         save_pictures(tmp_path / name, 20, first=first)
     with ThreadPoolExecutor(2) as pool:
@@ -181,7 +188,7 @@ def test_threads_of_one_process_write_one_after_the_other_too(
             waiting = [
                 pool.submit(_index, library.folder, tmp_path / name, True) for name in ("a", "b")
             ]
-            time.sleep(0.3)
+            until(lambda: caplog.text.count(f"Waiting for process {os.getpid()} on") == 2)
             assert [future.done() for future in waiting] == [False, False]
         assert [future.result() for future in waiting] == [20, 20]
     assert len(check_sound(library.folder)) == 40
@@ -219,8 +226,10 @@ def _queries() -> npt.NDArray[np.float32]:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def _ask(engine: Engine, count: Callable[[], int], ended: Callable[[], bool]) -> list[Answer]:
-    """Search until the writer has ended, and once more."""
+def _ask(
+    engine: Engine, count: Callable[[], int], ended: Callable[[], bool], told: Event
+) -> list[Answer]:
+    """Search until the writer has ended, and once more; each round is told."""
     answers, queries = [], _queries()
     while True:
         last = ended()
@@ -228,27 +237,43 @@ def _ask(engine: Engine, count: Callable[[], int], ended: Callable[[], bool]) ->
             before = count()
             hits = engine.search_vector(query)
             answers.append(Answer(number, before, count(), [(h.id, h.score) for h in hits]))
+        told.set()
         if last:
             return answers
 
 
-def _ask_in_child(library: Path, started: Event, ended: Event) -> list[Answer]:
+def _ask_in_child(library: Path, started: Event, ended: Event, told: Event) -> list[Answer]:
     with Library.open(library) as opened, Engine(opened, encoder=fake_encoder()) as engine:
         engine.search_vector(_queries()[0])
         started.set()
-        return _ask(engine, lambda: opened.catalogue.counts()[0], ended.is_set)
+        return _ask(engine, lambda: opened.catalogue.counts()[0], ended.is_set, told)
+
+
+class Commits(list[int]):
+    """How many pictures there were after each commit, which each of the readers lets pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: list[tuple[Event, Future[Any]]] = []
+        """What each sets whenever it has read something, and what it gives in the end."""
+
+    def add(self, count: int) -> None:
+        """Note a commit, and wait until every reader has had its turn."""
+        self.append(count)
+        for told, _ in self.readers:
+            told.clear()
+        until(lambda: all(told.is_set() or end.done() for told, end in self.readers))
 
 
 @pytest.fixture
-def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A commit for each batch, with a pause for the readers; the pictures after each."""
-    counts = []
+def commits(monkeypatch: pytest.MonkeyPatch) -> Commits:
+    """A commit for each batch, with a turn for the readers after each."""
+    counts = Commits()
     write = CatalogueWriter.write
 
     def telling(catalogue: CatalogueWriter, changes: list[Any], **named: Any) -> None:
         write(catalogue, changes, **named)
-        counts.append(catalogue.counts()[0])
-        time.sleep(0.02)
+        counts.add(catalogue.counts()[0])
 
     monkeypatch.setattr(CatalogueWriter, "write", telling)
     monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 0.0)
@@ -257,23 +282,26 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_searches_during_indexing_answer_from_a_committed_state(
-    indexed: Library, tmp_path: Path, commits: list[int]
+    indexed: Library, tmp_path: Path, commits: Commits
 ) -> None:
     save_pictures(tmp_path / "pictures", 200, first=100)
     with CHILDREN.Manager() as manager, ThreadPoolExecutor(3) as threads:
         started, ended = manager.Event(), manager.Event()
-        child = threads.submit(in_child, _ask_in_child, indexed.folder, started, ended)
-        started.wait()
         over = threading.Event()
+        told = [threading.Event(), threading.Event(), manager.Event()]
+        child = threads.submit(in_child, _ask_in_child, indexed.folder, started, ended, told[2])
+        assert started.wait(PATIENCE)
         with Engine(indexed, encoder=fake_encoder()) as engine:
             count = lambda: indexed.catalogue.counts()[0]  # noqa: E731
-            asking = [threads.submit(_ask, engine, count, over.is_set) for _ in range(2)]
+            asking = [threads.submit(_ask, engine, count, over.is_set, one) for one in told[:2]]
+            commits.readers = list(zip(told, (*asking, child), strict=True))
             try:
                 # one worker: each batch is committed before the next one is full
                 # and descriptors as they are stored, for what is expected is reckoned from them
                 one = IndexOptions(workers=1, dimension="full")
                 index(indexed, [tmp_path / "pictures"], one, encoder=fake_encoder())
             finally:
+                commits.readers = []
                 over.set()
                 ended.set()
             answered = [future.result() for future in (*asking, child)]
@@ -311,7 +339,7 @@ def _state_of(answer: Answer, states: dict[tuple[int, int], list[tuple[int, floa
 
 
 def test_searches_during_changes_give_scores_of_what_was_there(
-    indexed: Library, tmp_path: Path, commits: list[int]
+    indexed: Library, tmp_path: Path, commits: Commits
 ) -> None:
     folder = tmp_path / "pictures"
     save_pictures(folder, 60, first=20)
@@ -320,7 +348,9 @@ def test_searches_during_changes_give_scores_of_what_was_there(
     over = threading.Event()
     with ThreadPoolExecutor(2) as threads, Engine(indexed, encoder=fake_encoder()) as engine:
         count = lambda: indexed.catalogue.counts()[0]  # noqa: E731
-        asking = [threads.submit(_ask, engine, count, over.is_set) for _ in range(2)]
+        told = [threading.Event(), threading.Event()]
+        asking = [threads.submit(_ask, engine, count, over.is_set, one) for one in told]
+        commits.readers = list(zip(told, asking, strict=True))
         try:
             for round_number in range(3):
                 _note(indexed, versions)
@@ -328,6 +358,7 @@ def test_searches_during_changes_give_scores_of_what_was_there(
                 index(indexed, [folder], encoder=fake_encoder())
         finally:
             over.set()
+            commits.readers = []
         _note(indexed, versions)
         answers = [answer for future in asking for answer in future.result()]
     assert len(answers) > 50
@@ -356,14 +387,14 @@ def _note(library: Library, versions: dict[int, list[npt.NDArray[np.float64]]]) 
 
 
 def test_many_threads_search_through_one_engine_while_pictures_come_change_and_go(
-    indexed: Library, tmp_path: Path, commits: list[int]
+    indexed: Library, tmp_path: Path, commits: Commits
 ) -> None:
     folder = tmp_path / "pictures"
     save_pictures(folder, 40, first=20)
     steady = [folder / f"{number:04d}.png" for number in (3, 20, 41)]  # these are left alone
     index(indexed, [folder], encoder=fake_encoder())
     query = save_picture(tmp_path / "query.png", 4711)
-    over = threading.Event()
+    over, told = threading.Event(), [threading.Event() for _ in range(8)]
 
     def search(number: int, engine: Engine) -> int:
         times = 0
@@ -376,11 +407,13 @@ def test_many_threads_search_through_one_engine_while_pictures_come_change_and_g
             assert scores == sorted(scores, reverse=True)
             assert len({hit.id for hit in other.hits}) == len(scores) == 10
             times += 1
+            told[number].set()
         return times
 
     data = query.read_bytes()
     with ThreadPoolExecutor(8) as threads, Engine(indexed, encoder=fake_encoder()) as engine:
         searching = [threads.submit(search, number, engine) for number in range(8)]
+        commits.readers = list(zip(told, searching, strict=True))
         try:
             for round_number in range(4):
                 for path in sorted(folder.iterdir())[round_number::9]:
@@ -392,6 +425,7 @@ def test_many_threads_search_through_one_engine_while_pictures_come_change_and_g
                 index(indexed, [folder], encoder=fake_encoder())
         finally:
             over.set()
+            commits.readers = []
         assert min(future.result() for future in searching) >= 1
         hits = engine.search(query, k=indexed.catalogue.counts()[0]).hits
     assert len(commits) >= 4
@@ -503,8 +537,10 @@ def test_the_journal_is_folded_after_each_run_although_another_process_has_the_l
 
 # -- readers while writers come and go -------------------------------------------------------------
 
+RUNS = 50
 
-def _read(library: Path, what: str, ended: Event) -> tuple[int, list[str]]:
+
+def _read(library: Path, what: str, ended: Event, told: Event) -> tuple[int, list[str]]:
     """Open the library and read it, again and again; how often, and what was wrong."""
     times, wrong, last = 0, [], 0
     while not ended.is_set():
@@ -522,27 +558,30 @@ def _read(library: Path, what: str, ended: Event) -> tuple[int, list[str]]:
                     wrong.append(f"{len(rows)} pictures after {last}")
                 last = len(rows)
         times += 1
+        told.set()
     return times, wrong
 
 
 def test_readers_open_and_find_all_well_while_writers_come_and_go(
-    indexed: Library, tmp_path: Path, commits: list[int]
+    indexed: Library, tmp_path: Path, commits: Commits
 ) -> None:
     folder, kinds = tmp_path / "pictures", ("verify", "info", "holdings")
     with CHILDREN.Manager() as manager, ThreadPoolExecutor(3) as threads:
-        ended = manager.Event()
-        reading = [threads.submit(in_child, _read, indexed.folder, what, ended) for what in kinds]
-        started = time.monotonic()
-        first = 100
+        ended, told = manager.Event(), [manager.Event() for _ in kinds]
+        reading = [
+            threads.submit(in_child, _read, indexed.folder, what, ended, one)
+            for what, one in zip(kinds, told, strict=True)
+        ]
+        commits.readers = list(zip(told, reading, strict=True))
         try:
-            while time.monotonic() - started < 5:
+            for first in range(100, 100 + 8 * RUNS, 8):
                 save_pictures(folder, 8, first=first)
-                first += 8
                 _index(indexed.folder, folder)  # opens and closes: the journal comes and goes
         finally:
+            commits.readers = []
             ended.set()
         found = [future.result() for future in reading]
     assert len(commits) > 10
     assert [wrong for _, wrong in found] == [[], [], []]
     assert min(times for times, _ in found) >= 5
-    assert len(check_sound(indexed.folder)) == 20 + first - 100
+    assert len(check_sound(indexed.folder)) == 20 + 8 * RUNS

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 PATIENCE = 300.0
-"""Seconds after which a test gives up: so many that only a defect uses them, on the busiest machine."""
+"""Seconds until a test gives up: on the busiest machine, too, only a defect takes so many."""
 
 
 def until(condition: Callable[[], bool]) -> None:
