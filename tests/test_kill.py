@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -26,7 +28,7 @@ from indexer.checkup import repair
 from indexer.library import CATALOGUE
 from indexer.writer import CatalogueWriter
 from tests.fakes import fake_encoder, save_picture, save_pictures
-from tests.harness import CHILDREN, Row, check_sound, cosine
+from tests.harness import CHILDREN, REPOSITORY, Row, check_sound, cosine
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 
@@ -269,13 +271,20 @@ main()
 """
 
 
-def _parecido_index(library: Path, pictures: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", OFTEN, "index", str(pictures)]
+def _parecido_index(library: Path, pictures: Path, program: str = OFTEN) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", program, "index", str(pictures)]
     return subprocess.Popen(
         [*command, "--model", "efficientnet-lite0", "--library", str(library)],
+        cwd=REPOSITORY,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
+
+
+def _spent(process: subprocess.Popen[bytes]) -> float:
+    """The time that a process had of the processors so far, which no load beside it adds to."""
+    spent = psutil.Process(process.pid).cpu_times()
+    return float(spent.user + spent.system)
 
 
 def _ended_well(process: subprocess.Popen[bytes]) -> bool:
@@ -290,6 +299,7 @@ class Undisturbed:
 
     pictures: Path
     seconds: float
+    """What it had of the processors."""
     rows: dict[bytes, tuple[int, Row]]
 
 
@@ -304,9 +314,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
         soft = Image.fromarray(colours).resize((560, 420), Image.Resampling.BICUBIC)
         soft.save(pictures / f"{seed:03d}.jpg", quality=85)
     assert _ended_well(_parecido_index(folder / "warm", pictures))
-    started = time.monotonic()
+    before = os.times()
     assert _ended_well(_parecido_index(folder / "library", pictures))
-    seconds = time.monotonic() - started
+    after = os.times()
+    seconds = sum(after[2:4]) - sum(before[2:4])  # of children that have ended
     rows = check_sound(folder / "library")
     assert len(rows) == PICTURES
     return Undisturbed(pictures, seconds, rows)
@@ -326,10 +337,11 @@ class Struck:
     def library(self) -> Path:
         return self.folder / f"library{self.libraries}"
 
-    def run(self, wait: Callable[[subprocess.Popen[bytes], Path], object]) -> None:
-        """Index until ``wait`` returns, kill, and check what is left."""
-        process = _parecido_index(self.library, self.undisturbed.pictures)
-        wait(process, self.library)
+    def run(self, seconds: float = math.inf, program: str = OFTEN) -> None:
+        """Index, kill after so much time of the processors, and check what is left."""
+        process = _parecido_index(self.library, self.undisturbed.pictures, program)
+        while process.poll() is None and _spent(process) < seconds:
+            time.sleep(0.0002)
         process.kill()
         ended = _ended_well(process)
         rows = check_sound(self.library)
@@ -385,22 +397,15 @@ def test_fifty_kills_over_the_whole_run_lose_nothing_committed(struck: Struck) -
     for moment in moments.tolist():
         if len(struck.rows) == PICTURES:
             struck.start_anew()
-        struck.run(lambda process, _, seconds=moment: _sleep_or_end(process, seconds))
+        struck.run(moment)
     assert struck.tally.total() == KILLS
     assert struck.tally["before the first commit"] > 0
     assert struck.tally["after the end"] < KILLS / 2
     _check_same(struck.complete(), struck.undisturbed.rows)
 
 
-def _sleep_or_end(process: subprocess.Popen[bytes], seconds: float) -> None:
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return
-
-
-# What a kill waits for, seen from outside.  In the order of a run, so that each strikes a library
-# which the one before has left behind.
+# What a process looks for after each of its writes, and dies of.  In the order of a run, so that
+# each strikes a library which the one before has left behind.
 SIGHTS: dict[str, Callable[[Path], bool]] = {
     "the journal of the new catalogue": lambda p: _size(p / f"{CATALOGUE}.new-wal") > 0,
     "the first commit's journal": lambda p: _size(p / f"{CATALOGUE}-wal") > 0,
@@ -427,19 +432,36 @@ def _pages(journal: Path) -> float:
     return _size(journal) / int.from_bytes(head[8:], "big") if len(head) == 12 else 0
 
 
+def die_at_the_sight_of(name: str) -> None:
+    """Let this process die after the first write that leaves a sight; half of an index counts."""
+    library, seen = Path(sys.argv[sys.argv.index("--library") + 1]), SIGHTS[name]
+
+    def watched(real: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        found = real(*given, **named)
+        if seen(library):
+            for half in (library / "vectors").glob("*.tmp"):
+                os.truncate(half, _size(half) // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    for owner, *names in _places().values():
+        for each in names:
+            real = getattr(owner, each)
+            setattr(
+                owner, each, lambda *given, _real=real, **named: watched(_real, *given, **named)
+            )
+
+
 @pytest.mark.network
 def test_kills_at_the_sight_of_each_kind_of_write_lose_nothing_committed(struck: Struck) -> None:
     counts = []
-    for sight in SIGHTS.values():
-        struck.run(lambda process, library, seen=sight: _poll(process, library, seen))
+    for sight in SIGHTS:
+        dying = f"from tests.test_kill import die_at_the_sight_of as die\ndie({sight!r})\n{OFTEN}"
+        struck.run(program=dying)
         counts.append(len(struck.rows))
+    assert struck.tally["after the end"] == 0
     # how much a commit holds, and so where the second and third strike, depends on the machine
     assert counts[0] == 0
     assert counts == sorted(counts)
     assert counts[3:] == [PICTURES, PICTURES]
     _check_same(struck.complete(), struck.undisturbed.rows)
-
-
-def _poll(process: subprocess.Popen[bytes], library: Path, seen: Callable[[Path], bool]) -> None:
-    while process.poll() is None and not seen(library):
-        time.sleep(0.0002)
