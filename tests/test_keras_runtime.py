@@ -29,6 +29,7 @@ from indexer.encoders.keras_runtime import KerasRuntime
 from indexer.errors import EncoderUnavailable
 from indexer.spec import SizePolicy
 from tests.fakes import fake_spec, quadrants
+from tests.waiting import PATIENCE, until
 
 Pixels = npt.NDArray[np.uint8]
 NO_MEMORY = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes."
@@ -42,7 +43,10 @@ class FakeDevice(Forward):
         self.fits, self.late, self.overflows = fits, late, overflows
         self.events: list[str] = []
         self.flying = self.most_flying = 0
+        self.together = 0
+        """Nothing is fetched until so many batches have been under way at once."""
         self.seconds = 0.0
+        """How long it takes to compile."""
         self._counting = threading.Lock()
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
@@ -60,7 +64,7 @@ class FakeDevice(Forward):
         return batch
 
     def fetch(self, started: Pixels) -> list[npt.NDArray[np.float32]]:
-        time.sleep(self.seconds)
+        until(lambda: self.most_flying >= self.together)
         with self._counting:
             self.events.append(f"fetch {len(started)}")
             self.flying -= 1
@@ -136,7 +140,7 @@ def test_short_memory_halves_the_batch_and_loses_no_picture(
 
 
 def test_threads_that_fail_together_halve_the_batch_once(device: FakeDevice) -> None:
-    device.fits, device.late, device.seconds = 4, True, 0.01
+    device.fits, device.late, device.together = 4, True, 3
     runtime = KerasRuntime(fake_spec(), 8)
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda seed: check(runtime, noise(8, seed=seed)), range(12)))
@@ -165,12 +169,12 @@ def test_other_errors_are_not_held_back_and_leave_room_for_what_follows(
 
 
 def test_many_long_calls_share_three_places_and_none_waits_for_ever(device: FakeDevice) -> None:
-    device.seconds = 0.002
+    device.seconds, device.together = 0.002, 3
     runtime = KerasRuntime(fake_spec(), 4)
     with ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(check, runtime, noise(23, seed=seed)) for seed in range(16)]
         for call in calls:
-            call.result(timeout=60)
+            call.result(PATIENCE)
     assert device.most_flying == 3
     assert device.flying == 0
     assert set(device.traces.values()) == {1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from search.query import Query, Terms
 from tests.fakes import fake_encoder, fake_spec, save_pictures
 from tests.harness import in_child, put
 from tests.test_space import scenes
+from tests.waiting import until
 
 Vectors = npt.NDArray[np.float32]
 Answer = list[tuple[int, float]]
@@ -242,25 +244,34 @@ def test_searches_beside_a_change_of_space_are_in_the_old_one_or_the_new(
         oracles.append(oracle(library, query, library.catalogue.space()))
     relearn(library, 6)
     over = threading.Event()
+    answers: list[list[Answer]] = [[], [], []]
 
-    def ask(engine: Engine) -> list[Answer]:
-        answers = []
+    def ask(engine: Engine, mine: list[Answer]) -> None:
         while not over.is_set():
-            answers.append(answer(engine, query))
-        return answers
+            mine.append(answer(engine, query))
 
     with Engine(library) as engine, Engine(library) as other, ThreadPoolExecutor(3) as threads:
-        asking = [threads.submit(ask, one) for one in (engine, engine, other)]
+        asking = [*map(partial(threads.submit, ask), (engine, engine, other), answers)]
+
+        def each_has(count: int) -> bool:
+            return all(
+                len(mine) >= count or thread.done()
+                for mine, thread in zip(answers, asking, strict=True)
+            )
+
         try:
-            for dimension in asked:
+            for number, dimension in enumerate(asked, 1):
                 relearn(library, dimension)
+                until(partial(each_has, 2 * number))
                 expected = oracle(library, query, library.catalogue.space())
                 assert is_same(answer(engine, query), expected)  # from the commit on
         finally:
             over.set()
-        answers = [found for future in asking for found in future.result()]
-    assert len(answers) > 20
-    for found in answers:
+        for thread in asking:
+            thread.result()
+    everything = [found for mine in answers for found in mine]
+    assert len(everything) > 20
+    for found in everything:
         assert any(is_same(found, expected) for expected in oracles)
 
 

@@ -15,6 +15,7 @@ from indexer.errors import EncoderMismatch, InvalidRequest
 from search.engine import Engine
 from tests.harness import REPOSITORY
 from tests.real import cosines, photographs, squares
+from tests.waiting import PATIENCE
 
 
 @pytest.mark.network
@@ -76,4 +77,4 @@ for thread in threads:
 def test_the_first_pictures_of_a_process_may_come_from_several_threads() -> None:
     """OpenVINO's binding sets itself up in the first inference, and two at once would lock up."""
     for _ in range(3):
-        subprocess.run([sys.executable, "-c", _AT_ONCE], cwd=REPOSITORY, check=True, timeout=120)
+        subprocess.run([sys.executable, "-c", _AT_ONCE], cwd=REPOSITORY, check=True, timeout=PATIENCE)
