@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from indexer.encoders import Encoder
 from indexer.library import Library
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED_SETS = REPOSITORY.parent / "shared" / "sets"
+
+# an example may take any time, and so may making it up: the machine may be busy
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+OWN_FIXTURES = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
+"""Checks that Hypothesis leaves out where examples share the fixtures of their test."""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -365,7 +365,7 @@ def test_a_tensor_made_of_nonsense_is_refused(path: Path, value: bytes) -> None:
         read_checkpoint(write(path, table(a=value), ["0"], elements(1)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(changes=st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=4))
 @example(changes=[(0, 0)])
 def test_changed_bytes_give_tensors_or_one_kind_of_error(

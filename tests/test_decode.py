@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pillow_heif
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin
 
@@ -28,6 +28,7 @@ import indexer.decode
 from indexer.decode import Decoded, Limits, decode, decode_file, pillow_limit, probe, render
 from indexer.errors import PictureUnreadable
 from indexer.spec import EncoderSpec, SizePolicy
+from tests.conftest import OWN_FIXTURES
 from tests.fakes import fake_spec
 from tests.waiting import PATIENCE
 
@@ -1098,9 +1099,7 @@ DAMAGE = st.tuples(
 
 @pytest.mark.filterwarnings("ignore")  # Pillow warns about much of what it meets in there
 @pytest.mark.parametrize("form", FUZZED)
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=OWN_FIXTURES)
 @given(damage=DAMAGE)
 def test_damaged_bytes_give_a_right_shaped_picture_or_a_reason(
     form: str, damage: tuple[list[tuple[int, int]], float | None, bool]
@@ -1121,7 +1120,7 @@ def test_damaged_bytes_give_a_right_shaped_picture_or_a_reason(
     assert outcome == (True, True, True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(min_size=1, max_size=300))
 @pytest.mark.filterwarnings("ignore")
 def test_random_bytes_are_refused_or_decoded_and_nothing_else(data: bytes) -> None:

@@ -478,7 +478,7 @@ def walked(top: str, keep: Callable[[str], bool]) -> set[bytes]:
 
 
 @linux
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tree=TREES, hidden=st.booleans())
 def test_any_tree_gives_exactly_the_files_that_os_walk_gives(
     tree: dict[str, Any], hidden: bool

@@ -192,7 +192,7 @@ def test_top_labels_are_the_likeliest_best_first() -> None:
     assert [label.class_index for label in second] == [0, 1, 2]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     rows=arrays(np.float32, (3, 1000), elements=st.sampled_from([0.0, 0.001, 0.25, 0.5])),
     k=st.one_of(st.integers(1, 12), st.sampled_from([999, 1000, 1001, 5000])),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.changes import Remove
@@ -17,6 +17,7 @@ from indexer.learning import settle
 from indexer.library import NEIGHBOURS, Library
 from indexer.neighbours import KEPT, USED, Neighbours, update
 from search.around import Around
+from tests.conftest import OWN_FIXTURES
 from tests.fakes import fake_spec
 from tests.harness import put
 
@@ -129,9 +130,7 @@ def test_additions_removals_and_replacements_are_followed(library: Library) -> N
         check(library, updated(library), least=0.99)
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=OWN_FIXTURES)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["add", "remove", "replace", "file"]), st.integers(0, 2**16)),
@@ -246,9 +245,7 @@ def test_a_file_that_cannot_be_used_is_no_file(library: Library, damage: str) ->
     check(library, updated(library))
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=OWN_FIXTURES)
 @given(place=st.floats(0, 1), byte=st.integers(0, 255), head=st.booleans())
 def test_a_flipped_byte_breaks_no_search(
     place: float, byte: int, head: bool, flipped: tuple[Library, Path, bytes]

@@ -186,7 +186,7 @@ def test_the_query_takes_the_last_neighbours_place_where_it_is_nearer() -> None:
         assert second_scores(query, picture, around, rerank=False) == pytest.approx([expected])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**20), listed=st.integers(1, 60), both=st.sampled_from(BOTH))
 def test_the_order_of_a_shortlist_does_not_matter(
     seed: int, listed: int, both: tuple[bool, bool]

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -29,6 +29,7 @@ from indexer.library import Library
 from indexer.pipeline import index, remove
 from search.engine import Engine, similarity_table
 from search.query import Query, Terms
+from tests.conftest import OWN_FIXTURES
 from tests.fakes import DIMENSION, fake_encoder, quadrants, save_picture
 from tests.harness import put
 
@@ -75,9 +76,7 @@ def test_equal_scores_are_ordered_by_id_also_across_the_last_place(library: Libr
         assert [hit.id for hit in without] == [1, 3, 4]
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=OWN_FIXTURES)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["add", "remove", "change", "save"]), st.integers(0, 2**16)),

@@ -118,6 +118,6 @@ def _asked(case: schemathesis.Case, client: Client) -> Any:
 
 
 @api.parametrize()
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 def test_the_server_keeps_its_promises(case: schemathesis.Case, client: Client) -> None:
     case.validate_response(_asked(case, client), checks=CHECKS)

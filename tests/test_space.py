@@ -140,7 +140,7 @@ def test_a_descriptor_at_the_mean_gets_the_first_direction() -> None:
     assert both[1] == pytest.approx(space.apply(vectors[:1])[0], abs=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**20), count=st.integers(1, 40), dimension=st.integers(1, 12))
 def test_unit_rows_come_out_whatever_lies_beside_them(
     seed: int, count: int, dimension: int

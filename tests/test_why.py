@@ -62,7 +62,7 @@ def drawn_space(rng: np.random.Generator, channels: int, kept: int) -> Space:
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(SEEDS, SIDES, SIDES, st.integers(2, 40), st.booleans())
 def test_what_the_places_add_sums_to_the_cosine(
     pooling: str, seed: int, rows: int, columns: int, channels: int, in_space: bool
@@ -85,7 +85,7 @@ def test_what_the_places_add_sums_to_the_cosine(
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(SEEDS, SIDES, SIDES, st.integers(2, 40))
 def test_the_parts_of_a_descriptor_sum_to_it(
     pooling: str, seed: int, rows: int, columns: int, channels: int
