@@ -20,6 +20,7 @@ from search.cli import COMMANDS, cli
 from tests.fakes import fake_spec, save_picture, save_pictures
 from tests.harness import check_sound, parecido
 from tests.real import photographs
+from tests.waiting import PATIENCE
 
 
 def run(
@@ -439,7 +440,7 @@ def test_an_interrupt_while_every_worker_is_in_the_network_commits_what_they_hol
         time.sleep(0.01)
     process.send_signal(number)
     gate.touch()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert "Interrupted" in out
     committed = len(check_sound(library))
@@ -450,6 +451,24 @@ def test_an_interrupt_while_every_worker_is_in_the_network_commits_what_they_hol
     assert (report["added"], report["unchanged"]) == (len(files) - committed, committed)
 
 
+# The command line, which waits after the first commit that has pictures.
+_HELD = """
+import os, time
+from pathlib import Path
+from indexer.writer import CatalogueWriter
+from search.cli import main
+write, gate = CatalogueWriter.write, os.environ["HELD_AT"]
+def held(writer, changes, **named):
+    write(writer, changes, **named)
+    if writer.counts()[0]:
+        Path(f"{gate}.reached").touch()
+        while not Path(gate).exists():
+            time.sleep(0.01)
+CatalogueWriter.write = held
+main()
+"""
+
+
 @pytest.mark.network
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_commits_what_is_ready_and_exits_130(
@@ -458,20 +477,18 @@ def test_an_interrupt_commits_what_is_ready_and_exits_130(
     files = save_pictures(tmp_path / "p", 1500)
     arguments = ["index", str(tmp_path / "p"), "--library", str(tmp_path / "library")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "search.cli", *arguments],
+        [sys.executable, "-c", _HELD, *arguments],
+        env={**os.environ, "HELD_AT": str(tmp_path / "gate")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        time.sleep(0.05)
-        if (tmp_path / "library" / "catalogue.sqlite").exists():
-            with Library.open(tmp_path / "library") as library:
-                if library.catalogue.counts()[0]:
-                    break
+    while not (tmp_path / "gate.reached").exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    (tmp_path / "gate").touch()
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert "Interrupted" in out
     with Library.open(tmp_path / "library") as library:

@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +20,7 @@ from indexer.encoders import cache
 from indexer.encoders.cache import cached_folder
 from indexer.errors import EncoderUnavailable, NoSpace
 from tests.harness import CHILDREN, in_child, snapshot
+from tests.waiting import until
 
 KEY = "0123456789abcdef"
 XML, BIN = b"<net/>" * 500, bytes(range(256)) * 400
@@ -30,16 +30,23 @@ NOBODY = 65534
 class Fill:
     """Writes a model as the exporter does, and a line into a file for each time it is asked."""
 
-    def __init__(self, calls: Path, pause: float = 0.0) -> None:
+    def __init__(self, calls: Path, waits_for: int = 0) -> None:
         self._calls = calls
-        self._pause = pause
+        self._waits_for = waits_for
+        """How many have asked before it goes on."""
+
+    def note_asking(self) -> None:
+        self._calls.with_name(f"{self._calls.name}.{os.getpid()}").touch()
+
+    def _asking(self) -> int:
+        return len(list(self._calls.parent.glob(f"{self._calls.name}.*")))
 
     def __call__(self, folder: Path) -> None:
         assert list(folder.iterdir()) == []
         with self._calls.open("a") as file:
             file.write("filled\n")
         (folder / "model.xml").write_bytes(XML)
-        time.sleep(self._pause)
+        until(lambda: self._asking() >= self._waits_for)
         (folder / "model.bin").write_bytes(BIN)
 
     @property
@@ -139,13 +146,14 @@ def test_a_file_in_the_place_of_an_encoder_makes_way(home: Path, fill: Fill) -> 
 
 
 def _ask(fill: Fill) -> str:
+    fill.note_asking()
     folder = cached_folder(KEY, fill)
     check_whole(folder)
     return str(folder)
 
 
 def test_processes_that_want_one_encoder_at_once_build_it_once(home: Path, fill: Fill) -> None:
-    slow = Fill(fill._calls, pause=0.5)
+    slow = Fill(fill._calls, waits_for=4)
     with ProcessPoolExecutor(4, mp_context=CHILDREN, initializer=_use, initargs=(home,)) as pool:
         asked = [pool.submit(_ask, slow) for _ in range(4)]
         assert {answer.result() for answer in asked} == {str(home / KEY)}

@@ -11,7 +11,6 @@ import struct
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -44,6 +43,7 @@ from tests.harness import (
     parecido,
     snapshot,
 )
+from tests.waiting import PATIENCE, until
 
 Holdings = dict[bytes, tuple[int, Row]]
 Mount = Callable[[str], Path]
@@ -77,6 +77,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     monkeypatch.setattr(CatalogueWriter, "write", telling)
     monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 0.0)
     monkeypatch.setattr("indexer.flow.AHEAD", 4)
+    # a batch is full, however long its pictures wait for the last one
+    monkeypatch.setattr("indexer.run.PATIENCE_SECONDS", PATIENCE)
     return committed
 
 
@@ -642,8 +644,7 @@ class FailingRuntime(FakeRuntime):
         self, batch: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
         if next(self._batches) == self._fails_at:
-            while not self._ready():
-                time.sleep(0.001)
+            until(self._ready)
             raise RuntimeError("the device went away")
         return super().run(batch)
 

@@ -77,4 +77,6 @@ for thread in threads:
 def test_the_first_pictures_of_a_process_may_come_from_several_threads() -> None:
     """OpenVINO's binding sets itself up in the first inference, and two at once would lock up."""
     for _ in range(3):
-        subprocess.run([sys.executable, "-c", _AT_ONCE], cwd=REPOSITORY, check=True, timeout=PATIENCE)
+        subprocess.run(
+            [sys.executable, "-c", _AT_ONCE], cwd=REPOSITORY, check=True, timeout=PATIENCE
+        )
