@@ -2,13 +2,16 @@
 
 Where ``FAKE_GATE`` names a path, the encoder makes the file ``PATH.reached`` with its first batch
 and goes on when a file lies at the path itself.  ``FAKE_DIMENSION`` is how long the descriptors of
-new libraries are, 12 by default.
+new libraries are, 12 by default.  A server waits for uploads, and when it stops, as long
+as a test does.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -19,9 +22,11 @@ import indexer.flow
 import indexer.pipeline
 import search.cli
 import search.engine
+import search.serve
 from indexer.encoders import Encoder
 from indexer.spec import EncoderSpec
 from tests.fakes import DIMENSION, FakeRuntime, fake_spec
+from tests.waiting import PATIENCE
 
 
 class GatedRuntime(FakeRuntime):
@@ -44,6 +49,7 @@ def use_fakes() -> None:
     indexer.pipeline.resolve = lambda *_, **__: fake_spec(dimension=dimension)
     for module in (indexer.flow, search.engine):
         module.open_encoder = _open_encoder
+    search.serve._GRACE_SECONDS = math.ceil(PATIENCE)
 
 
 def _open_encoder(spec: EncoderSpec, **_: object) -> Encoder:
@@ -54,4 +60,8 @@ if __name__ == "__main__":
     # a shell's background jobs ignore Ctrl-C, and what they start inherits that
     signal.signal(signal.SIGINT, signal.default_int_handler)
     use_fakes()
+    if "serve" in sys.argv:
+        import search.web.routes_pictures
+
+        search.web.routes_pictures._PATIENCE = PATIENCE
     search.cli.main()

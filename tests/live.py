@@ -18,6 +18,7 @@ import pytest
 
 from tests.harness import REPOSITORY
 from tests.serving import picture_bytes
+from tests.waiting import PATIENCE, PATIENT
 
 
 class Answer(NamedTuple):
@@ -30,7 +31,7 @@ class Connection:
     """A raw connection, which reads answers as they come."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self._file = self._socket.makefile("rb")
 
     def __enter__(self) -> Connection:
@@ -126,9 +127,12 @@ def request(method: str, path: str, body: bytes = b"", kind: str = "image/png") 
 
 @contextmanager
 def started(folder: Path, *options: str, gate: Path | None = None) -> Iterator[Server]:
-    """``parecido serve`` with the fake encoder, killed at the end unless it has ended."""
+    """``parecido serve`` with the fake encoder, killed at the end unless it has ended.
+
+    It takes its time for each request, unless an option says how long it may.
+    """
     log = folder / "log.txt"
-    command = [sys.executable, "-m", "tests.fake_cli", "serve", "--port", "0", *options]
+    command = [sys.executable, "-m", "tests.fake_cli", "serve", "--port", "0", *PATIENT, *options]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--library", str(folder / "library")],

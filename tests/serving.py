@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 from PIL import Image
 
+import search.web.routes_pictures
 from indexer.encoders import Encoder
 from indexer.filters import Filter
 from indexer.library import CATALOGUE, Library
@@ -31,9 +33,13 @@ from search.web import Settings, create_app
 from search.web.jobs import Job
 from search.web.service import Service
 from tests.fakes import FakeRuntime, fake_spec
+from tests.waiting import PATIENCE
 
 _T = TypeVar("_T")
 HOST = "http://localhost:8000"
+
+# an upload is answered when it is in the library, unless a test lets it become a job
+search.web.routes_pictures._PATIENCE = PATIENCE
 PNG = {"Content-Type": "image/png"}
 
 
@@ -116,7 +122,7 @@ class Client:
     def ended(self, told: dict[str, Any]) -> dict[str, Any]:
         """A job as it is told of when it has ended."""
         job: Job = self.service.jobs.get(told["id"])
-        assert job.ended.wait(30)
+        assert job.ended.wait(PATIENCE)
         document: dict[str, Any] = self.read(f"/v1/jobs/{job.id}")
         return document
 
@@ -125,7 +131,13 @@ class Client:
 def serving(
     library: Path, settings: Settings | None = None, *, raises: bool = True
 ) -> Iterator[Client]:
-    """An application that answers from a library; what it does not catch is raised."""
+    """An application that answers from a library; what it does not catch is raised.
+
+    It takes its time, unless the settings say how long it may.
+    """
+    settings = settings or Settings()
+    if settings.seconds == Settings.seconds:
+        settings = replace(settings, seconds=2 * PATIENCE)
     app = create_app(library, settings)
     with running(app, raises=raises) as client:
         yield client
@@ -135,7 +147,7 @@ def serving(
 def running(app: FastAPI, *, raises: bool = True) -> Iterator[Client]:
     """A client of an application, its lifespan included."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=raises)
-    http = httpx.AsyncClient(transport=transport, base_url=HOST, timeout=60)
+    http = httpx.AsyncClient(transport=transport, base_url=HOST, timeout=PATIENCE)
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(app.router.lifespan_context(app)),

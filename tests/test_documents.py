@@ -21,6 +21,7 @@ from search.serve import serve_command
 from search.web.telemetry import Metrics
 from tests.fakes import save_picture, save_pictures
 from tests.harness import REPOSITORY, parecido
+from tests.waiting import PATIENCE, PATIENT
 
 SERVER = REPOSITORY / "docs" / "server.md"
 ADDRESS = "http://127.0.0.1:8000"
@@ -71,12 +72,12 @@ def process(*arguments: str, folder: Path) -> Iterator[str]:
             else:
                 pytest.fail("".join(told))
             retrying = httpx.HTTPTransport(retries=5)
-            with httpx.Client(transport=retrying) as client:
+            with httpx.Client(transport=retrying, timeout=PATIENCE) as client:
                 client.get(found[0])
             yield found[0]
         finally:
             child.terminate()
-            child.communicate(timeout=20)
+            child.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(folder: Path) -> Iterator[Served]:
     pictures = folder / "pictures"
     options = ("--library", "my-library", "--port", "0", "--allow-index", str(pictures))
-    with process("-m", "tests.fake_cli", "serve", *options, folder=folder) as address:
+    with process("-m", "tests.fake_cli", "serve", *PATIENT, *options, folder=folder) as address:
         yield Served(address, pictures)
 
 
@@ -143,8 +144,10 @@ def differences(said: Any, came: Any, is_whole: bool, at: str = "") -> list[str]
 
 def test_the_client_in_python_runs(served: Served, folder: Path) -> None:
     (block,) = (b for b in blocks("python") if "httpx" in b)
+    patient = f"import httpx; httpx.Client.__init__.__kwdefaults__['timeout'] = {PATIENCE}\n"
+    code = patient + block.replace(ADDRESS, served.address)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", block.replace(ADDRESS, served.address)],
+        [sys.executable, "-W", "error", "-c", code],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -164,7 +167,7 @@ def test_the_example_that_mounts_the_application_runs(folder: Path) -> None:
     )
     with (
         process("-c", code, folder=folder) as address,
-        httpx.Client(base_url=f"{address}/gallery", trust_env=False) as client,
+        httpx.Client(base_url=f"{address}/gallery", trust_env=False, timeout=PATIENCE) as client,
     ):
         page = client.get("/")
         assert page.headers["content-type"].startswith("text/html")

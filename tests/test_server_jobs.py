@@ -21,6 +21,7 @@ from search.web import Settings
 from tests.fakes import DIMENSION, FakeRuntime, fake_spec, save_pictures
 from tests.harness import snapshot
 from tests.serving import PNG, Client, picture_bytes, refused, serving, use_fakes
+from tests.waiting import PATIENCE
 
 COUNT = 60
 
@@ -38,7 +39,7 @@ class HeldRuntime(FakeRuntime):
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
         if self.pictures >= self.free:
             self.reached.set()
-            assert self.leave.wait(30)
+            assert self.leave.wait(PATIENCE)
         return super().run(batch)
 
 
@@ -183,7 +184,7 @@ def test_a_job_tells_how_far_it_is_and_can_be_stopped(
     runtime = _hold(monkeypatch, 4)
     job = _index(client, pictures / "some")
     waiting = _index(client, pictures / "some")
-    assert runtime.reached.wait(30)
+    assert runtime.reached.wait(PATIENCE)
     address = f"/v1/jobs/{job['id']}"
     while (told := client.read(address))["added"] == 0:
         assert told["state"] == "running"
@@ -220,7 +221,7 @@ def test_a_server_that_stops_commits_what_is_ready_and_goes_on_later(
     settings = Settings(index_roots=(pictures,))
     with serving(library.folder, settings) as client:
         _index(client, pictures / "some")
-        assert runtime.reached.wait(30)
+        assert runtime.reached.wait(PATIENCE)
         jobs = client.service.jobs
         close = jobs.close
 
@@ -351,7 +352,7 @@ def test_a_server_is_ready_when_its_encoder_is_open(
     leave = threading.Event()
 
     def slowly(*_: object, **__: object) -> Encoder:
-        assert leave.wait(30)
+        assert leave.wait(PATIENCE)
         return Encoder(fake_spec(), FakeRuntime())
 
     monkeypatch.setattr("search.engine.open_encoder", slowly)

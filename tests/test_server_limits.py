@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from indexer.library import Library
 from search.web import Settings
 from tests.fakes import FakeRuntime, fake_spec
 from tests.serving import PNG, Client, exchange, picture_bytes, refused, serving, use_fakes
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +117,7 @@ class Held:
         def run(batch: Any) -> Any:
             if self.is_holding:
                 self.reached.set()
-                assert self.leave.wait(30)
+                assert self.leave.wait(PATIENCE)
             return FakeRuntime.run(runtime, batch)
 
         monkeypatch.setattr(runtime, "run", run)
@@ -137,7 +140,7 @@ def test_a_busy_server_says_so_and_lives(indexed: Library, monkeypatch: pytest.M
             client.begin("POST", "/v1/search", content=picture_bytes(n), headers=PNG)
             for n in range(3)
         ]
-        assert held.reached.wait(30)
+        assert held.reached.wait(PATIENCE)
         while (response := client.get("/v1/info")).status_code == 200:
             pass  # until the third has come, too
         refused(response, 503, "busy")
@@ -154,11 +157,26 @@ def test_a_busy_server_says_so_and_lives(indexed: Library, monkeypatch: pytest.M
 def test_an_answer_that_takes_too_long_is_given_up(
     indexed: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(monkeypatch)
-    with serving(indexed.folder, Settings(seconds=0.2)) as client:
+    held, limits = Held(monkeypatch), []
+
+    def noted(seconds: float) -> asyncio.Timeout:
+        assert seconds == PATIENCE
+        limits.append(asyncio.timeout(seconds))
+        return limits[-1]
+
+    async def pass_the_time() -> None:
+        now = asyncio.get_running_loop().time()
+        limits[-1].reschedule(now)
+
+    own = SimpleNamespace(timeout=noted, get_running_loop=asyncio.get_running_loop)
+    monkeypatch.setattr("search.web.guard.asyncio", own)
+    with serving(indexed.folder, Settings(seconds=PATIENCE)) as client:
         _wait_ready(client)
         held.is_holding = True
-        response = client.send("/v1/search", picture_bytes(1))
+        waiting = client.begin("POST", "/v1/search", content=picture_bytes(1), headers=PNG)
+        assert held.reached.wait(PATIENCE)
+        client.run(pass_the_time())
+        response = waiting.result()
         refused(response, 503, "timeout")
         assert response.headers["retry-after"] == "1"
         held.leave.set()

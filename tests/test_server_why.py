@@ -19,6 +19,7 @@ from indexer.pipeline import index
 from search.web import Settings
 from tests.fakes import FakeRuntime, fake_spec, quadrants, save_picture, save_pictures
 from tests.serving import Client, labelled_encoder, picture_bytes, refused, serving, use_fakes
+from tests.waiting import PATIENCE
 
 
 def check(answer: dict[str, Any]) -> None:
@@ -126,7 +127,7 @@ def test_maps_are_remembered_up_to_a_bound(
     client, _ = place
     runtime = client.service.engine.encoder._runtime
     assert isinstance(runtime, FakeRuntime)
-    assert client.service._warm.wait(30)  # that takes a picture through the network, too
+    assert client.service._warm.wait(PATIENCE)  # that takes a picture through the network, too
 
     def passes(*pairs: tuple[int, int]) -> int:
         before = runtime.pictures

@@ -8,6 +8,9 @@ from collections.abc import Callable
 PATIENCE = 300.0
 """Seconds until a test gives up: on the busiest machine, too, only a defect takes so many."""
 
+PATIENT = ("--timeout", str(2 * PATIENCE))
+"""Options of a server that gives up no request before a test does."""
+
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait, and fail rather than wait for ever."""
