@@ -33,6 +33,7 @@ from playwright.sync_api import (
 )
 
 from tests.conftest import REPOSITORY
+from tests.waiting import PATIENCE, PATIENT
 
 __all__ = [
     "Browser",
@@ -49,7 +50,8 @@ __all__ = [
     "visiting",
 ]
 
-expect.set_options(timeout=20_000)  # the machine may be busy with other tests
+_MILLISECONDS = PATIENCE * 1000
+expect.set_options(timeout=_MILLISECONDS)
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _QUIET = (
@@ -58,6 +60,10 @@ _QUIET = (
 )
 _TELL = """addEventListener("securitypolicyviolation", (event) => console.error(
     `policy: ${event.violatedDirective} ${event.blockedURI} on ${location.pathname}`));"""
+
+_STAY = """const later = setTimeout;
+setTimeout = (act, wait, ...given) => [1800, 5000].includes(wait) ? 0 : later(act, wait, ...given);
+"""  # what the page says for a while stays, for the test may come late to look at it
 
 
 class Server:
@@ -81,7 +87,7 @@ class Server:
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", self._module, "serve", "--library", str(self._library)),
-                *("--port", str(self.port), *self._options),
+                *("--port", str(self.port), *PATIENT, *self._options),
             ],
             cwd=REPOSITORY,
             stderr=subprocess.PIPE,
@@ -125,7 +131,9 @@ def chromium() -> Iterator[Browser]:
     if found is None:
         pytest.skip("no Chromium: " + ", ".join(_NAMES))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=_QUIET)
+        browser = playwright.chromium.launch(
+            executable_path=found, args=_QUIET, timeout=_MILLISECONDS
+        )
         yield browser
         browser.close()
 
@@ -137,7 +145,7 @@ class Watch:
         self._home = urlsplit(home).netloc
         self._expected: list[str] = []
         self.wrong: list[str] = []
-        context.add_init_script(_TELL)
+        context.add_init_script(_TELL + _STAY)
         context.on("console", self._says)
         context.on("weberror", self._breaks)
         context.on("request", self._asks)
@@ -172,6 +180,7 @@ def visiting(
     """A page in a browser that knows nothing yet; a failed test leaves a picture of it."""
     options = {"viewport": {"width": 1280, "height": 800}, "base_url": home, **options}
     context = browser.new_context(**options)  # type: ignore[arg-type]
+    context.set_default_timeout(_MILLISECONDS)
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=home)
     watch = Watch(context, home)
     page = context.new_page()
