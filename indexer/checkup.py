@@ -7,6 +7,7 @@ files again.  Pictures are never touched.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -21,6 +22,7 @@ from indexer.changes import Remove
 from indexer.errors import EncoderUnavailable, LibraryDamaged, LibraryNotFound
 from indexer.learning import settle
 from indexer.library import CATALOGUE, Library, library_path, locked
+from indexer.ownfiles import remove_own
 from indexer.records import Problem
 from indexer.regiongallery import region_index, remove_region_files
 from indexer.regions import is_sound
@@ -35,6 +37,7 @@ __all__ = ["repair", "verify"]
 # float16 rounds each of d numbers by at most 2^-11 of itself, so a unit vector's length by less
 _LENGTH_TOLERANCE = 1e-3
 _CHUNK = 4096
+_FRESH = re.compile(rf"{re.escape(CATALOGUE)}\.new(-wal|-shm|-journal)?")
 
 
 def verify(library: Library) -> list[Problem]:
@@ -239,7 +242,7 @@ def _salvage(path: Path) -> str:
     from indexer.database import install
 
     fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
+    remove_own(path.parent, _FRESH)
     CatalogueWriter(fresh).close()
     try:
         with (
@@ -257,7 +260,7 @@ def _salvage(path: Path) -> str:
                     "Remove the library's folder and index again; your pictures are not affected.",
                 )
     except BaseException:
-        fresh.unlink()
+        remove_own(path.parent, _FRESH)
         raise
     moment = time.strftime("%Y%m%d-%H%M%S")
     aside = path.with_name(f"{path.name}.damaged-{moment}-{os.getpid()}")

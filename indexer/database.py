@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.pool import QueuePool
 
 from indexer.durable import sync_folder
+from indexer.ownfiles import remove_own
 from indexer.sqlite import SCHEMA_VERSION, check_version, explained, open_for_writing
 
 __all__ = ["engine", "install", "migrate"]
@@ -42,8 +44,7 @@ def install(fresh: Path, path: Path) -> None:
     with explained(path), closing(sqlite3.connect(fresh)) as connection:
         # folds the file's own journal into it, which a full disk prevents when it is closed
         connection.execute("PRAGMA journal_mode = DELETE")
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    remove_own(path.parent, re.compile(re.escape(path.name) + "-(wal|shm)"))
     os.replace(fresh, path)
     sync_folder(path.parent)
 

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import re
 import socket
 import stat
 import sys
@@ -16,7 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from indexer import ownfiles
 from indexer.catalogue import Catalogue
+from indexer.durable import replacing
 from indexer.errors import (
     InvalidRequest,
     LibraryBusy,
@@ -24,7 +27,17 @@ from indexer.errors import (
     LibraryReadOnly,
     NoSpace,
 )
-from indexer.gallery import Gallery, generation_of
+from indexer.gallery import Gallery
+from indexer.ownfiles import (
+    INDEXES,
+    MODELS,
+    PIXELS,
+    WRITERS,
+    is_file,
+    is_folder,
+    own_files,
+    remove_own,
+)
 from indexer.spec import QUANTISED_FOLDER, EncoderSpec
 
 if TYPE_CHECKING:
@@ -41,6 +54,19 @@ THUMBNAILS = "thumbnails"
 UPLOADS = "uploads"
 LOCK = "lock"
 WRITER = "writer.json"
+_FOLDERS = {
+    VECTORS: INDEXES,
+    NEIGHBOURS: ownfiles.NEIGHBOURS,
+    REGIONS: INDEXES,
+    QUANTISED_FOLDER: MODELS,
+}
+_WORK = {"model": MODELS, "pictures": PIXELS}
+# with which SQLite's files begin; one that is done with may be empty or zeros
+_JOURNALS = {
+    "wal": (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"),
+    "journal": (b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7",),
+}
+_SIGNATURE = re.compile(re.escape(WRITER))
 _log = logging.getLogger("parecido")
 _WAIT_SECONDS = 0.2  # between two looks at whether to go on waiting
 
@@ -90,6 +116,7 @@ class Library:
         Raises :class:`~indexer.errors.LibraryNotFound`, ``LibraryDamaged`` or ``LibraryTooNew``.
         """
         path = library_path(folder)
+        _check_own(path)
         if not (path / CATALOGUE).is_file():
             raise LibraryNotFound(
                 f"There is no library at {path}.", "Make one: parecido index FOLDER."
@@ -103,6 +130,7 @@ class Library:
         Raises :class:`~indexer.errors.InvalidRequest` where other things lie in the folder.
         """
         path = library_path(folder)
+        _check_own(path)
         if not (path / CATALOGUE).is_file():
             with writing_folder(path):
                 path.mkdir(parents=True, exist_ok=True)
@@ -136,11 +164,11 @@ class Library:
             # of a catalogue that was removed or put back to an older state: before this one's
             # generation reaches theirs and they are taken for its own
             newest = writer.generation()
-            patterns = f"{VECTORS}/*.faiss", f"{REGIONS}/*.faiss", f"{NEIGHBOURS}/*.npy"
-            for path in (path for pattern in patterns for path in self.folder.glob(pattern)):
-                with suppress(ValueError):
-                    if generation_of(path) > newest:
-                        path.unlink(missing_ok=True)
+            derived = ((VECTORS, INDEXES), (REGIONS, INDEXES), (NEIGHBOURS, ownfiles.NEIGHBOURS))
+            for name, names in derived:
+                files = own_files(self.folder / name, names)
+                kept = {path.name for path in files if int(path.name[:12]) <= newest}
+                remove_own(self.folder / name, names, keep=kept)
             try:
                 yield writer
             finally:
@@ -175,13 +203,12 @@ class Library:
     @property
     def has_vectors(self) -> bool:
         """Whether there is a file with the vector index, of whatever state."""
-        return any((self.folder / VECTORS).glob("*.faiss"))
+        return bool(own_files(self.folder / VECTORS, INDEXES))
 
     def remove_vectors(self) -> None:
         """Delete the vector index and the neighbours; they are made again from the catalogue."""
-        for folder in (VECTORS, NEIGHBOURS):
-            for path in (self.folder / folder).glob("*"):
-                path.unlink(missing_ok=True)
+        remove_own(self.folder / VECTORS, INDEXES)
+        remove_own(self.folder / NEIGHBOURS, ownfiles.NEIGHBOURS)
 
     @property
     def disk_bytes(self) -> int:
@@ -201,12 +228,7 @@ def library_path(folder: str | os.PathLike[str] | None) -> Path:
 
 def _refuse_foreign(folder: Path) -> None:
     """A new library goes into a folder of its own, never among somebody's pictures."""
-    own = {LOCK, WRITER, f"{WRITER}.tmp", VECTORS, NEIGHBOURS, REGIONS, THUMBNAILS, UPLOADS}
-    foreign = sorted(
-        name
-        for name in os.listdir(folder)
-        if name not in own and CATALOGUE not in name and not _is_model(folder / name)
-    )
+    foreign = sorted(name for name in os.listdir(folder) if not _is_left_over(folder / name))
     if foreign:
         raise InvalidRequest(
             f"{folder} is no library, and other things lie in it ({foreign[0]}).",
@@ -214,15 +236,62 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _is_model(path: Path) -> bool:
-    """Whether a folder holds a quantised model, or one that was being made, and nothing else."""
-    if path.name == QUANTISED_FOLDER:
-        own = {"model.bin", "model.xml"}
-    elif path.name.startswith(f"{QUANTISED_FOLDER}.new-"):
-        own = {"model", "pictures"}
-    else:
+def _is_left_over(path: Path) -> bool:
+    """Whether this is what a killed creation or a lost catalogue leaves, and holds nothing else."""
+    if is_file(path):
+        return bool(ownfiles.CATALOGUES.fullmatch(path.name) or WRITERS.fullmatch(path.name))
+    if path.name == UPLOADS:
+        return is_folder(path)  # nothing in it is ever taken for the library's own by its place
+    if path.name == THUMBNAILS:
+        sizes = [path / name for name in os.listdir(path)] if is_folder(path) else []
+        return is_folder(path) and all(
+            size.name.isdecimal() and _holds_only(size, ownfiles.THUMBNAILS) for size in sizes
+        )
+    if ownfiles.WORK.fullmatch(path.name):
+        return is_folder(path) and all(
+            name in _WORK and _holds_only(path / name, _WORK[name]) for name in os.listdir(path)
+        )
+    return path.name in _FOLDERS and _holds_only(path, _FOLDERS[path.name])
+
+
+def _holds_only(folder: Path, names: re.Pattern[str]) -> bool:
+    if not is_folder(folder):
         return False
-    return path.is_dir() and set(os.listdir(path)) <= own
+    return len(own_files(folder, names)) == len(os.listdir(folder))
+
+
+def _begins_as(path: Path, kind: str) -> bool:
+    """Whether a journal beside the catalogue is one; SQLite empties what has its place."""
+    if kind not in _JOURNALS:
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError:  # it has just been folded into the catalogue, or cannot be read
+        return True
+    return head.startswith(_JOURNALS[kind]) or not head.strip(b"\0")
+
+
+def _check_own(folder: Path) -> None:
+    """Raise :class:`~indexer.errors.InvalidRequest` for what has the place of a library's file.
+
+    A link would be followed, and a lock that holds something emptied.
+    """
+    for name in os.listdir(folder) if folder.is_dir() else ():
+        if not (ownfiles.CATALOGUES.fullmatch(name) or WRITERS.fullmatch(name)):
+            continue
+        path = folder / name
+        if os.path.lexists(path) and not is_file(path):
+            what = "is no regular file, and links inside a library are not followed"
+        elif name == LOCK and path.stat().st_size:
+            what = "holds something, and the library's own lock is empty"
+        elif not _begins_as(path, name.rpartition("-")[2]):
+            what = "is no journal of SQLite's"
+        else:
+            continue
+        raise InvalidRequest(
+            f"{path} {what}; nothing was changed.", "Move it out of the library's folder."
+        )
 
 
 @contextmanager
@@ -238,6 +307,7 @@ def locked(
 
     lock = filelock.FileLock(folder / LOCK)
     told = False
+    _check_own(folder)
     with writing_folder(folder):
         while not lock.is_locked:
             try:
@@ -256,8 +326,7 @@ def locked(
             _sign(folder)
         yield
     finally:
-        with suppress(OSError):
-            (folder / WRITER).unlink()
+        remove_own(folder, _SIGNATURE)
         lock.release()
 
 
@@ -268,9 +337,8 @@ def _sign(folder: Path) -> None:
         "command": " ".join(sys.argv)[:200],
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    temporary = folder / f"{WRITER}.tmp"
-    temporary.write_text(json.dumps(holder), "utf-8", "replace")
-    os.replace(temporary, folder / WRITER)
+    with replacing(folder / WRITER, sync=False) as temporary:
+        temporary.write_text(json.dumps(holder), "utf-8", "replace")
 
 
 def _holder(folder: Path) -> str:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from indexer.durable import replacing
 from indexer.gallery import Gallery, generation_of
+from indexer.ownfiles import NEIGHBOURS, make_folder, own_files, remove_own
 
 if TYPE_CHECKING:
     from indexer.vectors import VectorIndex
@@ -55,11 +56,11 @@ class Neighbours:
         """Those of a gallery's space from a folder; None where there is no such file."""
         space = gallery.fingerprint
         newest = gallery.catalogue.generation()
-        files = folder.glob(f"*-{space}.npy" if space else "*.npy")
-        for path in sorted(files, reverse=True):
+        for path in reversed(own_files(folder, NEIGHBOURS)):
             with suppress(OSError, ValueError):
                 generation = generation_of(path)
-                if generation <= newest and (space or "-" not in path.stem):
+                is_ours = path.suffix == ".npy" and path.stem.partition("-")[2] == space
+                if generation <= newest and is_ours:
                     return cls(_rows_of(path), generation)
         return None
 
@@ -98,13 +99,10 @@ def update(folder: Path, gallery: Gallery, index: VectorIndex) -> Neighbours:
     kept = Neighbours(rows, generation)
     path = folder / f"{gallery.file_name(generation)}.npy"
     try:
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, rows)
-        for other in folder.iterdir():
-            if other != path:
-                with suppress(OSError):  # on Windows a reader may be in the way
-                    other.unlink()
+        remove_own(folder, NEIGHBOURS, keep={path.name})
     except OSError as error:
         _log.warning("The neighbours could not be cached (%s); no harm done.", error)
     return kept

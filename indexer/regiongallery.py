@@ -19,6 +19,7 @@ from indexer.catalogue import Catalogue
 from indexer.encoders.base import POOLINGS
 from indexer.errors import InvalidRequest, LibraryDamaged
 from indexer.gallery import Gallery
+from indexer.ownfiles import INDEXES, own_files, remove_own
 from indexer.regions import REGIONS, unpack
 from indexer.space import LEAST_PICTURES, Space, has_outgrown
 from indexer.spec import EncoderSpec
@@ -165,8 +166,7 @@ def region_index(folder: Path, catalogue: Catalogue) -> VectorIndex:
 
 def remove_region_files(folder: Path) -> None:
     """Delete the index of regions of the library in that folder."""
-    for path in (folder / FOLDER).glob("*"):
-        path.unlink(missing_ok=True)
+    remove_own(folder / FOLDER, INDEXES)
 
 
 def settle_regions(folder: Path, catalogue: CatalogueWriter, *, hurry: bool = False) -> None:
@@ -186,7 +186,7 @@ def settle_regions(folder: Path, catalogue: CatalogueWriter, *, hurry: bool = Fa
 
 def are_settled(folder: Path, catalogue: Catalogue) -> bool:
     """Whether :func:`settle_regions` has nothing to do that an interrupted run may have left."""
-    there = any((folder / FOLDER).glob("*.faiss"))
+    there = bool(own_files(folder / FOLDER, INDEXES))
     if not catalogue.keeps_regions():
         return not there
     return (there or not catalogue.counts()[0]) and not _space_is_due(catalogue)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 from indexer.gallery import Gallery
+from indexer.ownfiles import INDEXES, own_files, remove_own
 
 __all__ = ["VectorFolder"]
 
@@ -24,23 +24,20 @@ class VectorFolder:
     def own(self) -> list[Path]:
         """The files of this space, whatever their generation."""
         space = self._gallery.fingerprint
-        files = self.folder.glob(f"*-{space}.faiss" if space else "*.faiss")
-        return [path for path in files if space or "-" not in path.stem]
+        return [path for path in self._indexes() if path.stem.partition("-")[2] == space]
 
     def remove(self, keep: int | None = None) -> None:
         """Remove the files of this space, and temporary ones, all but that of one generation."""
-        own = set(self.own())
-        with suppress(OSError):
-            for path in self.folder.iterdir():
-                ours = path in own or path.suffix != ".faiss"
-                if ours and (keep is None or path != self.path(keep)):
-                    with suppress(OSError):
-                        path.unlink()
+        own = {path.name for path in self.own()}
+        kept = self.path(keep).name if keep is not None else ""
+        others = [path.name for path in self._indexes() if path.name not in own]
+        remove_own(self.folder, INDEXES, keep={kept, *others})
 
     def remove_others(self) -> None:
         """Remove the files of every other space."""
-        own = set(self.own())
-        with suppress(OSError):
-            for path in self.folder.glob("*.faiss"):
-                if path not in own:
-                    path.unlink(missing_ok=True)
+        own = {path.name for path in self.own()}
+        unfinished = {p.name for p in own_files(self.folder, INDEXES) if p.suffix != ".faiss"}
+        remove_own(self.folder, INDEXES, keep=own | unfinished)
+
+    def _indexes(self) -> list[Path]:
+        return [path for path in own_files(self.folder, INDEXES) if path.suffix == ".faiss"]

@@ -31,6 +31,7 @@ from indexer.faisskit import (
 )
 from indexer.gallery import Gallery, generation_of
 from indexer.machine import memory
+from indexer.ownfiles import make_folder
 from indexer.vectorfile import Facts
 from indexer.vectorfolder import VectorFolder
 
@@ -311,7 +312,7 @@ class VectorIndex:
             return
         index, facts = self._whole()
         try:
-            self._files.folder.mkdir(exist_ok=True)
+            make_folder(self._files.folder)
             vectorfile.write(self._files.path(generation), index, facts)
         except (OSError, RuntimeError) as error:
             _log.warning("The vector index could not be cached (%s); no harm done.", error)

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from indexer.catalogue import Catalogue, Root
 from indexer.chance import Chance
 from indexer.changes import Change
+from indexer.errors import LibraryDamaged
 from indexer.judgement import Judgement
+from indexer.ownfiles import INDEXES, remove_own
 from indexer.space import Space
 from indexer.spec import EncoderSpec
 from indexer.sqlite import SCHEMA_VERSION, explained, open_for_writing
@@ -56,6 +58,7 @@ class CatalogueWriter(Catalogue):
         return engine(self.path)
 
     def _check_version(self) -> None:
+        self._check_kind()
         with explained(self.path), closing(open_for_writing(self.path)) as connection:
             # told now rather than after the first minute's work, where it cannot be written
             connection.execute("BEGIN IMMEDIATE")
@@ -67,8 +70,19 @@ class CatalogueWriter(Catalogue):
             with explained(self.path):
                 migrate(self._engine, self.path)
             if found == "0001":  # which did not remember what left
-                for path in self.path.parent.glob("vectors/*.faiss"):
-                    path.unlink(missing_ok=True)
+                remove_own(self.path.parent / "vectors", INDEXES)
+
+    def _check_kind(self) -> None:
+        """Raise ``LibraryDamaged`` for another program's database, before anything is written."""
+        if not self.path.exists() or not self.path.stat().st_size:
+            return
+        with explained(self.path):
+            names = {row[0] for row in self._rows("SELECT name FROM sqlite_master")}
+        if names and "alembic_version" not in names:
+            raise LibraryDamaged(
+                f"{self.path} is a database of another program; nothing was changed.",
+                "Move it out of the library's folder.",
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

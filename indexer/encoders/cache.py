@@ -9,18 +9,24 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from indexer.durable import file_digest, sync_folder, sync_tree
 from indexer.errors import NoSpace
+from indexer.ownfiles import CACHED, is_file, remove_own_folder
 
 __all__ = ["cache_folder", "cached_folder"]
 
 _MANIFEST = "manifest.json"
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
+# empty folders that have the place of a file
+_IN_PLACE = dict.fromkeys((_MANIFEST, "facts.json", "model.xml", "model.bin"), CACHED)
+_NOT_WRITABLE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EEXIST, errno.ENOTDIR, errno.ENOTEMPTY),  # something else has its place
+)
 
 
 def cache_folder() -> Path:
@@ -46,7 +52,10 @@ def cached_folder(key: str, fill: Callable[[Path], None]) -> Path:
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder.parent / f"{key}.lock")
+        path = folder.parent / f"{key}.lock"
+        if os.path.lexists(path) and not (is_file(path) and not path.stat().st_size):
+            return _temporary(key, fill)  # a lock is emptied when it is taken
+        lock = filelock.FileLock(path)
         with lock:
             if not _intact(folder):
                 _make(folder, fill)
@@ -73,12 +82,10 @@ def _intact(folder: Path) -> bool:
 
 
 def _make(folder: Path, fill: Callable[[Path], None]) -> None:
-    # the lock is held: whatever lies here under this key is damaged, or left by a killed process
-    for left in (folder, *folder.parent.glob(f"{folder.name}.*")):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-    if os.path.lexists(folder):
-        folder.unlink()
+    # the lock is held: what lies here under this key is damaged, or left by a killed process
+    for name in os.listdir(folder.parent):
+        if re.fullmatch(re.escape(folder.name) + r"(\.[a-z0-9_]{8})?", name):
+            remove_own_folder(folder.parent / name, CACHED, _IN_PLACE)
     work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
         fill(work)
@@ -87,7 +94,7 @@ def _make(folder: Path, fill: Callable[[Path], None]) -> None:
         os.replace(work, folder)
         sync_folder(folder.parent)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        remove_own_folder(work, CACHED)
 
 
 def _temporary(key: str, fill: Callable[[Path], None]) -> Path:

@@ -18,7 +18,6 @@ import importlib.util
 import json
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +36,7 @@ from indexer.encoders.devices import gpu_visible
 from indexer.encoders.featuremap import feature_map, sources
 from indexer.encoders.frameworks import import_openvino
 from indexer.errors import EncoderUnavailable, InvalidRequest, PictureUnreadable
+from indexer.ownfiles import MODELS, PIXELS, WORK, remove_own_folder
 from indexer.spec import QUANTISED_FOLDER, EncoderSpec
 
 __all__ = [
@@ -112,8 +112,14 @@ def quantised_model(spec: EncoderSpec, library: Path | None) -> Path:
 
 def drop_quantised(library: Path) -> None:
     """Remove a quantised model that belongs to no descriptor, and what a killed run left."""
-    for folder in (library / QUANTISED_FOLDER, *library.glob(f"{QUANTISED_FOLDER}.new-*")):
-        shutil.rmtree(folder, ignore_errors=True)
+    remove_own_folder(library / QUANTISED_FOLDER, MODELS)
+    for name in os.listdir(library):
+        if WORK.fullmatch(name):
+            _remove_work(library / name)
+
+
+def _remove_work(folder: Path) -> None:
+    remove_own_folder(folder, MODELS, {"model": MODELS, "pictures": PIXELS})
 
 
 def quantise(
@@ -136,6 +142,11 @@ def quantise(
             "Choose one with --pooling, or use --precision half.",
         )
     drop_quantised(library)
+    if os.path.lexists(library / QUANTISED_FOLDER):
+        raise InvalidRequest(
+            f"{library / QUANTISED_FOLDER} holds what is not the library's; nothing was changed.",
+            "Move it out of the library's folder.",
+        )
     # a name of its own: the child of a killed run may still be writing into the former one
     work = Path(tempfile.mkdtemp(prefix=f"{QUANTISED_FOLDER}.new-", dir=library))
     pictures, made = work / "pictures", work / "model"
@@ -168,7 +179,7 @@ def quantise(
         os.replace(made, library / QUANTISED_FOLDER)
         sync_folder(library)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        _remove_work(work)
     digest = _digest(library / QUANTISED_FOLDER)
     return replace(spec, precision="int8", calibration=digest)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import secrets
 import threading
 import time
@@ -21,6 +22,7 @@ from indexer.encoders import Encoder
 from indexer.errors import ParecidoError, PathNotFound
 from indexer.library import Library, writing_folder
 from indexer.options import IndexOptions
+from indexer.ownfiles import is_folder, remove_own
 from indexer.pipeline import index, remove
 from indexer.records import IndexReport
 from search.web.answers import Refused
@@ -32,6 +34,9 @@ _log = logging.getLogger("parecido")
 _KEPT = 200  # jobs that have ended and can still be asked about
 _WAITING = 1000
 _DELETED = ".deleted"
+_SHELF = re.compile(r"[0-9a-f]{2}")
+# of an upload below the server's folder: its digest begins with the two digits of its shelf
+_UPLOAD = re.compile(r"([0-9a-f]{2})/[^/]+-\1[0-9a-f]{14}(-\d+)?(\.[^./]{1,8})?")
 _TOGETHER = 64  # uploads that wait are indexed in one run
 
 
@@ -249,22 +254,29 @@ class Jobs:
 
     def _take_up(self) -> None:
         """What was on its way when the last server ended: uploads in, deleted files out."""
-        folders = [self._uploads, *(p for p in self._uploads.iterdir() if p.is_dir())]
-        for folder in folders:
+        for folder in sorted(self._uploads.iterdir()):
+            if not (_SHELF.fullmatch(folder.name) and is_folder(folder)):
+                continue
             _unlink_deleted(folder)
-        if any(folders[1:]):
-            self.put(Job("index", str(self._uploads)))
+            for path in sorted(map(str, folder.iterdir())):
+                known = self._library.catalogue.picture_at(path) is not None
+                if not known and is_own(path, self._uploads) and len(self._waiting) < _WAITING:
+                    self.put(Job("add", path))
 
 
 def _unlink_deleted(folder: Path) -> None:
-    for path in folder.glob(f".*{_DELETED}"):
-        with suppress(OSError):
-            path.unlink()
+    if _SHELF.fullmatch(folder.name):
+        names = re.compile(rf"\..+-{folder.name}[0-9a-f]{{14}}(-\d+)?(\.[^.]{{1,8}})?{_DELETED}")
+        remove_own(folder, names)
 
 
 def is_own(path: str, folder: Path) -> bool:
-    """Whether a path leads to a file below the server's own folder, and by no symbolic link."""
+    """Whether a path leads to a file that was uploaded here, and by no symbolic link.
+
+    It lies below the server's own folder and has a name that the server gives: a user's picture in
+    that folder is the user's.
+    """
     prefix = os.path.join(folder, "")
-    if not path.startswith(prefix):
+    if not path.startswith(prefix) or _UPLOAD.fullmatch(path[len(prefix) :]) is None:
         return False
     return os.path.realpath(path) == os.path.join(os.path.realpath(folder), path[len(prefix) :])

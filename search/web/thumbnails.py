@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,15 @@ from pathlib import Path
 from PIL import Image
 
 from indexer.decode import Limits, pillow_limit, probe, render
+from indexer.durable import replacing
+from indexer.ownfiles import (
+    THUMBNAILS,
+    is_file,
+    is_folder,
+    make_folder,
+    own_files,
+    remove_own,
+)
 from indexer.prepare import content_hash
 from indexer.records import Picture
 from search.web.answers import changed
@@ -48,7 +58,7 @@ class Thumbnails:
         """
         path = self._path(picture, size)
         try:
-            data = path.read_bytes()
+            data = path.read_bytes() if self._is_own(path) else b""
             if data:
                 os.utime(path)  # asked for now
                 return data
@@ -61,8 +71,15 @@ class Thumbnails:
     def forget(self, picture: Picture) -> None:
         """Remove what is kept of a picture that has left the library."""
         for size in SIZES:
-            with suppress(OSError):
-                self._path(picture, size).unlink()
+            self._remove(self._path(picture, size))
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether a thumbnail lies there, and no link leads there."""
+        return is_folder(self._folder) and is_folder(path.parent) and is_file(path)
+
+    def _remove(self, path: Path) -> None:
+        if is_folder(self._folder):
+            remove_own(path.parent, re.compile(re.escape(path.name)))
 
     def _path(self, picture: Picture, size: int) -> Path:
         return self._folder / str(size) / f"{picture.content_hash.hex()}.jpg"
@@ -83,15 +100,13 @@ class Thumbnails:
 
     def _keep(self, path: Path, data: bytes) -> None:
         """Whole or not at all; a power cut may leave it empty, which :meth:`get` sees."""
-        temporary = path.with_name(f"{path.name}.{threading.get_ident()}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
+            make_folder(self._folder)
+            make_folder(path.parent)
+            with replacing(path, sync=False) as temporary:
+                temporary.write_bytes(data)
         except OSError as error:
             _log.debug("A thumbnail could not be kept: %s", error)
-            with suppress(OSError):
-                temporary.unlink()
             return
         with self._lock:
             if self._bytes is None:
@@ -105,11 +120,12 @@ class Thumbnails:
         """When each was last asked for, its bytes, its path."""
         found = []
         for size in SIZES:
-            with suppress(OSError), os.scandir(self._folder / str(size)) as entries:
-                for entry in entries:
-                    with suppress(OSError):
-                        status = entry.stat()
-                        found.append((status.st_mtime, status.st_size, entry.path))
+            if not is_folder(self._folder):
+                continue
+            for path in own_files(self._folder / str(size), THUMBNAILS):
+                with suppress(OSError):
+                    status = path.stat()
+                    found.append((status.st_mtime, status.st_size, str(path)))
         return found
 
     def _make_room(self) -> None:
@@ -118,7 +134,6 @@ class Thumbnails:
         for _, size, path in kept:
             if total <= self._limit * _SPARE:
                 break
-            with suppress(OSError):
-                os.unlink(path)
-                total -= size
+            self._remove(Path(path))
+            total -= size
         self._bytes = total
