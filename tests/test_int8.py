@@ -264,7 +264,7 @@ def test_an_interrupted_run_leaves_no_model_and_a_later_one_of_another_precision
     report = index(library, [tmp_path / "pictures"], INT8, stop=lambda: True)
     assert report.interrupted
     assert [name for name in os.listdir(library.folder) if name.startswith("encoder")] == []
-    for name in ("encoder", "encoder.new-of-a-killed-run"):
+    for name in ("encoder", "encoder.new-a_killed"):
         (library.folder / name).mkdir()
     index(library, [tmp_path / "pictures"], encoder=fake_encoder())
     assert [name for name in os.listdir(library.folder) if name.startswith("encoder")] == []

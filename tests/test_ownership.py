@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import shutil
@@ -15,7 +16,7 @@ from indexer.library import Library
 from indexer.ownfiles import INDEXES, make_folder, own_files, remove_own, remove_own_folder
 from search.web.settings import Settings
 from tests.fakes import save_pictures
-from tests.harness import assert_one_line, parecido
+from tests.harness import REPOSITORY, assert_one_line, parecido
 from tests.serving import picture_bytes, serving
 
 INDEX = f"{7:012d}-0123456789abcdef.faiss"
@@ -179,3 +180,22 @@ def test_a_link_is_neither_made_into_a_folder_nor_written_through(tmp_path: Path
         pass
     assert letter.read_text() == "mine"
     assert sorted(os.listdir(tmp_path)) == ["elsewhere", "file", "letter.txt", "vectors"]
+
+
+def test_files_are_removed_in_one_place() -> None:
+    """Outside it, only what lies in a folder of the process's own."""
+    calls = {"unlink", "rmtree", "rmdir", "removedirs"}
+    found = set()
+    for package in ("indexer", "search"):
+        for path in (REPOSITORY / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                is_call = isinstance(node, ast.Attribute) and node.attr in calls
+                if is_call or (
+                    isinstance(node, ast.Attribute) and ast.unparse(node) == "os.remove"
+                ):
+                    found.add(str(path.relative_to(REPOSITORY)))
+    assert found == {
+        "indexer/ownfiles.py",
+        "indexer/durable.py",  # a temporary file that it has just made
+        "indexer/encoders/build.py",  # an export on its way, in a new folder
+    }
