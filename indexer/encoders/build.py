@@ -39,7 +39,11 @@ def run_in_child(request: dict[str, Any], show_output: bool = False) -> dict[str
                 # -P: without it Python would import from the current folder first, and that may
                 # be a folder of somebody else's files
                 [sys.executable, "-P", "-m", "indexer.encoders.build", str(asked), str(answered)],
-                env=_environment(downloads=request["do"] == "fetch"),
+                env={
+                    **_environment(downloads=request["do"] == "fetch"),
+                    # NNCF may import it, and it keeps a list of fonts in the user's cache
+                    "MPLCONFIGDIR": folder,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr if show_output else quiet,
                 stderr=None if show_output else quiet,
