@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from indexer.ownfiles import is_file
+from indexer.ownfiles import is_foreign
 
 __all__ = ["file_digest", "replacing", "sync_folder", "sync_tree"]
 
@@ -26,7 +26,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     Without ``sync`` that does not hold for a power cut.  Raises ``OSError`` where anything but a
     regular file has its place.
     """
-    if os.path.lexists(path) and not is_file(path):
+    if is_foreign(path):
         raise OSError(errno.EEXIST, "it is no regular file, and stays as it is", str(path))
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     # new and nobody else's: what is written through a link would be another file

@@ -27,7 +27,7 @@ from indexer.errors import (
     LibraryReadOnly,
     NoSpace,
 )
-from indexer.gallery import Gallery
+from indexer.gallery import Gallery, generation_of
 from indexer.ownfiles import (
     INDEXES,
     MODELS,
@@ -35,8 +35,10 @@ from indexer.ownfiles import (
     WRITERS,
     is_file,
     is_folder,
+    is_foreign,
     own_files,
     remove_own,
+    with_unfinished,
 )
 from indexer.spec import QUANTISED_FOLDER, EncoderSpec
 
@@ -67,6 +69,7 @@ _JOURNALS = {
     "journal": (b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7",),
 }
 _SIGNATURE = re.compile(re.escape(WRITER))
+_WRITERS = with_unfinished(WRITERS)
 _log = logging.getLogger("parecido")
 _WAIT_SECONDS = 0.2  # between two looks at whether to go on waiting
 
@@ -167,8 +170,8 @@ class Library:
             derived = ((VECTORS, INDEXES), (REGIONS, INDEXES), (NEIGHBOURS, ownfiles.NEIGHBOURS))
             for name, names in derived:
                 files = own_files(self.folder / name, names)
-                kept = {path.name for path in files if int(path.name[:12]) <= newest}
-                remove_own(self.folder / name, names, keep=kept)
+                kept = {path.name for path in files if generation_of(path) <= newest}
+                remove_own(self.folder / name, names, kept, unfinished=False)
             try:
                 yield writer
             finally:
@@ -239,7 +242,7 @@ def _refuse_foreign(folder: Path) -> None:
 def _is_left_over(path: Path) -> bool:
     """Whether this is what a killed creation or a lost catalogue leaves, and holds nothing else."""
     if is_file(path):
-        return bool(ownfiles.CATALOGUES.fullmatch(path.name) or WRITERS.fullmatch(path.name))
+        return bool(ownfiles.CATALOGUES.fullmatch(path.name) or _WRITERS.fullmatch(path.name))
     if path.name == UPLOADS:
         return is_folder(path)  # nothing in it is ever taken for the library's own by its place
     if path.name == THUMBNAILS:
@@ -257,7 +260,7 @@ def _is_left_over(path: Path) -> bool:
 def _holds_only(folder: Path, names: re.Pattern[str]) -> bool:
     if not is_folder(folder):
         return False
-    return len(own_files(folder, names)) == len(os.listdir(folder))
+    return len(own_files(folder, with_unfinished(names))) == len(os.listdir(folder))
 
 
 def _begins_as(path: Path, kind: str) -> bool:
@@ -277,11 +280,15 @@ def _check_own(folder: Path) -> None:
 
     A link would be followed, and a lock that holds something emptied.
     """
-    for name in os.listdir(folder) if folder.is_dir() else ():
-        if not (ownfiles.CATALOGUES.fullmatch(name) or WRITERS.fullmatch(name)):
+    try:
+        found = os.listdir(folder)
+    except OSError:  # there is none, or it says so itself when it is opened
+        return
+    for name in found:
+        if not (ownfiles.CATALOGUES.fullmatch(name) or _WRITERS.fullmatch(name)):
             continue
         path = folder / name
-        if os.path.lexists(path) and not is_file(path):
+        if is_foreign(path):
             what = "is no regular file, and links inside a library are not followed"
         elif name == LOCK and path.stat().st_size:
             what = "holds something, and the library's own lock is empty"

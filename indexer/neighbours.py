@@ -59,8 +59,7 @@ class Neighbours:
         for path in reversed(own_files(folder, NEIGHBOURS)):
             with suppress(OSError, ValueError):
                 generation = generation_of(path)
-                is_ours = path.suffix == ".npy" and path.stem.partition("-")[2] == space
-                if generation <= newest and is_ours:
+                if generation <= newest and path.stem.partition("-")[2] == space:
                     return cls(_rows_of(path), generation)
         return None
 

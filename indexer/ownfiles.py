@@ -27,23 +27,25 @@ __all__ = [
     "WRITERS",
     "is_file",
     "is_folder",
+    "is_foreign",
     "make_folder",
     "own_files",
     "remove_own",
     "remove_own_folder",
+    "with_unfinished",
 ]
 
-_TEMPORARY = r"(\.\d+(-[0-9a-f]{8})?\.tmp)?"
+_TEMPORARY = r"(\.\d+(-[0-9a-f]{8})?\.tmp)"  # behind the name of what is being written
 
-INDEXES = re.compile(r"\d{12}(-[0-9a-f]{16})?\.faiss" + _TEMPORARY)
+INDEXES = re.compile(r"\d{12}(-[0-9a-f]{16})?\.faiss")
 """A vector index, named after its generation and its space."""
-NEIGHBOURS = re.compile(r"\d{12}(-[0-9a-f]{16})?\.npy" + _TEMPORARY)
-THUMBNAILS = re.compile(r"[0-9a-f]{32}\.jpg" + _TEMPORARY)
+NEIGHBOURS = re.compile(r"\d{12}(-[0-9a-f]{16})?\.npy")
+THUMBNAILS = re.compile(r"[0-9a-f]{32}\.jpg")
 """Named after the content of the original."""
 CATALOGUES = re.compile(
     r"catalogue\.sqlite((\.new)?(-wal|-shm|-journal)?|\.damaged-\d{8}-\d{6}-\d+)"
 )
-WRITERS = re.compile(r"lock|writer\.json(\.tmp)?" + _TEMPORARY)
+WRITERS = re.compile(r"lock|writer\.json(\.tmp)?")
 MODELS = re.compile(r"model\.(xml|bin)")
 """A quantised model."""
 PIXELS = re.compile(r"\d{4}\.npy")
@@ -58,6 +60,14 @@ def is_file(path: Path) -> bool:
     """Whether a regular file lies there itself, and no link."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether anything but a regular file lies there, a link for example."""
+    try:
+        return not stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:
         return False
 
@@ -85,11 +95,25 @@ def own_files(folder: Path, names: re.Pattern[str]) -> list[Path]:
     return [folder / name for name in sorted(found)]
 
 
-def remove_own(folder: Path, names: re.Pattern[str], keep: Container[str] = ()) -> None:
+def with_unfinished(names: re.Pattern[str]) -> re.Pattern[str]:
+    """Those names, and what a file of one of them is called while it is being written."""
+    return re.compile(f"({names.pattern}){_TEMPORARY}?")
+
+
+def remove_own(
+    folder: Path,
+    names: re.Pattern[str],
+    keep: Container[str] = (),
+    *,
+    unfinished: bool = True,
+) -> None:
     """Remove the files of a folder that have such names, but those to ``keep``.
 
-    What cannot be removed stays.
+    With what is being written, or was when a process was killed, unless told otherwise.  What
+    cannot be removed stays.
     """
+    if unfinished:
+        names = with_unfinished(names)
     with _opened(folder) as at:
         for name in [] if at is None else os.listdir(at):
             if name not in keep and _is_own(name, names, at):

@@ -24,20 +24,17 @@ class VectorFolder:
     def own(self) -> list[Path]:
         """The files of this space, whatever their generation."""
         space = self._gallery.fingerprint
-        return [path for path in self._indexes() if path.stem.partition("-")[2] == space]
+        files = own_files(self.folder, INDEXES)
+        return [path for path in files if path.stem.partition("-")[2] == space]
 
     def remove(self, keep: int | None = None) -> None:
         """Remove the files of this space, and temporary ones, all but that of one generation."""
-        own = {path.name for path in self.own()}
-        kept = self.path(keep).name if keep is not None else ""
-        others = [path.name for path in self._indexes() if path.name not in own]
-        remove_own(self.folder, INDEXES, keep={kept, *others})
+        kept = {path.name for path in own_files(self.folder, INDEXES)}
+        kept -= {path.name for path in self.own()}
+        if keep is not None:
+            kept.add(self.path(keep).name)
+        remove_own(self.folder, INDEXES, kept)
 
     def remove_others(self) -> None:
         """Remove the files of every other space."""
-        own = {path.name for path in self.own()}
-        unfinished = {p.name for p in own_files(self.folder, INDEXES) if p.suffix != ".faiss"}
-        remove_own(self.folder, INDEXES, keep=own | unfinished)
-
-    def _indexes(self) -> list[Path]:
-        return [path for path in own_files(self.folder, INDEXES) if path.suffix == ".faiss"]
+        remove_own(self.folder, INDEXES, {path.name for path in self.own()}, unfinished=False)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from indexer.durable import file_digest, sync_folder, sync_tree
 from indexer.errors import NoSpace
-from indexer.ownfiles import CACHED, is_file, remove_own_folder
+from indexer.ownfiles import CACHED, is_foreign, remove_own_folder
 
 __all__ = ["cache_folder", "cached_folder"]
 
@@ -53,7 +53,7 @@ def cached_folder(key: str, fill: Callable[[Path], None]) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         path = folder.parent / f"{key}.lock"
-        if os.path.lexists(path) and not (is_file(path) and not path.stat().st_size):
+        if is_foreign(path) or (path.exists() and path.stat().st_size):
             return _temporary(key, fill)  # a lock is emptied when it is taken
         lock = filelock.FileLock(path)
         with lock:

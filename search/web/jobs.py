@@ -88,6 +88,7 @@ class Jobs:
         self._waiting: deque[Job] = deque()
         self._wake = threading.Condition()
         self._closed = False
+        self._taking_up: Job | None = None
         if not settings.read_only and uploads.is_dir():
             self._take_up()
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
@@ -185,7 +186,10 @@ class Jobs:
         if job.kind == "delete":
             self._delete(job)
             return
-        if job.kind != "index":
+        paths = self._left() if job is self._taking_up else [job.path for job in jobs]
+        if not paths:
+            return
+        if job.kind != "index" or job is self._taking_up:
             self._own_uploads()
 
         def stop() -> bool:
@@ -199,7 +203,7 @@ class Jobs:
         options = IndexOptions(wait=True, limits=limits, device=self._settings.device)
         report = index(
             self._library,
-            [job.path for job in jobs],
+            paths,
             options,
             encoder=self._encoder(),
             progress=progress,
@@ -254,14 +258,21 @@ class Jobs:
 
     def _take_up(self) -> None:
         """What was on its way when the last server ended: uploads in, deleted files out."""
-        for folder in sorted(self._uploads.iterdir()):
-            if not (_SHELF.fullmatch(folder.name) and is_folder(folder)):
-                continue
+        if any(self._shelves()):
+            self._taking_up = self.put(Job("index", str(self._uploads)))
+
+    def _shelves(self) -> list[Path]:
+        """The folders of the uploads that the server made."""
+        folders = [p for p in self._uploads.iterdir() if _SHELF.fullmatch(p.name) and is_folder(p)]
+        return sorted(folders)
+
+    def _left(self) -> list[str]:
+        """Uploads that were written, and not indexed before the server ended."""
+        for folder in self._shelves():
             _unlink_deleted(folder)
-            for path in sorted(map(str, folder.iterdir())):
-                known = self._library.catalogue.picture_at(path) is not None
-                if not known and is_own(path, self._uploads) and len(self._waiting) < _WAITING:
-                    self.put(Job("add", path))
+        files = (str(path) for folder in self._shelves() for path in folder.iterdir())
+        find = self._library.catalogue.picture_at
+        return sorted(p for p in files if is_own(p, self._uploads) and find(p) is None)
 
 
 def _unlink_deleted(folder: Path) -> None:
@@ -277,6 +288,7 @@ def is_own(path: str, folder: Path) -> bool:
     that folder is the user's.
     """
     prefix = os.path.join(folder, "")
-    if not path.startswith(prefix) or _UPLOAD.fullmatch(path[len(prefix) :]) is None:
+    name = path[len(prefix) :].replace(os.sep, "/")
+    if not path.startswith(prefix) or _UPLOAD.fullmatch(name) is None:
         return False
     return os.path.realpath(path) == os.path.join(os.path.realpath(folder), path[len(prefix) :])

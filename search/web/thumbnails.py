@@ -135,5 +135,5 @@ class Thumbnails:
             if total <= self._limit * _SPARE:
                 break
             self._remove(Path(path))
-            total -= size
+            total -= 0 if os.path.lexists(path) else size
         self._bytes = total
