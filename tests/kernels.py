@@ -10,16 +10,19 @@ from __future__ import annotations
 import functools
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 
 if TYPE_CHECKING:
     from search.results import Hit
 
+REPOSITORY = Path(__file__).parent.parent
 _ASKED = "PARECIDO_TEST_KERNELS"
 # what OpenBLAS calls the kernels that it took for a name
 _CORES = {
@@ -69,6 +72,38 @@ class Kernels(NamedTuple):
 
 
 GENERIC = Kernels("NONE", "Prescott", True)
+_TOUCHED = (
+    "arithmetic",
+    "chance",
+    "compressed",
+    "neighbours",
+    "rabitq",
+    "rerank",
+    "space",
+    "within",
+)
+
+
+def run(kernels: Kernels, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python with these kernels; the test is skipped where the processor lacks them."""
+    if not kernels.runs_here:
+        pytest.skip(f"this processor does not run {kernels}")
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=REPOSITORY,
+        env=kernels.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def assert_sums_hold(kernels: Kernels) -> None:
+    """Run the tests of what rests on sums in a process with these kernels."""
+    files = [f"tests/test_{name}.py" for name in _TOUCHED]
+    done = run(kernels, "pytest", "-x", "-p", "tests.kernels", *files)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+    assert " passed" in done.stdout
 
 
 @functools.cache

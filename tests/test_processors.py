@@ -1,4 +1,4 @@
-"""The same on every processor: tests of arithmetic under other kernels, libraries carried between.
+"""The same on every processor: arithmetic under generic kernels, libraries carried between.
 
 What differs from processor to processor is the order of sums, by the kernel that FAISS, OpenBLAS
 and NumPy choose.  They can be told which; each process asserts that it was heeded.
@@ -7,59 +7,19 @@ and NumPy choose.  They can be told which; each process asserts that it was heed
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness import REPOSITORY
-from tests.kernels import GENERIC, Kernels
+from tests.kernels import GENERIC, Kernels, assert_sums_hold, run
 
-TOUCHED = (
-    "arithmetic",
-    "chance",
-    "compressed",
-    "neighbours",
-    "rabitq",
-    "rerank",
-    "space",
-    "within",
-)
-ONE_BY_ONE = [
-    Kernels(faiss="NONE"),
-    Kernels(faiss="AVX2"),
-    Kernels(faiss="AVX512"),
-    Kernels(openblas="Prescott"),
-    Kernels(openblas="Haswell"),
-    Kernels(openblas="SkylakeX"),
-    Kernels(numpy_generic=True),
-    GENERIC,
-]
 TOGETHER = [GENERIC, Kernels("AVX2", "Haswell", True), Kernels("AVX512", "SkylakeX")]
 
 
-def run(kernels: Kernels, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Python with these kernels; the test is skipped where the processor lacks them."""
-    if not kernels.runs_here:
-        pytest.skip(f"this processor does not run {kernels}")
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=REPOSITORY,
-        env=kernels.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize("kernels", ONE_BY_ONE, ids=str)
-def test_what_rests_on_sums_holds_under_every_kernel(kernels: Kernels) -> None:
-    files = [f"tests/test_{name}.py" for name in TOUCHED]
-    done = run(kernels, "pytest", "-x", "-p", "tests.kernels", *files)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
-    assert " passed" in done.stdout
+@pytest.mark.parametrize("kernels", [Kernels(numpy_generic=True), GENERIC], ids=str)
+def test_what_rests_on_sums_holds_under_generic_kernels(kernels: Kernels) -> None:
+    assert_sums_hold(kernels)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +54,16 @@ def test_a_library_of_one_processor_is_sound_and_answers_alike_on_another(
             common = [pair for pair in scored(hits) if pair[0] in known]
             assert len(common) >= 9
             assert all(known[i] == score for i, score in common)
+
+
+def test_compressed_indexes_are_sound_on_another_processor_and_foreign_codes_found() -> None:
+    """A few of the many that ``python -m benchmarks.processors`` makes."""
+    words = ("benchmarks.processors", "--libraries", "2", "--first", "4")
+    done = run(Kernels("AVX2", "Haswell"), *words)
+    assert done.returncode == 0, done.stderr[-4000:]
+    told = json.loads(done.stdout)
+    assert (told["libraries"], told["false alarms"]) == (2, 0)
+    assert told["like found"] == told["like replaced"] == 10
 
 
 def scored(hits: list[list[Any]]) -> list[tuple[int, float]]:
