@@ -21,7 +21,18 @@ from sqlalchemy import (
     update,
 )
 
-from indexer.changes import Add, Change, Forget, Move, Remove, SkipFile, Touch
+from indexer.changes import (
+    Add,
+    Change,
+    Disown,
+    Forget,
+    Move,
+    Own,
+    Remove,
+    SkipFile,
+    Touch,
+    Withdraw,
+)
 from indexer.schema import (
     descriptors,
     facts,
@@ -31,8 +42,10 @@ from indexer.schema import (
     roots,
     skips,
     spaces,
+    uploads,
 )
 from indexer.space import Space
+from indexer.uploads import KEPT, LEAVING, WAITING
 
 __all__ = [
     "apply",
@@ -166,7 +179,37 @@ def _apply(connection: Connection, change: Change, generation: int) -> bool:
             for path in change.paths:
                 _forget_skip(connection, path)
             return False
+        case Own() | Withdraw() | Disown():
+            _apply_upload(connection, change)
+            return False
     return True
+
+
+def _apply_upload(connection: Connection, change: Own | Withdraw | Disown) -> None:
+    match change:
+        case Own():
+            known = select(uploads.c.content_hash, uploads.c.before)
+            there = connection.execute(known.where(uploads.c.path == change.path)).one_or_none()
+            before = b""
+            if there is not None:
+                before = there[1] if there[0] == change.content_hash else there[0]
+            indexed = select(pictures.c.id).where(
+                pictures.c.path == change.path, pictures.c.content_hash == change.content_hash
+            )
+            values = {
+                "path": change.path,
+                "content_hash": change.content_hash,
+                "before": before,
+                "state": KEPT if connection.scalar(indexed) else WAITING,
+            }
+            connection.execute(insert(uploads).prefix_with("OR REPLACE").values(**values))
+        case Withdraw():
+            connection.execute(
+                update(uploads).where(uploads.c.path == change.path).values(state=LEAVING)
+            )
+        case Disown():
+            for chunk in _chunks(change.paths):
+                connection.execute(delete(uploads).where(uploads.c.path.in_(chunk)))
 
 
 def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
@@ -226,10 +269,11 @@ def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
     if len(regional) < len(rows) and fact(connection, "within") == "on":
         had = {row["picture_id"] for row in regional}
         await_regions(connection, [i for row in rows if (i := int(str(row["id"]))) not in had])
-    connection.execute(
-        delete(skips).where(skips.c.path == bindparam("added")),
-        [{"added": row["path"]} for row in rows],
-    )
+    paths = [{"added": row["path"]} for row in rows]
+    connection.execute(delete(skips).where(skips.c.path == bindparam("added")), paths)
+    if connection.scalar(select(uploads.c.path).limit(1)) is not None:
+        waiting = (uploads.c.path == bindparam("added")) & (uploads.c.state == WAITING)
+        connection.execute(update(uploads).where(waiting).values(state=KEPT), paths)
 
 
 def _remove(connection: Connection, which: ColumnElement[bool], generation: int) -> int:

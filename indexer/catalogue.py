@@ -26,6 +26,7 @@ from indexer.filters import LIKELY, Filter, likelihood, mention
 from indexer.records import Label, Picture, Skip
 from indexer.regionrows import RegionRows
 from indexer.sqlite import SCHEMA_VERSION, Connections, check_version, explained
+from indexer.uploads import Upload
 
 __all__ = ["Catalogue", "Known", "Root", "pack", "unpack"]
 
@@ -238,6 +239,37 @@ class Catalogue(CatalogueFacts, RegionRows):
         """What was given to be indexed, by path."""
         return [Root(*r) for r in self._rows("SELECT path, device, inode FROM roots ORDER BY path")]
 
+    # -- uploads ---------------------------------------------------------------------------------
+
+    def upload_at(self, path: bytes) -> Upload | None:
+        """The upload at that path."""
+        rows = self._rows(f"{_UPLOAD} WHERE path = ?", (path,))
+        return Upload(*rows[0]) if rows else None
+
+    def uploads(self, state: str) -> list[Upload]:
+        """Every upload in that state, by path."""
+        rows = self._rows(f"{_UPLOAD} WHERE state = ? ORDER BY path", (state,))
+        return [Upload(*row) for row in rows]
+
+    def uploaded(self, ids: Sequence[int]) -> set[int]:
+        """Those of the pictures that were uploaded, and are still what was uploaded."""
+        found: set[int] = set()
+        for chunk in _chunks(ids):
+            query = (
+                "SELECT id FROM pictures JOIN uploads ON uploads.path = pictures.path WHERE"
+                f" id IN ({_marks(chunk)})"
+                " AND pictures.content_hash IN (uploads.content_hash, uploads.before)"
+            )
+            found.update(row[0] for row in self._rows(query, chunk))
+        return found
+
+    def below(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
+        """Paths and hashes of the pictures between two paths, both exclusive."""
+        query = "SELECT path, content_hash FROM pictures WHERE path > ? AND path < ?"
+        return self._rows(query, (low, high))
+
+    # -- labels ----------------------------------------------------------------------------------
+
     def by_label(self, wanted: Filter, limit: int, offset: int = 0) -> list[tuple[Picture, float]]:
         """Pictures that pass a filter with ``classes``, the likeliest first, equal ones by id.
 
@@ -362,6 +394,7 @@ _PICTURE = (
 )
 
 
+_UPLOAD = "SELECT path, content_hash, before, state FROM uploads"
 _ORDERS = {"path": "path", "added": "added_at DESC, id DESC"}
 
 

@@ -72,6 +72,10 @@ class CatalogueFacts(ABC):
             return None
         return found if found and found.space == self.space_fingerprint() else None
 
+    def uploads_taken_over(self) -> str | None:
+        """The folder whose uploads of before they had rows got some; None in a newer library."""
+        return self._fact("uploads")
+
     def space_fingerprint(self) -> str:
         """Of the library's own space; empty where it has none."""
         return self._fact("space") or ""

@@ -9,7 +9,18 @@ from indexer.exif import UNKNOWN, Taken
 from indexer.records import Label
 from indexer.regionrows import Regional
 
-__all__ = ["Add", "Change", "Forget", "Move", "Remove", "SkipFile", "Touch"]
+__all__ = [
+    "Add",
+    "Change",
+    "Disown",
+    "Forget",
+    "Move",
+    "Own",
+    "Remove",
+    "SkipFile",
+    "Touch",
+    "Withdraw",
+]
 
 
 @dataclass(frozen=True)
@@ -77,4 +88,26 @@ class Forget:
     paths: Sequence[bytes]
 
 
-Change = Add | Move | Touch | Remove | SkipFile | Forget
+@dataclass(frozen=True)
+class Own:
+    """These bytes were uploaded to a server, which keeps them at this path."""
+
+    path: bytes
+    content_hash: bytes
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """This upload is to be removed with its picture."""
+
+    path: bytes
+
+
+@dataclass(frozen=True)
+class Disown:
+    """What lies at these paths, if anything, is no server's any more."""
+
+    paths: Sequence[bytes]
+
+
+Change = Add | Move | Touch | Remove | SkipFile | Forget | Own | Withdraw | Disown

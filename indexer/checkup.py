@@ -7,8 +7,6 @@ files again.  Pictures are never touched.
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -20,9 +18,10 @@ import numpy as np
 from indexer.catalogue import Catalogue, unpack
 from indexer.changes import Remove
 from indexer.errors import EncoderUnavailable, LibraryDamaged, LibraryNotFound
+from indexer.kinds import FRESH_CATALOGUE
 from indexer.learning import settle
 from indexer.library import CATALOGUE, Library, library_path, locked
-from indexer.ownfiles import remove_own
+from indexer.ownfiles import remove_own, set_aside
 from indexer.records import Problem
 from indexer.regiongallery import region_index, remove_region_files
 from indexer.regions import is_sound
@@ -37,7 +36,6 @@ __all__ = ["repair", "verify"]
 # float16 rounds each of d numbers by at most 2^-11 of itself, so a unit vector's length by less
 _LENGTH_TOLERANCE = 1e-3
 _CHUNK = 4096
-_FRESH = re.compile(rf"{re.escape(CATALOGUE)}\.new(-wal|-shm|-journal)?")
 
 
 def verify(library: Library) -> list[Problem]:
@@ -242,7 +240,7 @@ def _salvage(path: Path) -> str:
     from indexer.database import install
 
     fresh = path.with_name(f"{path.name}.new")
-    remove_own(path.parent, _FRESH)
+    _remove_fresh(path)
     CatalogueWriter(fresh).close()
     try:
         with (
@@ -260,16 +258,19 @@ def _salvage(path: Path) -> str:
                     "Remove the library's folder and index again; your pictures are not affected.",
                 )
     except BaseException:
-        remove_own(path.parent, _FRESH)
+        _remove_fresh(path)
         raise
     moment = time.strftime("%Y%m%d-%H%M%S")
-    aside = path.with_name(f"{path.name}.damaged-{moment}-{os.getpid()}")
-    try:
-        os.link(path, aside)  # so that a catalogue lies at its path at every moment
-    except OSError:  # a file system without hard links
-        shutil.copy2(path, aside)
+    aside = f"{path.name}.damaged-{moment}-{os.getpid()}"
+    set_aside(path, aside)
     install(fresh, path)
-    return f"copied {kept} readable pictures into a new catalogue; the old one is {aside.name}"
+    return f"copied {kept} readable pictures into a new catalogue; the old one is {aside}"
+
+
+def _remove_fresh(path: Path) -> None:
+    folder = Path(os.path.realpath(path.parent))
+    for kind in FRESH_CATALOGUE:
+        remove_own(folder, kind)
 
 
 def _copy_readable(source: sqlite3.Connection, target: sqlite3.Connection) -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.pool import QueuePool
 
-from indexer.durable import sync_folder
-from indexer.ownfiles import remove_own
+from indexer.kinds import JOURNALS, Kind, any_content
+from indexer.ownfiles import move_over, remove_own
 from indexer.sqlite import SCHEMA_VERSION, check_version, explained, open_for_writing
 
 __all__ = ["engine", "install", "migrate"]
@@ -44,9 +44,11 @@ def install(fresh: Path, path: Path) -> None:
     with explained(path), closing(sqlite3.connect(fresh)) as connection:
         # folds the file's own journal into it, which a full disk prevents when it is closed
         connection.execute("PRAGMA journal_mode = DELETE")
-    remove_own(path.parent, re.compile(re.escape(path.name) + "-(wal|shm)"))
-    os.replace(fresh, path)
-    sync_folder(path.parent)
+    folder = Path(os.path.realpath(path.parent))
+    for end in ("wal", "shm"):
+        remove_own(folder, Kind(re.compile(re.escape(f"{path.name}-{end}")), JOURNALS[end]))
+    # whatever lay there is not lost: a damaged one was set aside, and one that is new has no other
+    move_over(folder / fresh.name, folder / path.name, any_content)
 
 
 def migrate(engine: Engine, path: Path) -> None:
@@ -63,7 +65,7 @@ def migrate(engine: Engine, path: Path) -> None:
         from alembic import command
         from alembic.config import Config
 
-        config = Config(attributes={"connection": connection})
+        config = Config(attributes={"connection": connection, "folder": path.parent})
         config.set_main_option("script_location", "indexer:migrations")
         command.upgrade(config, SCHEMA_VERSION)
 

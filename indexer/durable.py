@@ -1,46 +1,17 @@
-"""Files that are either wholly there or not at all, after a power cut too.
-
-The order is always: write under a temporary name, sync the file, rename, sync the folder.
-"""
+"""What is on the disk for certain, after a power cut too, and whether it is still the same."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from indexer.ownfiles import is_foreign
-
-__all__ = ["file_digest", "replacing", "sync_folder", "sync_tree"]
+__all__ = ["content_hash", "file_digest", "sync_folder", "sync_tree"]
 
 
-@contextmanager
-def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well.
-
-    Guarantee: whatever happens, ``path`` holds either what it held before or the whole new file.
-    Without ``sync`` that does not hold for a power cut.  Raises ``OSError`` where anything but a
-    regular file has its place.
-    """
-    if is_foreign(path):
-        raise OSError(errno.EEXIST, "it is no regular file, and stays as it is", str(path))
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    # new and nobody else's: what is written through a link would be another file
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    try:
-        yield temporary
-        if sync:
-            _sync(temporary)
-        os.replace(temporary, path)
-        if sync:
-            sync_folder(path.parent)
-    finally:
-        with suppress(OSError):  # gone, or on a disk that refused the writing too
-            temporary.unlink()
+def content_hash(data: bytes) -> bytes:
+    """BLAKE2b of a file's bytes, 16 bytes long."""
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def file_digest(path: Path) -> str:

@@ -6,7 +6,6 @@ import errno
 import json
 import logging
 import os
-import re
 import socket
 import stat
 import sys
@@ -15,11 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
-from indexer import ownfiles
+from indexer import kinds
 from indexer.catalogue import Catalogue
-from indexer.durable import replacing
 from indexer.errors import (
     InvalidRequest,
     LibraryBusy,
@@ -28,17 +26,15 @@ from indexer.errors import (
     NoSpace,
 )
 from indexer.gallery import Gallery, generation_of
+from indexer.kinds import INDEXES, JOURNALS, LOCK, WORK_MARK, WRITER, Kind
 from indexer.ownfiles import (
-    INDEXES,
-    MODELS,
-    PIXELS,
-    WRITERS,
     is_file,
     is_folder,
     is_foreign,
+    is_own,
     own_files,
     remove_own,
-    with_unfinished,
+    replacing,
 )
 from indexer.spec import QUANTISED_FOLDER, EncoderSpec
 
@@ -54,23 +50,11 @@ NEIGHBOURS = "neighbours"
 REGIONS = "regions"
 THUMBNAILS = "thumbnails"
 UPLOADS = "uploads"
-LOCK = "lock"
-WRITER = "writer.json"
-_FOLDERS = {
-    VECTORS: INDEXES,
-    NEIGHBOURS: ownfiles.NEIGHBOURS,
-    REGIONS: INDEXES,
-    QUANTISED_FOLDER: MODELS,
-}
-_WORK = {"model": MODELS, "pictures": PIXELS}
-# with which SQLite's files begin; one that is done with may be empty or zeros
-_JOURNALS = {
-    "wal": (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"),
-    "journal": (b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7",),
-}
-_SIGNATURE = re.compile(re.escape(WRITER))
-_WRITERS = with_unfinished(WRITERS)
+_FOLDERS = {VECTORS: INDEXES, NEIGHBOURS: kinds.NEIGHBOURS, REGIONS: INDEXES}
+_SIGNATURE = "writer.json"
+_WRITERS = WRITER.unfinished()
 _log = logging.getLogger("parecido")
+_LOOKS, _LOOK_SECONDS = 5, 0.02
 _WAIT_SECONDS = 0.2  # between two looks at whether to go on waiting
 
 
@@ -167,7 +151,7 @@ class Library:
             # of a catalogue that was removed or put back to an older state: before this one's
             # generation reaches theirs and they are taken for its own
             newest = writer.generation()
-            derived = ((VECTORS, INDEXES), (REGIONS, INDEXES), (NEIGHBOURS, ownfiles.NEIGHBOURS))
+            derived = ((VECTORS, INDEXES), (REGIONS, INDEXES), (NEIGHBOURS, kinds.NEIGHBOURS))
             for name, names in derived:
                 files = own_files(self.folder / name, names)
                 kept = {path.name for path in files if generation_of(path) <= newest}
@@ -211,7 +195,7 @@ class Library:
     def remove_vectors(self) -> None:
         """Delete the vector index and the neighbours; they are made again from the catalogue."""
         remove_own(self.folder / VECTORS, INDEXES)
-        remove_own(self.folder / NEIGHBOURS, ownfiles.NEIGHBOURS)
+        remove_own(self.folder / NEIGHBOURS, kinds.NEIGHBOURS)
 
     @property
     def disk_bytes(self) -> int:
@@ -242,37 +226,42 @@ def _refuse_foreign(folder: Path) -> None:
 def _is_left_over(path: Path) -> bool:
     """Whether this is what a killed creation or a lost catalogue leaves, and holds nothing else."""
     if is_file(path):
-        return bool(ownfiles.CATALOGUES.fullmatch(path.name) or _WRITERS.fullmatch(path.name))
+        return path.name == LOCK or _is_known(path.name)
     if path.name == UPLOADS:
         return is_folder(path)  # nothing in it is ever taken for the library's own by its place
     if path.name == THUMBNAILS:
         sizes = [path / name for name in os.listdir(path)] if is_folder(path) else []
         return is_folder(path) and all(
-            size.name.isdecimal() and _holds_only(size, ownfiles.THUMBNAILS) for size in sizes
+            size.name.isdecimal() and _holds_only(size, kinds.THUMBNAILS) for size in sizes
         )
-    if ownfiles.WORK.fullmatch(path.name):
-        return is_folder(path) and all(
-            name in _WORK and _holds_only(path / name, _WORK[name]) for name in os.listdir(path)
-        )
+    if path.name == QUANTISED_FOLDER:
+        from indexer.encoders.quantise import is_own_model
+
+        return is_own_model(path)
+    if kinds.WORK.fullmatch(path.name):
+        return bool(own_files(path, WORK_MARK))
     return path.name in _FOLDERS and _holds_only(path, _FOLDERS[path.name])
 
 
-def _holds_only(folder: Path, names: re.Pattern[str]) -> bool:
+def _holds_only(folder: Path, kind: Kind) -> bool:
     if not is_folder(folder):
         return False
-    return len(own_files(folder, with_unfinished(names))) == len(os.listdir(folder))
+    return len(own_files(folder, kind.unfinished())) == len(os.listdir(folder))
 
 
-def _begins_as(path: Path, kind: str) -> bool:
-    """Whether a journal beside the catalogue is one; SQLite empties what has its place."""
-    if kind not in _JOURNALS:
+def _is_known(name: str) -> bool:
+    return bool(kinds.CATALOGUES.fullmatch(name) or _WRITERS.names.fullmatch(name))
+
+
+def _is_made(path: Path, is_made: Callable[[BinaryIO], bool] | None) -> bool:
+    """Whether what lies there was made so, as far as it can be told; it may come and go."""
+    if is_made is None:
         return True
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-    except OSError:  # it has just been folded into the catalogue, or cannot be read
-        return True
-    return head.startswith(_JOURNALS[kind]) or not head.strip(b"\0")
+    for _ in range(_LOOKS):
+        if is_own(path, is_made) or not os.access(path, os.R_OK):
+            return True
+        time.sleep(_LOOK_SECONDS)  # it went and came again between two questions
+    return False
 
 
 def _check_own(folder: Path) -> None:
@@ -285,15 +274,17 @@ def _check_own(folder: Path) -> None:
     except OSError:  # there is none, or it says so itself when it is opened
         return
     for name in found:
-        if not (ownfiles.CATALOGUES.fullmatch(name) or _WRITERS.fullmatch(name)):
+        if name != LOCK and not _is_known(name):
             continue
         path = folder / name
         if is_foreign(path):
             what = "is no regular file, and links inside a library are not followed"
         elif name == LOCK and path.stat().st_size:
             what = "holds something, and the library's own lock is empty"
-        elif not _begins_as(path, name.rpartition("-")[2]):
+        elif not _is_made(path, JOURNALS.get(name.rpartition("-")[2])):
             what = "is no journal of SQLite's"
+        elif not _is_made(path, WRITER.is_made if name == _SIGNATURE else None):
+            what = "does not tell who writes the library"
         else:
             continue
         raise InvalidRequest(
@@ -315,6 +306,7 @@ def locked(
     lock = filelock.FileLock(folder / LOCK)
     told = False
     _check_own(folder)
+    real = Path(os.path.realpath(folder))  # which may be reached by a link
     with writing_folder(folder):
         while not lock.is_locked:
             try:
@@ -330,10 +322,10 @@ def locked(
                     told = True
     try:
         with writing_folder(folder):
-            _sign(folder)
+            _sign(real)
         yield
     finally:
-        remove_own(folder, _SIGNATURE)
+        remove_own(real, WRITER)
         lock.release()
 
 
@@ -344,13 +336,13 @@ def _sign(folder: Path) -> None:
         "command": " ".join(sys.argv)[:200],
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    with replacing(folder / WRITER, sync=False) as temporary:
-        temporary.write_text(json.dumps(holder), "utf-8", "replace")
+    with replacing(folder / _SIGNATURE, WRITER.is_made, sync=False) as file:
+        file.write(json.dumps(holder).encode("utf-8", "replace"))
 
 
 def _holder(folder: Path) -> str:
     try:
-        who = json.loads((folder / WRITER).read_text("utf-8"))
+        who = json.loads((folder / _SIGNATURE).read_text("utf-8"))
         return f"process {who['pid']} on {who['host']} since {who['since']} ({who['command']})"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from indexer.durable import replacing
 from indexer.gallery import Gallery, generation_of
-from indexer.ownfiles import NEIGHBOURS, make_folder, own_files, remove_own
+from indexer.kinds import NEIGHBOURS
+from indexer.ownfiles import make_folder, own_files, remove_own, replacing
 
 if TYPE_CHECKING:
     from indexer.vectors import VectorIndex
@@ -99,8 +99,8 @@ def update(folder: Path, gallery: Gallery, index: VectorIndex) -> Neighbours:
     path = folder / f"{gallery.file_name(generation)}.npy"
     try:
         make_folder(folder)
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, rows)
+        with replacing(path, NEIGHBOURS.is_made) as file:
+            np.lib.format.write_array(file, rows, (1, 0))
         remove_own(folder, NEIGHBOURS, keep={path.name})
     except OSError as error:
         _log.warning("The neighbours could not be cached (%s); no harm done.", error)

@@ -1,83 +1,93 @@
-"""Which files are the program's own, and the only way in which they are removed.
+"""The program's own files: the one place where any is made, replaced or removed.
 
 A library's folder may hold what somebody else put there, by mistake or on purpose, and its folders
-may be replaced by links to others.  So a file is removed only where it has one of the names that
-this program gives, is a regular file, and lies in a folder that is one itself: links inside a
-library are never followed.  The library's own folder, and what lies above, may be links.
+may be replaced by links to others.  So a file is replaced or removed only where it has a name that
+this program gives and holds what this program writes (:mod:`indexer.kinds`), is a regular file, and
+lies in a folder that is one itself: links inside a library are never followed.  The library's own
+folder, and what lies above, may be links.
+
+What appears, appears whole or not at all, after a power cut too.  The order is always: write under
+a temporary name, sync the file, rename, sync the folder.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import re
+import secrets
+import shutil
 import stat
-from collections.abc import Container, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
+
+from indexer.durable import sync_folder, sync_tree
+from indexer.kinds import BySize, Kind
 
 __all__ = [
-    "CACHED",
-    "CATALOGUES",
-    "INDEXES",
-    "MODELS",
-    "NEIGHBOURS",
-    "PIXELS",
-    "THUMBNAILS",
-    "WORK",
-    "WRITERS",
+    "create_file",
     "is_file",
     "is_folder",
     "is_foreign",
+    "is_own",
     "make_folder",
+    "move_new",
+    "move_over",
     "own_files",
+    "place_folder",
+    "remove_folder",
     "remove_own",
-    "remove_own_folder",
-    "with_unfinished",
+    "replacing",
+    "scratch_folder",
+    "set_aside",
+    "work_folder",
 ]
 
-_TEMPORARY = r"(\.\d+(-[0-9a-f]{8})?\.tmp)"  # behind the name of what is being written
-
-INDEXES = re.compile(r"\d{12}(-[0-9a-f]{16})?\.faiss")
-"""A vector index, named after its generation and its space."""
-NEIGHBOURS = re.compile(r"\d{12}(-[0-9a-f]{16})?\.npy")
-THUMBNAILS = re.compile(r"[0-9a-f]{32}\.jpg")
-"""Named after the content of the original."""
-CATALOGUES = re.compile(
-    r"catalogue\.sqlite((\.new)?(-wal|-shm|-journal)?|\.damaged-\d{8}-\d{6}-\d+)"
-)
-WRITERS = re.compile(r"lock|writer\.json(\.tmp)?")
-MODELS = re.compile(r"model\.(xml|bin)")
-"""A quantised model."""
-PIXELS = re.compile(r"\d{4}\.npy")
-"""Pictures that a model is calibrated on."""
-WORK = re.compile(r"encoder\.new-[a-z0-9_]{8}")
-"""A folder in which a quantised model is made."""
-CACHED = re.compile(r"(manifest|facts)\.json|(model|raw)\.(xml|bin)")
-"""What a folder of the encoder cache holds."""
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+# a pipe would let its reader wait for a writer
+_READ = os.O_RDONLY | _NO_LINKS | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINKS | getattr(os, "O_BINARY", 0)
 
 
 def is_file(path: Path) -> bool:
     """Whether a regular file lies there itself, and no link."""
-    try:
-        return stat.S_ISREG(os.lstat(path).st_mode)
-    except OSError:
-        return False
-
-
-def is_foreign(path: Path) -> bool:
-    """Whether anything but a regular file lies there, a link for example."""
-    try:
-        return not stat.S_ISREG(os.lstat(path).st_mode)
-    except OSError:
-        return False
+    return stat.S_ISREG(_mode(path))
 
 
 def is_folder(path: Path) -> bool:
     """Whether a folder lies there itself, and no link."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether anything but a regular file lies there, a link for example."""
+    mode = _mode(path)
+    return mode != 0 and not stat.S_ISREG(mode)
+
+
+def _mode(path: Path) -> int:
     try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
+        return os.lstat(path).st_mode
     except OSError:
-        return False
+        return 0
+
+
+def is_own(path: Path, is_made: Callable[[BinaryIO], bool]) -> bool:
+    """Whether a regular file lies there that this program made."""
+    with _opened(path.parent) as folder:
+        return folder is not None and folder.is_own(path.name, is_made)
+
+
+def own_files(folder: Path, kind: Kind) -> list[Path]:
+    """The files of one kind in a folder, ascending; none where it is a link."""
+    with _opened(folder) as opened:
+        names = [] if opened is None else opened.own(kind)
+    return [folder / name for name in sorted(names)]
+
+
+# -- making ----------------------------------------------------------------------------------------
 
 
 def make_folder(path: Path) -> None:
@@ -85,90 +95,261 @@ def make_folder(path: Path) -> None:
     with suppress(FileExistsError):
         path.mkdir()
     if not is_folder(path):
-        raise NotADirectoryError(f"{path} is no folder of the library's own")
+        raise NotADirectoryError(errno.ENOTDIR, "it is no folder of its own", str(path))
 
 
-def own_files(folder: Path, names: re.Pattern[str]) -> list[Path]:
-    """The files of a folder that have such names, ascending; none where it is a link."""
-    with _opened(folder) as at:
-        found = [] if at is None else [n for n in os.listdir(at) if _is_own(n, names, at)]
-    return [folder / name for name in sorted(found)]
+@contextmanager
+def replacing(
+    path: Path, is_made: Callable[[BinaryIO], bool], *, sync: bool = True
+) -> Iterator[BinaryIO]:
+    """A file to write and read, that takes a path's place when the block ends well.
+
+    Guarantee: whatever happens, ``path`` holds either what it held before or the whole new file;
+    without ``sync`` that does not hold for a power cut.  Raises ``OSError`` where something has its
+    place that this program did not make, and where its folder is a link.
+    """
+    with _written(path, sync) as (folder, file, temporary):
+        folder.check_own(path.name, is_made)
+        yield file
+        _finish(file, sync)
+        folder.replace(temporary, path.name)
+        if sync:
+            folder.sync()
 
 
-def with_unfinished(names: re.Pattern[str]) -> re.Pattern[str]:
-    """Those names, and what a file of one of them is called while it is being written."""
-    return re.compile(f"({names.pattern}){_TEMPORARY}?")
+@contextmanager
+def create_file(path: Path) -> Iterator[BinaryIO]:
+    """As :func:`replacing`, where nothing is.  Raises ``FileExistsError`` where anything is."""
+    with _written(path, True) as (folder, file, temporary):
+        folder.check_absent(path.name)
+        yield file
+        _finish(file, True)
+        folder.rename_new(temporary, path.name)
+        folder.sync()
+
+
+@contextmanager
+def _written(path: Path, sync: bool) -> Iterator[tuple[_Folder, BinaryIO, str]]:
+    """A folder, a new file in it, and the file's temporary name, which is gone at the end."""
+    temporary = f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    with _open(path.parent) as folder:
+        # new and nobody else's: what is written through a link would be another file
+        descriptor = folder.open(temporary, _CREATE)
+        try:
+            with open(descriptor, "w+b") as file:
+                yield folder, file, temporary
+        finally:
+            with suppress(OSError):  # gone, or on a disk that refused the writing too
+                folder.unlink(temporary)
+
+
+def _finish(file: BinaryIO, sync: bool) -> None:
+    file.flush()
+    if sync:
+        os.fsync(file.fileno())
+
+
+# -- moving ----------------------------------------------------------------------------------------
+
+
+def move_new(path: Path, target: Path) -> None:
+    """Rename a file within its folder.  Raises ``FileExistsError`` where anything is."""
+    assert path.parent == target.parent
+    with _open(target.parent) as folder:
+        folder.rename_new(path.name, target.name)
+        folder.sync()
+
+
+def move_over(path: Path, target: Path, is_made: Callable[[BinaryIO], bool]) -> None:
+    """Rename a file within its folder, over one that this program made, if there is any."""
+    assert path.parent == target.parent
+    with _open(target.parent) as folder:
+        folder.check_own(target.name, is_made)
+        folder.replace(path.name, target.name)
+        folder.sync()
+
+
+def set_aside(path: Path, name: str) -> None:
+    """Let a file have another name too, in its folder, where nothing is."""
+    aside = path.with_name(name)
+    try:
+        os.link(path, aside)  # so that it lies at its path at every moment
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        with path.open("rb") as source, create_file(aside) as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+
+
+def place_folder(work: Path, target: Path) -> None:
+    """Sync a folder of files and give it its place, where nothing is or an empty folder."""
+    sync_tree(work)
+    os.replace(work, target)
+    sync_folder(target.parent)
+
+
+# -- removing --------------------------------------------------------------------------------------
 
 
 def remove_own(
-    folder: Path,
-    names: re.Pattern[str],
-    keep: Container[str] = (),
-    *,
-    unfinished: bool = True,
+    folder: Path, kind: Kind, keep: Container[str] = (), *, unfinished: bool = True
 ) -> None:
-    """Remove the files of a folder that have such names, but those to ``keep``.
+    """Remove the files of one kind in a folder, but those to ``keep``.
 
     With what is being written, or was when a process was killed, unless told otherwise.  What
     cannot be removed stays.
     """
-    if unfinished:
-        names = with_unfinished(names)
-    with _opened(folder) as at:
-        for name in [] if at is None else os.listdir(at):
-            if name not in keep and _is_own(name, names, at):
+    with _opened(folder) as opened:
+        if opened is None:
+            return
+        for name in opened.own(kind.unfinished() if unfinished else kind):
+            if name not in keep:
                 with suppress(OSError):  # gone meanwhile; on Windows a reader may be in the way
-                    _unlink(name, at)
+                    opened.unlink(name)
 
 
-def remove_own_folder(
-    folder: Path, names: re.Pattern[str], folders: Mapping[str, re.Pattern[str]] = {}
-) -> None:
-    """Remove a folder with the files that have such names, and folders in it alike.
+def remove_folder(folder: Path, kind: Kind, folders: Mapping[str, Kind] = {}) -> None:
+    """Remove a folder with the files of one kind, and folders in it alike.
 
     Where anything else lies in it, that stays, and the folder with it.
     """
     if not is_folder(folder):
         return
-    remove_own(folder, names)
-    for name, others in folders.items():
-        remove_own_folder(folder / name, others)
+    for name, other in folders.items():
+        remove_folder(folder / name, other)
+    if any(is_folder(folder / name) for name in folders):
+        return  # with what tells whose it is
+    remove_own(folder, kind)
     with suppress(OSError):
         folder.rmdir()
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[int | str | None]:
-    """A folder to be addressed whatever takes its name meanwhile; None where there is none."""
-    if not hasattr(os, "O_NOFOLLOW") or os.listdir not in os.supports_fd:  # Windows
-        yield str(folder) if is_folder(folder) else None
-        return
+def work_folder(
+    parent: Path, prefix: str, kind: Kind, folders: Mapping[str, Kind] = {}
+) -> Iterator[Path]:
+    """A new folder of this process's own; at the end it goes, as :func:`remove_folder` removes."""
+    work = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
-        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        yield None
-        return
-    try:
-        yield opened
+        yield work
     finally:
-        os.close(opened)
+        remove_folder(work, kind, folders)
 
 
-def _is_own(name: str, names: re.Pattern[str], at: int | str | None) -> bool:
-    if names.fullmatch(name) is None:
-        return False
-    try:
-        if isinstance(at, int):
-            status = os.stat(name, dir_fd=at, follow_symlinks=False)
+def scratch_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """A folder among the system's temporary ones, gone when it is closed or the process ends."""
+    return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+
+
+# -- a folder's entries ----------------------------------------------------------------------------
+
+
+class _Folder:
+    """A folder that is addressed as the one it was, whatever takes its name meanwhile.
+
+    By paths where a system has nothing better (Windows).
+    """
+
+    def __init__(self, path: Path, descriptor: int | None) -> None:
+        self._path = path
+        self._at = descriptor
+
+    def _named(self, name: str) -> str:
+        return name if self._at is not None else os.path.join(self._path, name)
+
+    def names(self) -> list[str]:
+        return os.listdir(self._path if self._at is None else self._at)
+
+    def open(self, name: str, flags: int) -> int:
+        return os.open(self._named(name), flags, 0o666, dir_fd=self._at)
+
+    def mode(self, name: str) -> int:
+        try:
+            return os.stat(self._named(name), dir_fd=self._at, follow_symlinks=False).st_mode
+        except OSError:
+            return 0
+
+    def own(self, kind: Kind) -> list[str]:
+        return [
+            name
+            for name in self.names()
+            if kind.names.fullmatch(name) and self.is_own(name, kind.is_made)
+        ]
+
+    def is_own(self, name: str, is_made: Callable[[BinaryIO], bool]) -> bool:
+        if not stat.S_ISREG(self.mode(name)):
+            return False
+        try:
+            if isinstance(is_made, BySize):
+                return is_made.fits(os.stat(self._named(name), dir_fd=self._at).st_size)
+            with open(self.open(name, _READ), "rb") as file:
+                return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and is_made(file)
+        except OSError:
+            return False
+
+    def check_own(self, name: str, is_made: Callable[[BinaryIO], bool]) -> None:
+        if self.mode(name) and not self.is_own(name, is_made):
+            self._refuse(name)
+
+    def check_absent(self, name: str) -> None:
+        if self.mode(name):
+            self._refuse(name)
+
+    def _refuse(self, name: str) -> None:
+        path = os.path.join(self._path, name)
+        raise FileExistsError(errno.EEXIST, "this program did not make it, and it stays", path)
+
+    def replace(self, name: str, other: str) -> None:
+        os.replace(self._named(name), self._named(other), src_dir_fd=self._at, dst_dir_fd=self._at)
+
+    def rename_new(self, name: str, other: str) -> None:
+        """Rename to where nothing is; without hard links, after a look."""
+        try:
+            os.link(
+                self._named(name),
+                self._named(other),
+                src_dir_fd=self._at,
+                dst_dir_fd=self._at,
+                follow_symlinks=False,
+            )
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError):
+            self.check_absent(other)
+            self.replace(name, other)
         else:
-            status = os.lstat(os.path.join(at or "", name))
-    except OSError:
-        return False
-    return stat.S_ISREG(status.st_mode)
+            self.unlink(name)
+
+    def unlink(self, name: str) -> None:
+        os.unlink(self._named(name), dir_fd=self._at)
+
+    def sync(self) -> None:
+        if self._at is not None:
+            os.fsync(self._at)
+        else:
+            sync_folder(self._path)
 
 
-def _unlink(name: str, at: int | str | None) -> None:
-    if isinstance(at, int):
-        os.unlink(name, dir_fd=at)
-    else:
-        os.unlink(os.path.join(at or "", name))
+@contextmanager
+def _open(path: Path) -> Iterator[_Folder]:
+    """A folder.  Raises ``OSError`` where there is none, or a link has its place."""
+    if not _NO_LINKS or os.open not in os.supports_dir_fd or os.listdir not in os.supports_fd:
+        if stat.S_ISLNK(os.lstat(path).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+        yield _Folder(path, None)
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _NO_LINKS)
+    try:
+        yield _Folder(path, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Folder | None]:
+    """As :func:`_open`; None where there is none, or a link has its place."""
+    with ExitStack() as stack:
+        folder = None
+        with suppress(OSError):
+            folder = stack.enter_context(_open(path))
+        yield folder

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from indexer.catalogue import Catalogue, Root
-from indexer.changes import Forget, Remove
+from indexer.changes import Change, Forget, Remove
 from indexer.decode import pillow_limit
 from indexer.discover import SEPARATOR, Walk, absolute, signed64
 from indexer.encoders import Encoder, EncoderSpec
@@ -163,11 +163,17 @@ def _several(
     return [paths] if isinstance(paths, (str, bytes, os.PathLike)) else list(paths)
 
 
-def remove(library: Library, paths: Iterable[str | os.PathLike[str]], *, wait: bool = False) -> int:
+def remove(
+    library: Library,
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    wait: bool = False,
+    along: Sequence[Change] = (),
+) -> int:
     """Take the pictures at these paths, or below them, out of the library; how many there were.
 
-    The files themselves are not touched.  Raises :class:`~indexer.errors.PathNotFound` where the
-    library holds nothing at a path.
+    The files themselves are not touched.  ``along`` are changes of the same transaction.  Raises
+    :class:`~indexer.errors.PathNotFound` where the library holds nothing at a path.
     """
     with library.writer(wait=wait) as catalogue:
         ids: list[int] = []
@@ -188,7 +194,7 @@ def remove(library: Library, paths: Iterable[str | os.PathLike[str]], *, wait: b
             roots += below_roots
         ids = sorted(set(ids))
         if ids or forgotten:
-            catalogue.write([Remove(ids), Forget(forgotten)])
+            catalogue.write([*along, Remove(ids), Forget(forgotten)])
         catalogue.drop_roots(roots)
         settle(library, catalogue)
         return len(ids)
@@ -233,14 +239,16 @@ def _with_its_model(
     """
     if catalogue.counts()[0]:
         return spec
+    own = catalogue.encoder()
     if spec.precision != "int8":
-        drop_quantised(library.folder)
+        drop_quantised(library.folder, own.calibration if own else "")
         return spec
     if spec.calibration:  # of an encoder that was given ready
         quantised_model(spec, library.folder)
         return spec
     walk = Walk(present, options.exclude, options.hidden, library.folder)
     files = [Path(os.fsdecode(entry.path)) for entry in islice(walk, CALIBRATION_FILES)]
+    drop_quantised(library.folder, own.calibration if own else "")
     plain = replace(spec, precision="float32")
     with pillow_limit(options.limits), writing_folder(library.folder):
         return quantise(plain, exported, files, library.folder, options.limits, stop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,13 +10,14 @@ from pathlib import Path
 from indexer.catalogue import Known
 from indexer.decode import Decoded, Limits, decode, probe
 from indexer.discover import FileEntry
+from indexer.durable import content_hash
 from indexer.errors import PictureUnreadable
 from indexer.exif import UNKNOWN, Taken
 from indexer.records import Label
 from indexer.regionrows import Regional
 from indexer.spec import EncoderSpec
 
-__all__ = ["Described", "Prepared", "content_hash", "prepare"]
+__all__ = ["Described", "Prepared", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,6 @@ class Prepared:
     decoded: Decoded | None = None
     described: Described | None = None
     refused: PictureUnreadable | None = None
-
-
-def content_hash(data: bytes) -> bytes:
-    """BLAKE2b of a file's bytes, 16 bytes long."""
-    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def prepare(

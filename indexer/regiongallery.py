@@ -19,7 +19,8 @@ from indexer.catalogue import Catalogue
 from indexer.encoders.base import POOLINGS
 from indexer.errors import InvalidRequest, LibraryDamaged
 from indexer.gallery import Gallery
-from indexer.ownfiles import INDEXES, own_files, remove_own
+from indexer.kinds import INDEXES
+from indexer.ownfiles import own_files, remove_own
 from indexer.regions import REGIONS, unpack
 from indexer.space import LEAST_PICTURES, Space, has_outgrown
 from indexer.spec import EncoderSpec

@@ -29,6 +29,7 @@ __all__ = [
     "roots",
     "skips",
     "spaces",
+    "uploads",
 ]
 
 metadata = MetaData()
@@ -46,7 +47,8 @@ facts = Table(
 fingerprint of the space in use.  ``think_twice``: ``on`` or ``off``.  ``within``: ``on`` or
 ``off``, whether regional descriptors are kept.  ``regional_space``: the fingerprint of the space in
 which they are compared.  ``chance``: JSON of what was learned of chance.  ``judgement``: JSON of
-what the space loses or gains.
+what the space loses or gains.  ``uploads``: the folder whose uploads of before they had rows were
+taken over; only in libraries of that time.
 """
 
 roots = Table(
@@ -136,6 +138,16 @@ regions = Table(
 """Regional descriptors: a row for every picture of a library that keeps them, else none."""
 
 Index("ix_regions_waiting", regions.c.picture_id, sqlite_where=regions.c.map_rows == 0)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("path", LargeBinary, primary_key=True),
+    Column("content_hash", LargeBinary, nullable=False),
+    Column("before", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+)
+"""Files that were uploaded to a server; see :class:`indexer.uploads.Upload`."""
 
 skips = Table(
     "skips",

@@ -37,7 +37,7 @@ __all__ = [
 
 BUSY_SECONDS = 30
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """Revision of the newest migration in ``indexer/migrations/versions``."""
 
 _IDLE = 8  # connections kept for the next question; each holds a few descriptors of the process

@@ -19,14 +19,14 @@ from typing import Any, BinaryIO
 
 import faiss
 
-from indexer.durable import replacing
+from indexer.kinds import INDEX_SEAL, INDEXES
+from indexer.ownfiles import replacing
 
 __all__ = ["Facts", "read", "write"]
 
-_MAGIC = b"parecido"
 _WHOLE_BYTES = 256 << 20
 _HEAD_BYTES = 512
-_TAIL = struct.Struct("<I32s8s")  # length of the JSON before it, its SHA-256, the magic bytes
+_TAIL = struct.Struct("<I32s8s")  # length of the JSON before it, its SHA-256, the seal
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def write(path: Path, index: Any, facts: Facts) -> None:
 
     Raises ``OSError`` or FAISS's ``RuntimeError`` where it cannot be written.
     """
-    with replacing(path) as temporary, temporary.open("w+b") as file:
+    with replacing(path, INDEXES.is_made) as file:
         # through Python's file: FAISS's own keeps silent about what it cannot flush
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
         length = file.seek(0, os.SEEK_END)
@@ -68,7 +68,7 @@ def write(path: Path, index: Any, facts: Facts) -> None:
         seal = {"facts": asdict(facts), "spans": spans, "digest": _digest(file, spans)}
         text = json.dumps(seal).encode()
         file.seek(0, os.SEEK_END)
-        file.write(text + _TAIL.pack(len(text), hashlib.sha256(text).digest(), _MAGIC))
+        file.write(text + _TAIL.pack(len(text), hashlib.sha256(text).digest(), INDEX_SEAL))
 
 
 def read(path: Path, *, change: bool = False) -> tuple[Any, Facts]:
@@ -79,7 +79,7 @@ def read(path: Path, *, change: bool = False) -> tuple[Any, Facts]:
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL.size))
         tail = file.read()
-        if len(tail) < _TAIL.size or not tail.endswith(_MAGIC):
+        if len(tail) < _TAIL.size or not tail.endswith(INDEX_SEAL):
             raise RuntimeError("it is incomplete")
         length, digest, _ = _TAIL.unpack(tail)
         file.seek(max(0, file.tell() - _TAIL.size - length))

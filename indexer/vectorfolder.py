@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from indexer.gallery import Gallery
-from indexer.ownfiles import INDEXES, own_files, remove_own
+from indexer.kinds import INDEXES
+from indexer.ownfiles import own_files, remove_own
 
 __all__ = ["VectorFolder"]
 

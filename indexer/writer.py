@@ -7,21 +7,25 @@ first batch: a run that finds nothing new never needs it.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.catalogue import Catalogue, Root
 from indexer.chance import Chance
-from indexer.changes import Change
+from indexer.changes import Change, Own, Withdraw
 from indexer.errors import LibraryDamaged
 from indexer.judgement import Judgement
-from indexer.ownfiles import INDEXES, remove_own
+from indexer.kinds import INDEXES
+from indexer.ownfiles import remove_own
 from indexer.space import Space
 from indexer.spec import EncoderSpec
 from indexer.sqlite import SCHEMA_VERSION, explained, open_for_writing
+from indexer.uploads import LEAVING
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -128,6 +132,17 @@ class CatalogueWriter(Catalogue):
 
         with self._transaction() as connection:
             put(connection, "think_twice", "on" if wanted else "off")
+
+    def take_over_uploads(self, folder: Path) -> None:
+        """Give rows to what servers of earlier versions put into that folder."""
+        from indexer.apply import put
+        from indexer.takeover import uploaded_before
+
+        found = uploaded_before(folder, self.below)
+        leaving = [Withdraw(upload.path) for upload in found if upload.state == LEAVING]
+        self.write([*(Own(upload.path, upload.content_hash) for upload in found), *leaving])
+        with self._transaction() as connection:
+            put(connection, "uploads", os.fspath(folder))
 
     def use_space(self, space: Space | None, judgement: Judgement | None = None) -> None:
         """Let searches compare descriptors in another space, from one moment to the next."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from indexer.durable import replacing
 from indexer.errors import InvalidRequest
+from indexer.ownfiles import is_own, replacing
 
 __all__ = [
     "CARD",
@@ -59,7 +59,7 @@ def check_target(path: str, endings: Collection[str] = tuple(FORMATS)) -> None:
         )
     if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise InvalidRequest(f"The folder of {path} is not there.", "Make it, or choose another.")
-    if os.path.lexists(path) and not _is_ours(path):
+    if os.path.lexists(path) and not is_own(_resolved(path), _is_ours):
         raise InvalidRequest(
             f"{path} is there already, and this program did not draw it.",
             "Choose another name; nothing was overwritten.",
@@ -83,8 +83,8 @@ def save(picture: Image.Image, path: str, endings: Collection[str] = tuple(FORMA
         exif[_SOFTWARE] = _MARK
         options = {"exif": exif, "quality": 90}
     try:
-        with replacing(Path(path)) as temporary:
-            picture.save(temporary, form, **options)
+        with replacing(_resolved(path), _is_ours) as file:
+            picture.save(file, form, **options)
     except OSError as error:
         raise InvalidRequest(
             f"{path} could not be written: {error.strerror or error}.",
@@ -96,9 +96,15 @@ def _ending(path: str) -> str:
     return os.path.splitext(path)[1].lower()
 
 
-def _is_ours(path: str) -> bool:
+def _resolved(path: str) -> Path:
+    """The path of the file itself, be it a link, in a folder that may be reached by one."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return Path(os.path.realpath(folder), name)
+
+
+def _is_ours(file: BinaryIO) -> bool:
     try:
-        with Image.open(path, formats=tuple(set(FORMATS.values()))) as image:
+        with Image.open(file, formats=tuple(set(FORMATS.values()))) as image:
             return _MARK in (image.info.get("Software"), image.getexif().get(_SOFTWARE))
     except Exception:  # whatever it is, it is none of ours
         return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from indexer.ownfiles import scratch_folder
 from indexer.terminal import debug_option, fail, print_json, quiet_decoders
 from indexer.text import plural, printable, relative
 
@@ -134,7 +134,7 @@ def _folder(keep: str | None) -> Iterator[Path]:
         yield Path(keep).expanduser().absolute()
         return
     # ignoring errors: what cannot be deleted is no reason to lose the figures
-    with tempfile.TemporaryDirectory(prefix="parecido-eval-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder("parecido-eval-") as folder:
         yield Path(folder)
 
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from indexer.decode import Decoded, Limits, decode, pillow_limit, probe
 from indexer.discover import absolute
+from indexer.durable import content_hash
 from indexer.errors import PathNotFound, PictureUnreadable
-from indexer.prepare import content_hash
 from indexer.region import Region, decode_region
 from indexer.spec import EncoderSpec
 from search.engine import Engine

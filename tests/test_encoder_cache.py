@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from indexer import ownfiles
 from indexer.encoders import cache
 from indexer.encoders.cache import cached_folder
 from indexer.errors import EncoderUnavailable, NoSpace
@@ -168,7 +169,7 @@ def _build_and_die(home: Path, fill: Fill, when: str) -> None:
     _use(home)
     if when == "while it is filled":
         cached_folder(KEY, lambda folder: (fill(folder), os.kill(os.getpid(), signal.SIGKILL))[0])
-    cache.sync_tree = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+    ownfiles.sync_tree = lambda _: os.kill(os.getpid(), signal.SIGKILL)
     cached_folder(KEY, fill)
 
 

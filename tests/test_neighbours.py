@@ -353,7 +353,9 @@ def test_a_place_that_cannot_be_written_is_told_once(
 def test_temporary_files_of_a_killed_run_go(library: Library) -> None:
     add(library, groups(1, 50))
     folder: Path = library.folder / NEIGHBOURS
-    folder.mkdir()
-    (folder / "000000000001.npy.4711.tmp").write_bytes(b"half")
+    updated(library)
+    (kept,) = folder.iterdir()
+    (folder / "000000000001.npy.4711.tmp").write_bytes(kept.read_bytes()[:1000])
+    add(library, groups(1, 50))
     updated(library)
     assert [path.suffix for path in folder.iterdir()] == [".npy"]

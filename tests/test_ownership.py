@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import ast
+import errno
 import hashlib
 import os
+import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from indexer.durable import replacing
 from indexer.errors import InvalidRequest
+from indexer.kinds import INDEXES, any_content
 from indexer.library import Library
-from indexer.ownfiles import INDEXES, make_folder, own_files, remove_own, remove_own_folder
+from indexer.ownfiles import (
+    create_file,
+    make_folder,
+    move_new,
+    move_over,
+    own_files,
+    remove_folder,
+    remove_own,
+    replacing,
+    set_aside,
+)
 from search.web.settings import Settings
 from tests.fakes import save_pictures
 from tests.harness import REPOSITORY, assert_one_line, parecido
@@ -141,12 +154,19 @@ def test_a_users_picture_among_the_uploads_is_never_removed_nor_taken_in(
     assert own.read_bytes() == picture_bytes(4)
 
 
-def test_only_files_of_the_programs_names_are_removed(tmp_path: Path) -> None:
+def test_only_files_of_the_programs_names_that_hold_what_it_writes_are_removed(
+    tmp_path: Path,
+) -> None:
     folder = tmp_path / "vectors"
     for name in (INDEX, OTHER, f"{INDEX}.123.tmp", f"{INDEX}.123-0a1b2c3d.tmp"):
-        write(folder / name)
+        write(folder / name, "IxM2 and what follows")
+    write(folder / f"{3:012d}.faiss", "whatever it is, at its end lies parecido")
+    (folder / f"{4:012d}.faiss").write_bytes(bytes(100))  # of a power cut
     kept = ["7.faiss", f"a{OTHER}", f"{INDEX}.bak", f"{OTHER}.tmp", "logo.svg"]
     for name in kept:
+        write(folder / name, "IxM2 and what follows")
+    kept += [f"{5:012d}.faiss", f"{5:012d}.faiss.123.tmp"]
+    for name in kept[-2:]:
         write(folder / name)
     (folder / f"{1:012d}.faiss").symlink_to(write(tmp_path / "letter.txt"))
     (folder / f"{2:012d}.faiss").mkdir()
@@ -159,11 +179,11 @@ def test_only_files_of_the_programs_names_are_removed(tmp_path: Path) -> None:
 
 def test_a_folder_goes_only_with_nothing_foreign_in_it(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write(tmp_path / name / INDEX)
+        write(tmp_path / name / INDEX, "IxPT")
     write(tmp_path / "two" / "logo.svg")
     (tmp_path / "three").symlink_to(tmp_path / "two")
     for name in ("three", "one", "two"):
-        remove_own_folder(tmp_path / name, INDEXES)
+        remove_folder(tmp_path / name, INDEXES)
     assert not (tmp_path / "one").exists()
     assert os.listdir(tmp_path / "two") == ["logo.svg"]
     assert (tmp_path / "three").is_symlink()
@@ -174,28 +194,141 @@ def test_a_link_is_neither_made_into_a_folder_nor_written_through(tmp_path: Path
     (tmp_path / "vectors").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(NotADirectoryError):
         make_folder(tmp_path / "vectors")
+    for path in (tmp_path / "vectors" / "file", tmp_path / "missing" / "file"):
+        with pytest.raises(OSError, match=path.parent.name), create_file(path):
+            pass
     letter = write(tmp_path / "letter.txt")
     (tmp_path / "file").symlink_to(letter)
-    with pytest.raises(OSError, match="no regular file"), replacing(tmp_path / "file"):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("file", "pipe"):
+        with (
+            pytest.raises(OSError, match="did not make it"),
+            replacing(tmp_path / name, any_content),
+        ):
+            pass
+    with pytest.raises(OSError, match="did not make it"), replacing(letter, INDEXES.is_made):
+        pass
+    with pytest.raises(OSError, match="did not make it"), create_file(letter):
         pass
     assert letter.read_text() == "mine"
-    assert sorted(os.listdir(tmp_path)) == ["elsewhere", "file", "letter.txt", "vectors"]
+    assert sorted(os.listdir(tmp_path)) == ["elsewhere", "file", "letter.txt", "pipe", "vectors"]
 
 
-def test_files_are_removed_in_one_place() -> None:
-    """Outside it, only what lies in a folder of the process's own."""
-    calls = {"unlink", "rmtree", "rmdir", "removedirs"}
-    found = set()
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / INDEX
+    for text in (b"IxM2 first", b"IxM2 second"):
+        with replacing(path, INDEXES.is_made) as file:
+            file.write(text)
+            assert not path.exists() or path.read_bytes() == b"IxM2 first"
+        assert path.read_bytes() == text
+    with suppress(ZeroDivisionError), replacing(path, INDEXES.is_made) as file:
+        file.write(b"IxM2 half")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"IxM2 second"
+    assert os.listdir(tmp_path) == [INDEX]
+
+
+def test_a_move_takes_no_other_files_place(tmp_path: Path) -> None:
+    new, letter = write(tmp_path / "new", "IxM2"), write(tmp_path / "letter.txt")
+    with pytest.raises(FileExistsError):
+        move_new(new, letter)
+    with pytest.raises(FileExistsError):
+        move_over(new, letter, INDEXES.is_made)
+    with pytest.raises(FileExistsError):
+        set_aside(new, letter.name)
+    assert (new.read_text(), letter.read_text()) == ("IxM2", "mine")
+    move_new(new, tmp_path / "first")
+    move_over(tmp_path / "first", tmp_path / "second", INDEXES.is_made)
+    move_over(write(tmp_path / "third", "IxPT"), tmp_path / "second", INDEXES.is_made)
+    assert (tmp_path / "second").read_text() == "IxPT"
+    assert sorted(os.listdir(tmp_path)) == ["letter.txt", "second"]
+
+
+@pytest.mark.parametrize("without", ["hard links", "descriptors of folders"])
+def test_the_rules_hold_on_lesser_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: str
+) -> None:
+    if without == "hard links":
+
+        def refuse(*_: object, **__: object) -> None:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr("os.link", refuse)
+    else:
+        monkeypatch.setattr("indexer.ownfiles._NO_LINKS", 0)
+    for number, test in enumerate(
+        (
+            test_only_files_of_the_programs_names_that_hold_what_it_writes_are_removed,
+            test_a_folder_goes_only_with_nothing_foreign_in_it,
+            test_a_link_is_neither_made_into_a_folder_nor_written_through,
+            test_a_file_appears_whole_or_not_at_all,
+            test_a_move_takes_no_other_files_place,
+        )
+    ):
+        (tmp_path / str(number)).mkdir()
+        test(tmp_path / str(number))
+
+
+# what removes, replaces, cuts short or makes a file
+_FUNCTIONS = {
+    *("os.remove", "os.unlink", "os.rmdir", "os.removedirs", "os.replace", "os.rename"),
+    *("os.renames", "os.link", "os.symlink", "os.truncate", "os.mkfifo"),
+}
+_MODULES = {"shutil", "tempfile"}
+_METHODS = {
+    *("unlink", "rmdir", "rename", "write_text", "write_bytes", "touch", "truncate", "tofile"),
+    *("symlink_to", "hardlink_to", "save_model_to_file", "writestr", "extractall"),
+}
+_SAVERS = {"np.save", "np.savez", "np.savez_compressed", "np.savetxt", "json.dump", "pickle.dump"}
+
+
+def _changes_files(call: ast.Call) -> bool:
+    """Whether a call may remove, replace, cut short or make a file."""
+    name = ast.unparse(call.func)
+    method = name.rpartition(".")[2]
+    if name in _FUNCTIONS | _SAVERS or name.partition(".")[0] in _MODULES or method in _METHODS:
+        return True
+    if method == "replace":  # a path's, not a text's or a date's
+        return isinstance(call.func, ast.Attribute) and len(call.args) == 1 and not call.keywords
+    if method != "open":
+        return False
+    if name == "os.open":
+        return ast.unparse(call.args[0]) != "os.devnull"
+    modes = [keyword.value for keyword in call.keywords if keyword.arg == "mode"]
+    if name == "open":
+        modes += call.args[1:2]
+        if ast.unparse(call.args[0]) == "os.devnull":
+            return False
+    else:
+        modes += [argument for argument in call.args[:1] if isinstance(argument, ast.Constant)]
+    return any(not isinstance(m, ast.Constant) or set(str(m.value)) & set("wax+") for m in modes)
+
+
+def test_files_are_changed_in_one_place() -> None:
+    found = {}
     for package in ("indexer", "search"):
         for path in (REPOSITORY / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                is_call = isinstance(node, ast.Attribute) and node.attr in calls
-                if is_call or (
-                    isinstance(node, ast.Attribute) and ast.unparse(node) == "os.remove"
-                ):
-                    found.add(str(path.relative_to(REPOSITORY)))
-    assert found == {
-        "indexer/ownfiles.py",
-        "indexer/durable.py",  # a temporary file that it has just made
-        "indexer/encoders/build.py",  # an export on its way, in a new folder
-    }
+            nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+            calls = [node for node in nodes if isinstance(node, ast.Call) and _changes_files(node)]
+            if calls:
+                found[str(path.relative_to(REPOSITORY))] = {ast.unparse(c.func) for c in calls}
+    found.pop("indexer/ownfiles.py")
+    # to sync files and folders, and to read without waiting
+    assert found == {"indexer/durable.py": {"os.open"}, "indexer/decode.py": {"os.open"}}
+    for name in found:
+        text = (REPOSITORY / name).read_text("utf-8")
+        assert "O_RDONLY" in text or "O_NONBLOCK" in text
+        assert not re.search(r"O_(WRONLY|RDWR|CREAT|TRUNC|APPEND)", text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("path.unlink()", "os.remove(a)", "os.replace(a, b)", "a.replace(b)", "shutil.rmtree(a)"),
+        *("open(path, 'w')", "path.open('r+b')", "open(path, mode=mode)", "path.write_bytes(b'')"),
+        *("tempfile.mkdtemp()", "np.save(path, rows)", "os.open(path, flags)"),
+    ],
+)
+def test_a_call_that_changes_files_is_seen(line: str) -> None:
+    (call,) = (node for node in ast.walk(ast.parse(line)) if isinstance(node, ast.Call))
+    assert _changes_files(call)

@@ -6,16 +6,21 @@ import errno
 import io
 import os
 import re
+import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from indexer.durable import content_hash
+from indexer.errors import ParecidoError
 from indexer.library import THUMBNAILS, UPLOADS, Library
-from indexer.pipeline import index
+from indexer.pipeline import index, remove
 from search.web import Settings
 from tests.fakes import fake_encoder, save_pictures
 from tests.harness import check_sound, snapshot
@@ -134,7 +139,7 @@ def test_what_is_no_picture_leaves_nothing_behind(
     def full(_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("search.web.routes_pictures.replacing", full)
+    monkeypatch.setattr("search.web.uploads.create_file", full)
     refused(client.send("/v1/pictures", picture_bytes(1)), 507, "no_space")
     assert _files(indexed.folder / UPLOADS) == []
     assert client.read("/v1/pictures")["total"] == 20
@@ -334,16 +339,205 @@ def test_no_thumbnail_stays_of_a_deleted_picture_unless_another_has_the_same_byt
     assert kept() == 0
 
 
-def test_what_was_on_its_way_when_a_server_ended_is_taken_up_again(
-    indexed: Library, monkeypatch: pytest.MonkeyPatch
+# -- what a server that was killed leaves --------------------------------------------------------
+
+
+def _kill(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """From now on a step fails for good, as if the server had been killed before it."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ParecidoError("killed")
+
+    monkeypatch.setattr(what, fail)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "search.web.uploads.Uploads.settle",
+        "search.web.uploads.move_new",
+        "search.web.jobs.index",
+    ],
+)
+def test_an_upload_that_was_on_its_way_when_a_server_ended_is_taken_up_again(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
     use_fakes(monkeypatch)
-    path = indexed.folder / UPLOADS / "ab" / "left-ab0123456789cdef.png"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(picture_bytes(124))
+    with monkeypatch.context() as patch, serving(indexed.folder) as client:
+        _kill(patch, before)
+        assert client.send("/v1/pictures", picture_bytes(124), name="a.png").status_code == 500
     with serving(indexed.folder) as client:
         (job,) = client.read("/v1/jobs")["jobs"]
         assert client.ended(job)["added"] == 1
         best = _best(client, picture_bytes(124))
-        assert (best["path"], best["score"]) == (str(path), pytest.approx(1, abs=2e-7))
+        assert best["score"] == pytest.approx(1, abs=2e-7)
         assert client.read(f"/v1/pictures/{best['id']}")["owned"]
+        assert [str(path) for path in _files(indexed.folder / UPLOADS)] == [best["path"]]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "search.web.uploads.Uploads.settle",
+        "search.web.uploads.move_over",
+        "search.web.jobs.index",
+    ],
+)
+def test_other_bytes_that_were_on_their_way_when_a_server_ended_come_to_their_place(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    use_fakes(monkeypatch)
+    with serving(indexed.folder) as client:
+        told = _add(client, 125)
+    address = f"/v1/pictures/{told['id']}"
+    with monkeypatch.context() as patch, serving(indexed.folder) as client:
+        client.ended(client.read("/v1/jobs")["jobs"][0])
+        _kill(patch, before)
+        assert client.send(address, picture_bytes(126), method="PUT").status_code == 500
+    with serving(indexed.folder) as client:
+        client.ended(client.read("/v1/jobs")["jobs"][0])
+        assert _best(client, picture_bytes(126))["id"] == told["id"]
+        assert client.read(address)["owned"]
+        assert [str(path) for path in _files(indexed.folder / UPLOADS)] == [told["path"]]
+
+
+@pytest.mark.parametrize(
+    "before", ["search.web.uploads.Uploads.remove", "search.web.jobs.Jobs._clear"]
+)
+def test_a_removal_that_had_begun_when_a_server_ended_is_ended(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    use_fakes(monkeypatch)
+    with serving(indexed.folder) as client:
+        told = _add(client, 127)
+    with monkeypatch.context() as patch, serving(indexed.folder) as client:
+        client.ended(client.read("/v1/jobs")["jobs"][0])
+        _kill(patch, before)
+        assert client.ask("DELETE", f"/v1/pictures/{told['id']}").status_code == 500
+        assert Path(told["path"]).exists()
+    with serving(indexed.folder) as client:
+        client.ended(client.read("/v1/jobs")["jobs"][0])
+        refused(client.get(f"/v1/pictures/{told['id']}"), 404)
+        assert _files(indexed.folder / UPLOADS) == []
+    assert indexed.catalogue.upload_at(os.fsencode(told["path"])) is None
+
+
+def test_pieces_of_an_upload_go_when_nobody_can_be_writing_them(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    with serving(indexed.folder) as client:
+        told = _add(client, 128)
+    piece = Path(told["path"]).with_name(f".a-0.png.{'0' * 32}.new-01234567.99-01234567.tmp")
+    piece.write_bytes(b"half a picture")
+    for age in (0, 4000):
+        os.utime(piece, (time.time() - age,) * 2)
+        with serving(indexed.folder) as client:
+            client.ended(client.read("/v1/jobs")["jobs"][0])
+        assert piece.exists() == (age == 0)
+    assert Path(told["path"]).exists()
+
+
+# -- what is the user's --------------------------------------------------------------------------
+
+
+def test_the_start_indexes_nothing_but_uploads(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    shelf = indexed.folder / UPLOADS / "ab"
+    shelf.mkdir(parents=True)
+    digest = content_hash(picture_bytes(130)).hex()
+    kept = {
+        shelf / "left-ab0123456789cdef.png": picture_bytes(129),
+        shelf / f"copied-{digest[:16]}.png": picture_bytes(130),
+        shelf / f".a.png.{digest}.new-01234567": picture_bytes(131),  # not what its name tells
+        shelf / "holiday.png": picture_bytes(132),
+    }
+    for path, data in kept.items():
+        path.write_bytes(data)
+    with serving(indexed.folder) as client:
+        client.ended(client.read("/v1/jobs")["jobs"][0])
+        assert client.read("/v1/pictures")["total"] == 20
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_what_somebody_put_in_the_place_of_an_upload_stays(client: Client) -> None:
+    told = _add(client, 133)
+    path, address = Path(told["path"]), f"/v1/pictures/{told['id']}"
+    path.write_bytes(picture_bytes(134))
+    response = client.send(address, picture_bytes(135), method="PUT")
+    refused(response, 409, "file_changed")
+    assert path.read_bytes() == picture_bytes(134)
+    assert client.ask("DELETE", address).status_code == 204
+    assert path.read_bytes() == picture_bytes(134)
+    assert _add(client, 133)["path"] != told["path"]  # the file keeps its place
+    assert sorted(path.parent.iterdir())[0].name[0] != "."
+
+
+def test_what_somebody_put_there_and_indexed_is_not_the_servers(
+    client: Client, indexed: Library
+) -> None:
+    told = _add(client, 136)
+    path, address = Path(told["path"]), f"/v1/pictures/{told['id']}"
+    path.write_bytes(picture_bytes(137))
+    index(indexed, [path], encoder=fake_encoder())
+    assert client.read(address)["owned"] is False
+    refused(client.send(address, picture_bytes(138), method="PUT"), 403, "not_owned")
+    assert client.ask("DELETE", address).status_code == 204
+    assert path.read_bytes() == picture_bytes(137)
+
+
+def test_a_picture_taken_out_of_the_library_keeps_its_file_and_is_not_taken_up_again(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    with serving(indexed.folder) as client:
+        told = _add(client, 139)
+    assert remove(indexed, [told["path"]]) == 1
+    with serving(indexed.folder) as client:
+        client.ended(client.read("/v1/jobs")["jobs"][0])
+        assert client.read("/v1/pictures")["total"] == 20
+        assert Path(told["path"]).read_bytes() == picture_bytes(139)
+        assert _add(client, 139)["path"] == told["path"]
+
+
+# -- libraries of before uploads had rows ----------------------------------------------------------
+
+
+def _make_old(library: Library) -> None:
+    library.close()
+    with closing(sqlite3.connect(library.folder / "catalogue.sqlite")) as connection, connection:
+        connection.execute("DROP TABLE uploads")
+        connection.execute("UPDATE alembic_version SET version_num = '0004'")
+
+
+@pytest.mark.parametrize("where", ["in the library", "elsewhere"])
+def test_uploads_of_an_older_version_are_taken_over(
+    indexed: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    use_fakes(monkeypatch)
+    folder = tmp_path / "own" if where == "elsewhere" else None
+    settings = Settings(uploads=folder)
+    with serving(indexed.folder, settings) as client:
+        told, gone, half = (_add(client, seed) for seed in (140, 141, 142))
+    # a removal and an upload that were under way
+    deleted = Path(gone["path"])
+    deleted = deleted.rename(deleted.with_name(f".{deleted.name}.deleted"))
+    remove(indexed, [half["path"]])
+    shelf = Path(told["path"]).parent
+    copy = tmp_path / "copy" / shelf.name / Path(told["path"]).name
+    mine = [shelf / "mine.png", shelf / f"mine-{shelf.name}0123456789abcd.png", copy]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture_bytes(143))
+    index(indexed, [mine[0], tmp_path / "copy"], encoder=fake_encoder())
+    _make_old(indexed)
+    with serving(indexed.folder, settings) as client:
+        client.ended(client.read("/v1/jobs")["jobs"][0])
+        owned = {p["path"] for p in client.read("/v1/pictures")["pictures"] if p["owned"]}
+        assert owned == {told["path"], half["path"]}
+        assert not deleted.exists()
+        assert client.ask("DELETE", f"/v1/pictures/{told['id']}").status_code == 204
+        assert not Path(told["path"]).exists()
+    assert all(path.read_bytes() == picture_bytes(143) for path in mine)

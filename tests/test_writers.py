@@ -159,7 +159,7 @@ def test_a_busy_library_whose_writer_has_not_signed_yet_is_refused_too(
 ) -> None:
     save_pictures(tmp_path / "p", 2)
     with library.writer():
-        for sign in ("", "{", "[]", '{"pid": 1}'):
+        for sign in ("", '{"pid": ', '{"pid": []}', '{"pid": 1}'):
             (library.folder / "writer.json").write_text(sign)
             with pytest.raises(LibraryBusy, match="is being written by another process"):
                 in_child(_index, library.folder, tmp_path / "p")

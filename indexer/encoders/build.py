@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import indexer.errors
 from indexer.encoders.frameworks import import_openvino, keras_environment
 from indexer.errors import EncoderUnavailable, ParecidoError
+from indexer.kinds import Kind, any_content
+from indexer.ownfiles import create_file, remove_own, scratch_folder
 
 __all__ = ["run_in_child"]
+
+_RAW = Kind(re.compile(r"raw\.(xml|bin)"), any_content)
 
 
 def run_in_child(request: dict[str, Any], show_output: bool = False) -> dict[str, Any]:
@@ -31,10 +35,10 @@ def run_in_child(request: dict[str, Any], show_output: bool = False) -> dict[str
     With ``show_output`` what Keras says (download progress) goes to this process's stderr.
     Raises the same error that the work raised in the child.
     """
-    with tempfile.TemporaryDirectory(prefix="parecido-") as folder:
+    with scratch_folder("parecido-") as folder:
         asked, answered, log = (Path(folder) / name for name in ("request", "result", "log"))
-        asked.write_text(json.dumps(request), "utf-8")
-        with log.open("wb") as quiet:
+        _put(asked, request)
+        with create_file(log) as quiet:
             done = subprocess.run(
                 # -P: without it Python would import from the current folder first, and that may
                 # be a folder of somebody else's files
@@ -95,8 +99,7 @@ def _export(request: dict[str, Any]) -> dict[str, Any]:
     exported = openvino.Core().read_model(raw)
     exported = openvino.Model(_own_outputs(exported, len(model.outputs)), exported.get_parameters())
     openvino.save_model(exported, path, compress_to_fp16=False)
-    for file in (raw, raw.with_suffix(".bin")):
-        file.unlink()
+    remove_own(path.parent, _RAW)
     _check_agreement(model, path, spec)
     return {}
 
@@ -189,7 +192,12 @@ def _main(asked: Path, answered: Path) -> None:
             "message": error.message,
             "remedy": error.remedy,
         }
-    answered.write_text(json.dumps(result), "utf-8")
+    _put(answered, result)
+
+
+def _put(path: Path, value: dict[str, Any]) -> None:
+    with create_file(path) as file:
+        file.write(json.dumps(value).encode())
 
 
 if __name__ == "__main__":

@@ -10,13 +10,24 @@ import errno
 import json
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from indexer.durable import file_digest, sync_folder, sync_tree
+from indexer.durable import file_digest
 from indexer.errors import NoSpace
-from indexer.ownfiles import CACHED, is_foreign, remove_own_folder
+from indexer.kinds import CACHED
+from indexer.ownfiles import (
+    create_file,
+    is_foreign,
+    place_folder,
+    remove_folder,
+    scratch_folder,
+    work_folder,
+)
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
 
 __all__ = ["cache_folder", "cached_folder"]
 
@@ -85,21 +96,16 @@ def _make(folder: Path, fill: Callable[[Path], None]) -> None:
     # the lock is held: what lies here under this key is damaged, or left by a killed process
     for name in os.listdir(folder.parent):
         if re.fullmatch(re.escape(folder.name) + r"(\.[a-z0-9_]{8})?", name):
-            remove_own_folder(folder.parent / name, CACHED, _IN_PLACE)
-    work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    try:
+            remove_folder(folder.parent / name, CACHED, _IN_PLACE)
+    with work_folder(folder.parent, f"{folder.name}.", CACHED) as work:
         fill(work)
         _seal(work)
-        sync_tree(work)
-        os.replace(work, folder)
-        sync_folder(folder.parent)
-    finally:
-        remove_own_folder(work, CACHED)
+        place_folder(work, folder)
 
 
 def _temporary(key: str, fill: Callable[[Path], None]) -> Path:
     if key not in _TEMPORARY:
-        _TEMPORARY[key] = tempfile.TemporaryDirectory(prefix="parecido-encoder-")
+        _TEMPORARY[key] = scratch_folder("parecido-encoder-")
     folder = Path(_TEMPORARY[key].name)
     if not _intact(folder):
         fill(folder)
@@ -107,9 +113,10 @@ def _temporary(key: str, fill: Callable[[Path], None]) -> Path:
     return folder
 
 
-_TEMPORARY: dict[str, tempfile.TemporaryDirectory[str]] = {}
+_TEMPORARY: dict[str, TemporaryDirectory[str]] = {}
 
 
 def _seal(folder: Path) -> None:
     digests = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
-    (folder / _MANIFEST).write_text(json.dumps(digests), "utf-8")
+    with create_file(folder / _MANIFEST) as file:
+        file.write(json.dumps(digests).encode())

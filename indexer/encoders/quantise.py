@@ -18,7 +18,7 @@ import importlib.util
 import json
 import logging
 import os
-import tempfile
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -29,20 +29,31 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.decode import Limits, decode, probe
-from indexer.durable import file_digest, sync_folder, sync_tree
+from indexer.durable import file_digest
 from indexer.encoders.base import POOLINGS
 from indexer.encoders.build import run_in_child
 from indexer.encoders.devices import gpu_visible
 from indexer.encoders.featuremap import feature_map, sources
 from indexer.encoders.frameworks import import_openvino
 from indexer.errors import EncoderUnavailable, InvalidRequest, PictureUnreadable
-from indexer.ownfiles import MODELS, PIXELS, WORK, remove_own_folder
+from indexer.kinds import MODELS, PIXELS, WORK, WORK_MARK, any_content, is_blank
+from indexer.ownfiles import (
+    create_file,
+    is_folder,
+    is_own,
+    own_files,
+    place_folder,
+    remove_folder,
+    replacing,
+    work_folder,
+)
 from indexer.spec import QUANTISED_FOLDER, EncoderSpec
 
 __all__ = [
     "CALIBRATION_FILES",
     "check_can_quantise",
     "drop_quantised",
+    "is_own_model",
     "quantise",
     "quantise_in_child",
     "quantised_model",
@@ -55,6 +66,10 @@ _PICTURES = 300
 _FEWEST = 100
 _AT_ONCE = 32  # decoded together: 5 MB at 224 × 224
 _FILES = ("model.bin", "model.xml")
+# the last line of model.xml, which tells the digest of model.bin
+_MARK = "\n<!-- made by parecido; SHA-256 of model.bin: {} -->\n"
+_MARKED = re.compile(_MARK.format("([0-9a-f]{64})").encode() + rb"\Z")
+_WORK_FOLDERS = {"model": MODELS, "pictures": PIXELS}
 # Of descriptors to float32's, mean over the pictures looked at.  EfficientNet-Lite0 has 0.99, and
 # 0.49 where it was calibrated on noise.
 _LEAST_COSINE = 0.9
@@ -110,16 +125,38 @@ def quantised_model(spec: EncoderSpec, library: Path | None) -> Path:
     return folder
 
 
-def drop_quantised(library: Path) -> None:
-    """Remove a quantised model that belongs to no descriptor, and what a killed run left."""
-    remove_own_folder(library / QUANTISED_FOLDER, MODELS)
+def drop_quantised(library: Path, calibration: str = "") -> None:
+    """Remove a quantised model that belongs to no descriptor, and what a killed run left.
+
+    ``calibration`` is the digest of the model that the catalogue tells, if any.
+    """
+    folder = library / QUANTISED_FOLDER
+    if is_own_model(folder, calibration):
+        remove_folder(folder, MODELS)
     for name in os.listdir(library):
-        if WORK.fullmatch(name):
-            _remove_work(library / name)
+        work = library / name
+        if not WORK.fullmatch(name) or not is_folder(work):
+            continue
+        if own_files(work, WORK_MARK) or not os.listdir(work):
+            remove_folder(work, WORK_MARK, _WORK_FOLDERS)
 
 
-def _remove_work(folder: Path) -> None:
-    remove_own_folder(folder, MODELS, {"model": MODELS, "pictures": PIXELS})
+def is_own_model(folder: Path, calibration: str = "") -> bool:
+    """Whether a folder holds a model that was quantised here, or nothing, and nothing else.
+
+    Models from before they had a mark are known by their digest alone.
+    """
+    if not is_folder(folder) or set(os.listdir(folder)) - set(_FILES):
+        return False
+    files = [folder / name for name in os.listdir(folder)]
+    if all(is_own(path, is_blank) for path in files):
+        return True
+    if len(files) < len(_FILES) or not all(is_own(path, any_content) for path in files):
+        return False
+    marked = _MARKED.search((folder / "model.xml").read_bytes()[-200:])
+    if marked is not None and marked[1].decode() == file_digest(folder / "model.bin"):
+        return True
+    return _digest(folder) == calibration
 
 
 def quantise(
@@ -133,29 +170,31 @@ def quantise(
     """Make the int8 encoder of a library that holds no pictures yet; its spec.
 
     ``spec`` is the float32 encoder's, and ``export`` gives the folder with its model; ``files`` are
-    those of the collection.  The writer lock must be held.  The library's folder ``encoder``
-    appears whole or not at all.  Raises ``InvalidRequest`` for fewer than 100 different pictures.
+    those of the collection.  Whatever model the library had must have been dropped, and the writer
+    lock must be held.  The library's folder ``encoder`` appears whole or not at all.  Raises
+    ``InvalidRequest`` for fewer than 100 different pictures.
     """
     if spec.pooling not in POOLINGS:
         raise InvalidRequest(
             f"int8 goes with the poolings {', '.join(POOLINGS)}, got {spec.pooling}.",
             "Choose one with --pooling, or use --precision half.",
         )
-    drop_quantised(library)
     if os.path.lexists(library / QUANTISED_FOLDER):
         raise InvalidRequest(
             f"{library / QUANTISED_FOLDER} holds what is not the library's; nothing was changed.",
             "Move it out of the library's folder.",
         )
     # a name of its own: the child of a killed run may still be writing into the former one
-    work = Path(tempfile.mkdtemp(prefix=f"{QUANTISED_FOLDER}.new-", dir=library))
-    pictures, made = work / "pictures", work / "model"
-    try:
+    with work_folder(library, f"{QUANTISED_FOLDER}.new-", WORK_MARK, _WORK_FOLDERS) as work:
+        with create_file(work / "made-by-parecido"):
+            pass
+        pictures, made = work / "pictures", work / "model"
         pictures.mkdir()
         made.mkdir()
         count = 0
         for count, pixels in enumerate(_chosen(files, spec, limits, stop), 1):
-            np.save(pictures / f"{count:04d}.npy", pixels)
+            with create_file(pictures / f"{count:04d}.npy") as file:
+                np.lib.format.write_array(file, pixels)
         if stop():
             raise EncoderUnavailable("Interrupted before the encoder was calibrated.")
         if count < _FEWEST:
@@ -175,11 +214,7 @@ def quantise(
                 "folder": str(made),
             }
         )
-        sync_tree(made)
-        os.replace(made, library / QUANTISED_FOLDER)
-        sync_folder(library)
-    finally:
-        _remove_work(work)
+        place_folder(made, library / QUANTISED_FOLDER)
     digest = _digest(library / QUANTISED_FOLDER)
     return replace(spec, precision="int8", calibration=digest)
 
@@ -254,6 +289,9 @@ def quantise_in_child(request: dict[str, Any]) -> dict[str, Any]:
             ignored_scope=nncf.IgnoredScope(names=tail),
         )
         openvino.save_model(quantised, target, compress_to_fp16=False)
+        text = target.read_bytes() + _MARK.format(file_digest(target.with_suffix(".bin"))).encode()
+        with replacing(target, any_content) as file:
+            file.write(text)
         cosine = _mean_cosine(Path(request["model"]), target, files[:_LOOKED_AT])
     except Exception as error:  # an operation that NNCF does not have, a full disk
         raise EncoderUnavailable(

@@ -22,6 +22,7 @@ from indexer.errors import (
     UnknownEncoder,
     WeightsUnavailable,
 )
+from indexer.ownfiles import create_file
 from indexer.quality import quality_named, sized
 from indexer.spec import EncoderSpec
 
@@ -239,7 +240,8 @@ def _resolve_file(path: Path, pooling: str | None, preprocessing: str) -> Encode
         import json
 
         facts = run_in_child({"do": "describe", "file": str(path)})
-        (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
+        with create_file(folder / "facts.json") as file:
+            file.write(json.dumps(facts).encode())
 
     folder = cached_folder(f"facts-{digest[:32]}", fill)
     network = CustomNetwork(

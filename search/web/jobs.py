@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import secrets
 import threading
 import time
@@ -15,28 +14,24 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from indexer.catalogue import Root
-from indexer.discover import signed64
-from indexer.durable import sync_folder
+from indexer.changes import Disown, Withdraw
 from indexer.encoders import Encoder
-from indexer.errors import ParecidoError, PathNotFound
-from indexer.library import Library, writing_folder
+from indexer.errors import LibraryBusy, ParecidoError, PathNotFound
+from indexer.library import Library
 from indexer.options import IndexOptions
-from indexer.ownfiles import is_folder, remove_own
+from indexer.ownfiles import is_file
 from indexer.pipeline import index, remove
 from indexer.records import IndexReport
+from indexer.uploads import LEAVING, WAITING, Upload
 from search.web.answers import Refused
 from search.web.settings import Settings
+from search.web.uploads import Arrival, Uploads
 
 __all__ = ["Job", "Jobs"]
 
 _log = logging.getLogger("parecido")
 _KEPT = 200  # jobs that have ended and can still be asked about
 _WAITING = 1000
-_DELETED = ".deleted"
-_SHELF = re.compile(r"[0-9a-f]{2}")
-# of an upload below the server's folder: its digest begins with the two digits of its shelf
-_UPLOAD = re.compile(r"([0-9a-f]{2})/[^/]+-\1[0-9a-f]{14}(-\d+)?(\.[^./]{1,8})?")
 _TOGETHER = 64  # uploads that wait are indexed in one run
 
 
@@ -49,6 +44,8 @@ class Job:
     path: str
     picture: int | None = None
     """The picture that it is about; of an added one, once it is there."""
+    arrival: Arrival | None = None
+    """The bytes that came with it."""
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
     state: str = "waiting"
     """``waiting``, ``running``, ``done``, ``failed`` or ``stopped``."""
@@ -76,7 +73,7 @@ class Jobs:
     def __init__(
         self,
         library: Library,
-        uploads: Path,
+        uploads: Uploads,
         settings: Settings,
         encoder: Callable[[], Encoder | None],
     ) -> None:
@@ -89,8 +86,8 @@ class Jobs:
         self._wake = threading.Condition()
         self._closed = False
         self._taking_up: Job | None = None
-        if not settings.read_only and uploads.is_dir():
-            self._take_up()
+        if not settings.read_only and uploads.is_used:
+            self._taking_up = self.put(Job("index", str(uploads.folder)))
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()
 
@@ -186,11 +183,6 @@ class Jobs:
         if job.kind == "delete":
             self._delete(job)
             return
-        paths = self._left() if job is self._taking_up else [job.path for job in jobs]
-        if not paths:
-            return
-        if job.kind != "index" or job is self._taking_up:
-            self._own_uploads()
 
         def stop() -> bool:
             return self._closed or all(job.stop for job in jobs)
@@ -199,6 +191,9 @@ class Jobs:
             for job in jobs:
                 job.report = report
 
+        paths = self._paths(jobs, stop)
+        if not paths:
+            return
         limits = self._settings.limits if job.kind != "index" else IndexOptions().limits
         options = IndexOptions(wait=True, limits=limits, device=self._settings.device)
         report = index(
@@ -213,82 +208,72 @@ class Jobs:
         if job.kind != "index":
             self._name_pictures(jobs)
 
+    def _paths(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> list[str]:
+        """What is to be indexed; uploads get their places first."""
+        try:
+            if jobs[0] is self._taking_up:
+                return self._left(stop)
+            coming = [(job, job.arrival) for job in jobs if job.arrival is not None]
+            if not coming:
+                return [jobs[0].path]
+            with self._library.writer(wait=True, stop=stop) as writer:
+                places = self._uploads.settle([arrival for _, arrival in coming], writer)
+        except LibraryBusy:
+            if not stop():
+                raise
+            for job in jobs:
+                job.report = IndexReport(interrupted=True)
+            return []
+        for (job, _), place in zip(coming, places, strict=True):
+            if isinstance(place, Refused):
+                job.error = place
+            else:
+                job.path = str(place)
+        return [str(place) for place in places if not isinstance(place, Refused)]
+
     def _name_pictures(self, jobs: Sequence[Job]) -> None:
         """Which pictures the uploads became."""
         skipped = {skip.path: skip for skip in jobs[0].report.skipped}
         for job in jobs:
+            if job.error is not None:
+                continue
             found = self._library.catalogue.picture_at(job.path)
             job.picture = found.id if found else None
             if found is None and job.path in skipped:
                 reason = skipped[job.path].reason
                 job.error = Refused(422, "picture_unreadable", f"It was skipped: {reason}.")
 
-    def _own_uploads(self) -> None:
-        """Let the library know the folder of uploads, so that each is not a root of its own."""
-        raw = os.fsencode(self._uploads)
-        if any(root.path == raw for root in self._library.catalogue.roots()):
-            return
-        status = os.stat(self._uploads)
-        root = Root(raw, signed64(status.st_dev), signed64(status.st_ino))
-        with self._library.writer(wait=True, stop=lambda: self._closed) as writer:
-            writer.write([], seen_roots=[root])
-
     def _delete(self, job: Job) -> None:
         """Take a picture out of the library, and its file away where it was uploaded here.
 
-        The file gets a hidden name first, which no walk takes up again: killed in between, the next
-        run finds the picture gone and the file is removed then.
+        That it is to go is committed with the picture's removal: killed in between, the next server
+        removes the file.
         """
-        path = Path(job.path)
-        hidden = path.with_name(f".{path.name}{_DELETED}")
-        is_own_file = is_own(job.path, self._uploads)
-        if is_own_file:
-            with suppress(FileNotFoundError), writing_folder(self._uploads):
-                os.replace(path, hidden)
-                sync_folder(path.parent)
-        try:
-            with suppress(PathNotFound):  # it was removed meanwhile
-                remove(self._library, [job.path], wait=True)
-        except BaseException:
-            with suppress(OSError):
-                os.replace(hidden, path)
-            raise
-        if is_own_file:
-            _unlink_deleted(path.parent)
+        raw = os.fsencode(job.path)
+        upload = self._library.catalogue.upload_at(raw)
+        with suppress(PathNotFound):  # it was removed meanwhile
+            along = [Withdraw(raw)] if upload else []
+            remove(self._library, [job.path], wait=True, along=along)
+        if upload is not None:
+            self._clear([upload], lambda: self._closed)
 
-    def _take_up(self) -> None:
-        """What was on its way when the last server ended: uploads in, deleted files out."""
-        if any(self._shelves()):
-            self._taking_up = self.put(Job("index", str(self._uploads)))
+    def _clear(self, uploads: Sequence[Upload], stop: Callable[[], bool]) -> None:
+        """Remove the files of uploads that leave, and then their rows."""
+        gone = [upload.path for upload in uploads if self._uploads.remove(upload)]
+        if gone:
+            with self._library.writer(wait=True, stop=stop) as writer:
+                writer.write([Disown(gone)])
 
-    def _shelves(self) -> list[Path]:
-        """The folders of the uploads that the server made."""
-        folders = [p for p in self._uploads.iterdir() if _SHELF.fullmatch(p.name) and is_folder(p)]
-        return sorted(folders)
-
-    def _left(self) -> list[str]:
-        """Uploads that were written, and not indexed before the server ended."""
-        for folder in self._shelves():
-            _unlink_deleted(folder)
-        files = (str(path) for folder in self._shelves() for path in folder.iterdir())
-        find = self._library.catalogue.picture_at
-        return sorted(p for p in files if is_own(p, self._uploads) and find(p) is None)
-
-
-def _unlink_deleted(folder: Path) -> None:
-    if _SHELF.fullmatch(folder.name):
-        names = re.compile(rf"\..+-{folder.name}[0-9a-f]{{14}}(-\d+)?(\.[^.]{{1,8}})?{_DELETED}")
-        remove_own(folder, names)
-
-
-def is_own(path: str, folder: Path) -> bool:
-    """Whether a path leads to a file that was uploaded here, and by no symbolic link.
-
-    It lies below the server's own folder and has a name that the server gives: a user's picture in
-    that folder is the user's.
-    """
-    prefix = os.path.join(folder, "")
-    name = path[len(prefix) :].replace(os.sep, "/")
-    if not path.startswith(prefix) or _UPLOAD.fullmatch(name) is None:
-        return False
-    return os.path.realpath(path) == os.path.join(os.path.realpath(folder), path[len(prefix) :])
+    def _left(self, stop: Callable[[], bool]) -> list[str]:
+        """Go on with what was on its way when the last server ended; what is to be indexed."""
+        catalogue = self._library.catalogue
+        before = catalogue.uploads_taken_over()
+        arrivals = self._uploads.arrived()
+        if arrivals or before not in (None, str(self._uploads.folder)):
+            with self._library.writer(wait=True, stop=stop) as writer:
+                if before is not None:
+                    writer.take_over_uploads(self._uploads.folder)
+                self._uploads.settle(arrivals, writer)
+        self._clear(catalogue.uploads(LEAVING), stop)
+        waiting = [os.fsdecode(upload.path) for upload in catalogue.uploads(WAITING)]
+        return [path for path in waiting if is_file(Path(path))]

@@ -12,14 +12,12 @@ from starlette.responses import FileResponse, Response
 
 from indexer.decode import render
 from indexer.discover import signed64
-from indexer.durable import replacing
 from indexer.errors import PictureUnreadable
-from indexer.library import writing_folder
-from indexer.prepare import content_hash
+from indexer.records import Picture
 from search.labels import require_labels
 from search.web.answers import Refused, changed, gone, json_response
 from search.web.bodies import PICTURE_BODY, Upload, one_picture
-from search.web.jobs import Job, is_own
+from search.web.jobs import Job
 from search.web.models import JobOut, ListTerms, PictureOut, PicturesOut
 from search.web.reach import PICTURE_ID, errors, located, picture_of, service_of, writable
 from search.web.service import Service
@@ -52,7 +50,6 @@ _PICTURE_POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-_SAFE = re.compile(r"[^\w.-]+")
 _PICTURE_FILE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
 }
@@ -76,7 +73,8 @@ async def listed(service: Reached, given: Annotated[ListTerms, Query()]) -> Resp
             catalogue.listed, wanted, given.order, given.limit, given.offset
         )
         more = given.offset + len(pictures) < total and bool(pictures)
-    shown = [picture_dict(picture, service.uploads) for picture in pictures]
+    uploaded = await service.call(catalogue.uploaded, [picture.id for picture in pictures])
+    shown = [picture_dict(picture, picture.id in uploaded) for picture in pictures]
     return json_response({"pictures": shown, "total": total, "more": more})
 
 
@@ -85,7 +83,7 @@ async def listed(service: Reached, given: Annotated[ListTerms, Query()]) -> Resp
 )
 async def record(picture_id: PICTURE_ID, service: Reached) -> Response:
     """What the library knows of a picture."""
-    return json_response(picture_dict(picture_of(service, picture_id), service.uploads))
+    return json_response(_shown(service, picture_of(service, picture_id)))
 
 
 @router.get(
@@ -169,8 +167,9 @@ async def add(
 ) -> Response:
     """Put a picture into the server's own folder and into the library."""
     upload = await one_picture(request)
-    path = await _saved(service, upload, name)
-    job = service.jobs.put(Job("add", str(path)))
+    await _check(service, upload)
+    arrival = await service.call(service.uploads.take, upload.data, name or upload.name)
+    job = service.jobs.put(Job("add", str(arrival.place), arrival=arrival))
     return await _changed(request, job, 201)
 
 
@@ -184,7 +183,7 @@ async def add(
 async def replace(picture_id: PICTURE_ID, request: Request, service: Writable) -> Response:
     """Give an uploaded picture other bytes; its id stays."""
     picture = picture_of(service, picture_id)
-    if not is_own(picture.path, service.uploads):
+    if not service.library.catalogue.uploaded([picture_id]):
         raise Refused(
             403,
             "not_owned",
@@ -193,8 +192,9 @@ async def replace(picture_id: PICTURE_ID, request: Request, service: Writable) -
         )
     upload = await one_picture(request)
     await _check(service, upload)
-    await service.call(_write, Path(picture.path), upload.data)
-    job = service.jobs.put(Job("replace", picture.path, picture_id))
+    path = Path(picture.path)
+    arrival = await service.call(service.uploads.take_other, path, upload.data)
+    job = service.jobs.put(Job("replace", picture.path, picture_id, arrival))
     return await _changed(request, job, 200)
 
 
@@ -232,7 +232,11 @@ async def _changed(request: Request, job: Job, status: int) -> Response:
         raise Refused(409, "not_added", "The picture was not added.", "Try again.")
     picture = picture_of(service, job.picture)
     location = located(request, f"/v1/pictures/{picture.id}") if status == 201 else {}
-    return json_response(picture_dict(picture, service.uploads), status, location)
+    return json_response(_shown(service, picture), status, location)
+
+
+def _shown(service: Service, picture: Picture) -> dict[str, Any]:
+    return picture_dict(picture, bool(service.library.catalogue.uploaded([picture.id])))
 
 
 def _accepted(request: Request, job: Job) -> Response:
@@ -245,44 +249,6 @@ async def _check(service: Service, upload: Upload) -> None:
         await service.pixels(upload.data)
         return
     await service.call(render, upload.data, lambda width, height: (1, 1), service.settings.limits)
-
-
-async def _saved(service: Service, upload: Upload, name: str | None) -> Path:
-    """The file of an upload in the server's folder, named by its name and content."""
-    await _check(service, upload)
-    digest = content_hash(upload.data).hex()
-    stem, suffix = _file_name(name or upload.name)
-    folder = service.uploads / digest[:2]
-    return await service.call(_kept, folder, f"{stem}-{digest[:16]}", suffix, upload.data)
-
-
-def _kept(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
-    """The file with these bytes; one whose bytes were replaced since is left alone."""
-    path, number = folder / f"{stem}{suffix}", 1
-    while path.exists():
-        if path.read_bytes() == data:
-            return path
-        number += 1
-        path = folder / f"{stem}-{number}{suffix}"
-    _write(path, data)
-    return path
-
-
-def _file_name(name: str) -> tuple[str, str]:
-    """What is safe of a name that a client gave: no folder, no leading dot, not too long."""
-    base = _SAFE.sub("-", name.replace("\\", "/").rpartition("/")[2]).strip(".-_")
-    stem, dot, suffix = base.rpartition(".")
-    if not dot or len(suffix) > 8:
-        stem, suffix = base, ""
-    shortened = stem.encode()[:120].decode("utf-8", "ignore").strip(".-_")
-    return shortened or "picture", f".{suffix.lower()}" if suffix else ""
-
-
-def _write(path: Path, data: bytes) -> None:
-    with writing_folder(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_bytes(data)
 
 
 def _check_range(request: Request, size: int) -> None:

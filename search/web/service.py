@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.decode import Decoded, Limits, decode, pillow_limit, probe
+from indexer.durable import content_hash
 from indexer.encoders.encoder import Encoder, Maps
 from indexer.errors import InvalidRequest, ParecidoError, PictureUnreadable
 from indexer.library import THUMBNAILS, UPLOADS, Library
-from indexer.prepare import content_hash
 from indexer.records import Picture
 from indexer.region import Region, decode_region
 from search.asking import Ask, orientations
@@ -38,6 +38,7 @@ from search.web.jobs import Jobs
 from search.web.settings import Settings
 from search.web.telemetry import Metrics
 from search.web.thumbnails import Thumbnails
+from search.web.uploads import Uploads
 
 __all__ = ["ById", "Found", "Service"]
 
@@ -85,7 +86,7 @@ class Service:
         self.library = library
         self.settings = settings
         self.metrics = metrics
-        self.uploads = (settings.uploads or library.folder / UPLOADS).absolute()
+        self.uploads = Uploads((settings.uploads or library.folder / UPLOADS).absolute())
         cores = os.cpu_count() or 1
         self.engine = Engine(library, device=settings.device, limits=settings.limits, streams=cores)
         self.thumbnails = Thumbnails(

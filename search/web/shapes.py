@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from indexer.records import Picture
 from search.query import Terms
 from search.results import Results, results_dict
 from search.web.answers import error_dict
-from search.web.jobs import Job, is_own
+from search.web.jobs import Job
 
 __all__ = ["job_dict", "page_dict", "picture_dict"]
 
@@ -25,8 +24,8 @@ def page_dict(results: Results, terms: Terms) -> dict[str, Any]:
     }
 
 
-def picture_dict(picture: Picture, uploads: Path) -> dict[str, Any]:
-    """A picture of the library."""
+def picture_dict(picture: Picture, owned: bool) -> dict[str, Any]:
+    """A picture of the library; ``owned`` is one that was uploaded."""
     return {
         "id": picture.id,
         "path": picture.path,
@@ -41,7 +40,7 @@ def picture_dict(picture: Picture, uploads: Path) -> dict[str, Any]:
         "added_at": _moment(picture.added_at),
         "labels": [[name, round(probability, 4)] for name, probability, _ in picture.labels],
         "content_hash": picture.content_hash.hex(),
-        "owned": is_own(picture.path, uploads),
+        "owned": owned,
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import re
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -13,16 +12,16 @@ from pathlib import Path
 from PIL import Image
 
 from indexer.decode import Limits, pillow_limit, probe, render
-from indexer.durable import replacing
+from indexer.durable import content_hash
+from indexer.kinds import THUMBNAIL_MARK, THUMBNAILS
 from indexer.ownfiles import (
-    THUMBNAILS,
-    is_file,
     is_folder,
+    is_own,
     make_folder,
     own_files,
     remove_own,
+    replacing,
 )
-from indexer.prepare import content_hash
 from indexer.records import Picture
 from search.web.answers import changed
 
@@ -58,7 +57,7 @@ class Thumbnails:
         """
         path = self._path(picture, size)
         try:
-            data = path.read_bytes() if self._is_own(path) else b""
+            data = path.read_bytes() if self._holds(path) else b""
             if data:
                 os.utime(path)  # asked for now
                 return data
@@ -73,13 +72,13 @@ class Thumbnails:
         for size in SIZES:
             self._remove(self._path(picture, size))
 
-    def _is_own(self, path: Path) -> bool:
+    def _holds(self, path: Path) -> bool:
         """Whether a thumbnail lies there, and no link leads there."""
-        return is_folder(self._folder) and is_folder(path.parent) and is_file(path)
+        return is_folder(self._folder) and is_own(path, THUMBNAILS.is_made)
 
     def _remove(self, path: Path) -> None:
         if is_folder(self._folder):
-            remove_own(path.parent, re.compile(re.escape(path.name)))
+            remove_own(path.parent, THUMBNAILS.only(path.name))
 
     def _path(self, picture: Picture, size: int) -> Path:
         return self._folder / str(size) / f"{picture.content_hash.hex()}.jpg"
@@ -95,7 +94,8 @@ class Thumbnails:
                 raise changed()
             image: Image.Image = render(data, fit, self._limits).image
         stream = io.BytesIO()
-        image.save(stream, "JPEG", quality=_QUALITY, optimize=True, progressive=True)
+        options = {"optimize": True, "progressive": True, "comment": THUMBNAIL_MARK}
+        image.save(stream, "JPEG", quality=_QUALITY, **options)
         return stream.getvalue()
 
     def _keep(self, path: Path, data: bytes) -> None:
@@ -103,8 +103,8 @@ class Thumbnails:
         try:
             make_folder(self._folder)
             make_folder(path.parent)
-            with replacing(path, sync=False) as temporary:
-                temporary.write_bytes(data)
+            with replacing(path, THUMBNAILS.is_made, sync=False) as file:
+                file.write(data)
         except OSError as error:
             _log.debug("A thumbnail could not be kept: %s", error)
             return

@@ -1,0 +1,56 @@
+"""Uploads of before they had rows in the catalogue, known by the names that servers gave them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from indexer.durable import content_hash
+from indexer.ownfiles import is_file, is_folder
+from indexer.uploads import KEPT, LEAVING, WAITING, Upload
+
+__all__ = ["uploaded_before"]
+
+_SHELF = re.compile(r"[0-9a-f]{2}")
+# behind a name that the client gave, the first digits of its content's hash
+_NAME = re.compile(r"[^/]+-([0-9a-f]{16})(-\d+)?(\.[^./]{1,8})?")
+_DELETED = re.compile(rf"\.({_NAME.pattern})\.deleted")  # by a server that was killed at it
+
+_Between = Callable[[bytes, bytes], Sequence[tuple[bytes, bytes]]]
+
+
+def uploaded_before(folder: Path, between: _Between) -> list[Upload]:
+    """Rows for what servers of earlier versions put into a folder.
+
+    ``between`` gives paths and hashes of the pictures between two paths, both exclusive.  A file
+    that is not indexed is taken over only if its name tells the hash of its content.
+    """
+    found = []
+    for shelf in _shelves(folder):
+        low = os.fsencode(shelf) + os.fsencode(os.sep)
+        indexed = dict(between(low, low[:-1] + bytes([low[-1] + 1])))
+        for name in sorted(os.listdir(shelf)):
+            path = shelf / name
+            deleted = _DELETED.fullmatch(name)
+            match = _NAME.fullmatch(deleted[1] if deleted else name)
+            if match is None or match[1][:2] != shelf.name or not is_file(path):
+                continue
+            raw = os.fsencode(path)
+            if raw in indexed and not deleted:
+                found.append(Upload(raw, indexed[raw], state=KEPT))
+                continue
+            hashed = content_hash(path.read_bytes())
+            if hashed.hex().startswith(match[1]):
+                found.append(Upload(raw, hashed, state=LEAVING if deleted else WAITING))
+    return found
+
+
+def _shelves(folder: Path) -> Iterator[Path]:
+    """The folders that a server made there."""
+    if not folder.is_dir():
+        return
+    for name in sorted(os.listdir(folder)):
+        if _SHELF.fullmatch(name) and is_folder(folder / name):
+            yield folder / name

@@ -1,0 +1,239 @@
+"""The server's own folder of uploaded pictures.
+
+What comes is first kept under a hidden name, which tells the hash of its content and the name that
+it is to have; there it lies when the client gets its answer.  Behind the library's lock it gets its
+row in the catalogue, and then its place.  Killed in between, the next server goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO
+
+from indexer.catalogue import Catalogue, Root
+from indexer.changes import Own
+from indexer.discover import signed64
+from indexer.durable import content_hash
+from indexer.kinds import Kind, any_content
+from indexer.library import writing_folder
+from indexer.ownfiles import (
+    create_file,
+    is_folder,
+    is_own,
+    make_folder,
+    move_new,
+    move_over,
+    own_files,
+    remove_own,
+)
+from indexer.uploads import LEAVING, Upload
+from indexer.writer import CatalogueWriter
+from search.web.answers import Refused
+
+__all__ = ["Arrival", "Uploads"]
+
+_SAFE = re.compile(r"[^\w.-]+")
+_SHELF = re.compile(r"[0-9a-f]{2}")
+# hidden names, which no walk takes up: of a new picture, and of other bytes for one
+_ARRIVALS = Kind(
+    re.compile(r"\.(?P<name>[^/]+)\.(?P<hash>[0-9a-f]{32})\.(?P<kind>new|other)-[0-9a-f]{8}"),
+    any_content,
+)
+_PIECES_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Bytes that have come, on their way to their place."""
+
+    path: Path
+    """Where they lie, under a hidden name."""
+    name: str
+    """Of the picture that they become, but for a number behind its stem; or that they replace."""
+    content_hash: bytes
+    is_new: bool
+
+    @property
+    def place(self) -> Path:
+        """Where they are to lie; of a new picture the first place to look at."""
+        return self.path.with_name(self.name)
+
+    def places(self) -> Iterator[Path]:
+        """Where they may lie: a new picture where nothing else does."""
+        yield self.place
+        stem, suffix = os.path.splitext(self.name)
+        for number in count(2) if self.is_new else ():
+            yield self.path.with_name(f"{stem}-{number}{suffix}")
+
+    def holds(self, file: BinaryIO) -> bool:
+        """Whether a file holds these very bytes."""
+        return content_hash(file.read()) == self.content_hash
+
+
+class Uploads:
+    """A folder, made when something comes; folders in it by the first two digits of hashes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def take(self, data: bytes, name: str) -> Arrival:
+        """Keep the bytes of a new picture, which a client calls by a name."""
+        digest = content_hash(data)
+        stem, suffix = _file_name(name)
+        with writing_folder(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            shelf = self.folder / digest.hex()[:2]
+            make_folder(shelf)
+            return _kept(shelf, f"{stem}-{digest.hex()[:16]}{suffix}", digest, data, is_new=True)
+
+    def take_other(self, path: Path, data: bytes) -> Arrival:
+        """Keep other bytes for an uploaded picture."""
+        with writing_folder(self.folder):
+            return _kept(path.parent, path.name, content_hash(data), data, is_new=False)
+
+    def arrived(self) -> list[Arrival]:
+        """What came before the last server ended and has no place yet; broken pieces go."""
+        found = []
+        for shelf in self._shelves():
+            _remove_pieces(shelf)
+            for path in own_files(shelf, _ARRIVALS):
+                match = _ARRIVALS.names.fullmatch(path.name)
+                digest = content_hash(path.read_bytes())
+                if match and digest.hex() == match["hash"]:
+                    found.append(Arrival(path, match["name"], digest, match["kind"] == "new"))
+        return found
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a server has put anything here."""
+        return bool(self._shelves())
+
+    def _shelves(self) -> list[Path]:
+        if not self.folder.is_dir():
+            return []
+        found = [self.folder / name for name in os.listdir(self.folder) if _SHELF.fullmatch(name)]
+        return sorted(path for path in found if is_folder(path))
+
+    def settle(self, arrivals: Sequence[Arrival], writer: CatalogueWriter) -> list[Path | Refused]:
+        """Give each its row and then its place; the places, or why there is none."""
+        rows: dict[bytes, Upload] = {}
+        chosen = []
+        for arrival in arrivals:
+            row = _row_of(arrival, writer, rows)
+            if row is not None:
+                rows[row.path] = row
+            chosen.append(row and row.path)
+        writer.write(
+            [Own(row.path, row.content_hash) for row in rows.values()],
+            seen_roots=self._new_root(writer),
+        )
+        told: list[Path | Refused] = []
+        for arrival, raw in zip(arrivals, chosen, strict=True):
+            if raw is not None and _moved(arrival, rows[raw]):
+                told.append(Path(os.fsdecode(raw)))
+            else:
+                told.append(_changed())
+            _remove(arrival.path, arrival.holds)
+        return told
+
+    def _new_root(self, catalogue: Catalogue) -> list[Root]:
+        """The folder as one that is indexed, so that each upload is not a root of its own."""
+        raw = os.fsencode(self.folder)
+        if any(root.path == raw for root in catalogue.roots()):
+            return []
+        status = os.stat(self.folder)
+        return [Root(raw, signed64(status.st_dev), signed64(status.st_ino))]
+
+    def remove(self, upload: Upload) -> bool:
+        """Remove an upload's file if it still holds what was uploaded; whether it is gone."""
+        path = Path(os.fsdecode(upload.path))
+
+        def is_made(file: BinaryIO) -> bool:
+            return upload.holds(content_hash(file.read()))
+
+        _remove(path, is_made)
+        return not is_own(path, is_made)
+
+
+def _kept(shelf: Path, name: str, digest: bytes, data: bytes, *, is_new: bool) -> Arrival:
+    kind = "new" if is_new else "other"
+    path = shelf / f".{name}.{digest.hex()}.{kind}-{secrets.token_hex(4)}"
+    with create_file(path) as file:
+        file.write(data)
+    return Arrival(path, name, digest, is_new)
+
+
+def _row_of(arrival: Arrival, catalogue: Catalogue, others: dict[bytes, Upload]) -> Upload | None:
+    """The row that an arrival gets, of its place; None where it gets none."""
+    for path in arrival.places():
+        raw = os.fsencode(path)
+        row = others.get(raw) or catalogue.upload_at(raw)
+        is_there = os.path.lexists(path)
+        if row is None:
+            if arrival.is_new and not is_there:
+                return Upload(raw, arrival.content_hash)
+            continue
+
+        def is_made(file: BinaryIO, row: Upload = row) -> bool:
+            return row.holds(content_hash(file.read()))
+
+        is_known = row.content_hash == arrival.content_hash
+        fits = is_known or not arrival.is_new
+        if fits and row.state != LEAVING and (not is_there or is_own(path, is_made)):
+            return Upload(raw, arrival.content_hash, row.before if is_known else row.content_hash)
+    return None
+
+
+def _changed() -> Refused:
+    return Refused(
+        409,
+        "file_changed",
+        "The file is not the one that was uploaded, and stays as it is.",
+        "Index it again, or remove the picture.",
+    )
+
+
+def _moved(arrival: Arrival, row: Upload) -> bool:
+    """Whether what arrived lies in its place."""
+    path = Path(os.fsdecode(row.path))
+    if is_own(path, arrival.holds):
+        return True  # the same bytes came twice, or another server was quicker
+    try:
+        if arrival.is_new:
+            move_new(arrival.path, path)
+        else:
+            move_over(arrival.path, path, lambda file: row.holds(content_hash(file.read())))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _remove(path: Path, is_made: Callable[[BinaryIO], bool]) -> None:
+    remove_own(path.parent, Kind(re.compile(re.escape(path.name)), is_made), unfinished=False)
+
+
+def _remove_pieces(shelf: Path) -> None:
+    """Remove what a server was writing when it was killed; another one may be writing now."""
+    whole = {path.name for path in own_files(shelf, _ARRIVALS)}
+    for path in own_files(shelf, _ARRIVALS.unfinished()):
+        with suppress(OSError):
+            if path.name not in whole and time.time() - path.stat().st_mtime > _PIECES_SECONDS:
+                _remove(path, any_content)
+
+
+def _file_name(name: str) -> tuple[str, str]:
+    """What is safe of a name that a client gave: no folder, no leading dot, not too long."""
+    base = _SAFE.sub("-", name.replace("\\", "/").rpartition("/")[2]).strip(".-_")
+    stem, dot, suffix = base.rpartition(".")
+    if not dot or len(suffix) > 8:
+        stem, suffix = base, ""
+    shortened = stem.encode()[:120].decode("utf-8", "ignore").strip(".-_")
+    return shortened or "picture", f".{suffix.lower()}" if suffix else ""
