@@ -144,9 +144,11 @@ def _written(path: Path, sync: bool) -> Iterator[tuple[_Folder, BinaryIO, str]]:
 
 
 def _finish(file: BinaryIO, sync: bool) -> None:
+    """Close it, too: Windows renames no file that is open."""
     file.flush()
     if sync:
         os.fsync(file.fileno())
+    file.close()
 
 
 # -- moving ----------------------------------------------------------------------------------------

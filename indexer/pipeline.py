@@ -10,6 +10,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -54,13 +55,15 @@ def index(
     encoder: Encoder | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
+    writer: CatalogueWriter | None = None,
 ) -> IndexReport:
     """Bring the library up to date with the pictures at these paths.
 
     Folders are searched recursively.  What is unchanged costs a look at its size and time; what
     moved keeps its id; what is gone from below these folders leaves the library.  No picture is
     ever written to.  ``progress`` is called with the running report now and then; when ``stop``
-    returns true, what is ready is committed and the run ends with ``interrupted`` set.
+    returns true, what is ready is committed and the run ends with ``interrupted`` set.  A
+    ``writer`` is the library's, whose lock the caller holds; without one it is taken here.
 
     Raises :class:`~indexer.errors.EncoderMismatch` where the options name another encoder than the
     library's, :class:`~indexer.errors.PathNotFound` for a path that is not there,
@@ -74,7 +77,7 @@ def index(
     if not roots:
         raise InvalidRequest("No path was given.", "Name at least one folder or picture.")
     try:
-        with library.writer(wait=options.wait, stop=stop) as catalogue:
+        with _writing(library, writer, options.wait, stop) as catalogue:
             return _index(library, catalogue, roots, options, encoder, progress, stop)
     except ParecidoError:
         # Ctrl-C reaches a child that prepares the encoder too, and ends waiting for the lock; what
@@ -156,6 +159,15 @@ def _index(
     return report
 
 
+def _writing(
+    library: Library,
+    writer: CatalogueWriter | None,
+    wait: bool,
+    stop: Callable[[], bool] = lambda: False,
+) -> AbstractContextManager[CatalogueWriter]:
+    return library.writer(wait=wait, stop=stop) if writer is None else nullcontext(writer)
+
+
 def _several(
     paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
 ) -> list[str | os.PathLike[str]]:
@@ -169,13 +181,15 @@ def remove(
     *,
     wait: bool = False,
     along: Sequence[Change] = (),
+    writer: CatalogueWriter | None = None,
 ) -> int:
     """Take the pictures at these paths, or below them, out of the library; how many there were.
 
-    The files themselves are not touched.  ``along`` are changes of the same transaction.  Raises
-    :class:`~indexer.errors.PathNotFound` where the library holds nothing at a path.
+    The files themselves are not touched.  ``along`` are changes of the same transaction, and
+    ``writer`` is as for :func:`index`.  Raises :class:`~indexer.errors.PathNotFound` where the
+    library holds nothing at a path.
     """
-    with library.writer(wait=wait) as catalogue:
+    with _writing(library, writer, wait) as catalogue:
         ids: list[int] = []
         forgotten: list[bytes] = []
         roots: list[bytes] = []

@@ -23,6 +23,7 @@ from indexer.ownfiles import is_file
 from indexer.pipeline import index, remove
 from indexer.records import IndexReport
 from indexer.uploads import LEAVING, WAITING, Upload
+from indexer.writer import CatalogueWriter
 from search.web.answers import Refused
 from search.web.settings import Settings
 from search.web.uploads import Arrival, Uploads
@@ -183,6 +184,8 @@ class Jobs:
         if job.kind == "delete":
             self._delete(job)
             return
+        if job is self._taking_up and not self._has_left():
+            return
 
         def stop() -> bool:
             return self._closed or all(job.stop for job in jobs)
@@ -191,39 +194,37 @@ class Jobs:
             for job in jobs:
                 job.report = report
 
-        paths = self._paths(jobs, stop)
-        if not paths:
-            return
         limits = self._settings.limits if job.kind != "index" else IndexOptions().limits
         options = IndexOptions(wait=True, limits=limits, device=self._settings.device)
-        report = index(
-            self._library,
-            paths,
-            options,
-            encoder=self._encoder(),
-            progress=progress,
-            stop=stop,
-        )
-        progress(report)
-        if job.kind != "index":
-            self._name_pictures(jobs)
-
-    def _paths(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> list[str]:
-        """What is to be indexed; uploads get their places first."""
         try:
-            if jobs[0] is self._taking_up:
-                return self._left(stop)
-            coming = [(job, job.arrival) for job in jobs if job.arrival is not None]
-            if not coming:
-                return [jobs[0].path]
             with self._library.writer(wait=True, stop=stop) as writer:
-                places = self._uploads.settle([arrival for _, arrival in coming], writer)
+                if paths := self._paths(jobs, writer):
+                    report = index(
+                        self._library,
+                        paths,
+                        options,
+                        encoder=self._encoder(),
+                        progress=progress,
+                        stop=stop,
+                        writer=writer,
+                    )
+                    progress(report)
         except LibraryBusy:
             if not stop():
                 raise
-            for job in jobs:
-                job.report = IndexReport(interrupted=True)
-            return []
+            progress(IndexReport(interrupted=True))
+            return
+        if job.kind != "index":
+            self._name_pictures(jobs)
+
+    def _paths(self, jobs: Sequence[Job], writer: CatalogueWriter) -> list[str]:
+        """What is to be indexed; uploads get their places first."""
+        if jobs[0] is self._taking_up:
+            return self._left(writer)
+        coming = [(job, job.arrival) for job in jobs if job.arrival is not None]
+        if not coming:
+            return [jobs[0].path]
+        places = self._uploads.settle([arrival for _, arrival in coming], writer)
         for (job, _), place in zip(coming, places, strict=True):
             if isinstance(place, Refused):
                 job.error = place
@@ -250,30 +251,35 @@ class Jobs:
         removes the file.
         """
         raw = os.fsencode(job.path)
-        upload = self._library.catalogue.upload_at(raw)
-        with suppress(PathNotFound):  # it was removed meanwhile
-            along = [Withdraw(raw)] if upload else []
-            remove(self._library, [job.path], wait=True, along=along)
-        if upload is not None:
-            self._clear([upload], lambda: self._closed)
+        with self._library.writer(wait=True) as writer:
+            upload = writer.upload_at(raw)
+            with suppress(PathNotFound):  # it was removed meanwhile
+                along = [Withdraw(raw)] if upload else []
+                remove(self._library, [job.path], along=along, writer=writer)
+            if upload is not None:
+                self._clear([upload], writer)
 
-    def _clear(self, uploads: Sequence[Upload], stop: Callable[[], bool]) -> None:
+    def _clear(self, uploads: Sequence[Upload], writer: CatalogueWriter) -> None:
         """Remove the files of uploads that leave, and then their rows."""
         gone = [upload.path for upload in uploads if self._uploads.remove(upload)]
         if gone:
-            with self._library.writer(wait=True, stop=stop) as writer:
-                writer.write([Disown(gone)])
+            writer.write([Disown(gone)])
 
-    def _left(self, stop: Callable[[], bool]) -> list[str]:
-        """Go on with what was on its way when the last server ended; what is to be indexed."""
+    def _has_left(self) -> bool:
+        """Whether anything was on its way when the last server ended."""
         catalogue = self._library.catalogue
-        before = catalogue.uploads_taken_over()
-        arrivals = self._uploads.arrived()
-        if arrivals or before not in (None, str(self._uploads.folder)):
-            with self._library.writer(wait=True, stop=stop) as writer:
-                if before is not None:
-                    writer.take_over_uploads(self._uploads.folder)
-                self._uploads.settle(arrivals, writer)
-        self._clear(catalogue.uploads(LEAVING), stop)
-        waiting = [os.fsdecode(upload.path) for upload in catalogue.uploads(WAITING)]
+        return bool(
+            catalogue.uploads_taken_over() not in (None, str(self._uploads.folder))
+            or self._uploads.arrived()
+            or catalogue.uploads(LEAVING)
+            or catalogue.uploads(WAITING)
+        )
+
+    def _left(self, writer: CatalogueWriter) -> list[str]:
+        """Go on with what was on its way when the last server ended; what is to be indexed."""
+        if writer.uploads_taken_over() not in (None, str(self._uploads.folder)):
+            writer.take_over_uploads(self._uploads.folder)
+        self._uploads.settle(self._uploads.arrived(), writer)
+        self._clear(writer.uploads(LEAVING), writer)
+        waiting = [os.fsdecode(upload.path) for upload in writer.uploads(WAITING)]
         return [path for path in waiting if is_file(Path(path))]

@@ -47,6 +47,7 @@ _ARRIVALS = Kind(
     re.compile(r"\.(?P<name>[^/]+)\.(?P<hash>[0-9a-f]{32})\.(?P<kind>new|other)-[0-9a-f]{8}"),
     any_content,
 )
+_NEW_NAME = re.compile(r"(.+-[0-9a-f]{16})(\.[^.]+)?")
 _PIECES_SECONDS = 3600.0
 
 
@@ -69,9 +70,10 @@ class Arrival:
     def places(self) -> Iterator[Path]:
         """Where they may lie: a new picture where nothing else does."""
         yield self.place
-        stem, suffix = os.path.splitext(self.name)
-        for number in count(2) if self.is_new else ():
-            yield self.path.with_name(f"{stem}-{number}{suffix}")
+        named = _NEW_NAME.fullmatch(self.name)
+        if self.is_new and named is not None:
+            for number in count(2):
+                yield self.path.with_name(f"{named[1]}-{number}{named[2] or ''}")
 
     def holds(self, file: BinaryIO) -> bool:
         """Whether a file holds these very bytes."""
@@ -106,9 +108,10 @@ class Uploads:
             _remove_pieces(shelf)
             for path in own_files(shelf, _ARRIVALS):
                 match = _ARRIVALS.names.fullmatch(path.name)
-                digest = content_hash(path.read_bytes())
-                if match and digest.hex() == match["hash"]:
-                    found.append(Arrival(path, match["name"], digest, match["kind"] == "new"))
+                with suppress(OSError):  # another server, which still runs, has given it its place
+                    digest = content_hash(path.read_bytes())
+                    if match and digest.hex() == match["hash"]:
+                        found.append(Arrival(path, match["name"], digest, match["kind"] == "new"))
         return found
 
     @property
@@ -205,14 +208,14 @@ def _moved(arrival: Arrival, row: Upload) -> bool:
     """Whether what arrived lies in its place."""
     path = Path(os.fsdecode(row.path))
     if is_own(path, arrival.holds):
-        return True  # the same bytes came twice, or another server was quicker
+        return True  # the same bytes came twice
     try:
         if arrival.is_new:
             move_new(arrival.path, path)
         else:
             move_over(arrival.path, path, lambda file: row.holds(content_hash(file.read())))
-    except FileExistsError:
-        return False
+    except (FileExistsError, FileNotFoundError):
+        return is_own(path, arrival.holds)  # another server was quicker
     return True
 
 
