@@ -188,19 +188,15 @@ def _apply(connection: Connection, change: Change, generation: int) -> bool:
 def _apply_upload(connection: Connection, change: Own | Withdraw | Disown) -> None:
     match change:
         case Own():
-            known = select(uploads.c.content_hash, uploads.c.before)
-            there = connection.execute(known.where(uploads.c.path == change.path)).one_or_none()
-            before = b""
-            if there is not None:
-                before = there[1] if there[0] == change.content_hash else there[0]
             indexed = select(pictures.c.id).where(
                 pictures.c.path == change.path, pictures.c.content_hash == change.content_hash
             )
             values = {
                 "path": change.path,
                 "content_hash": change.content_hash,
-                "before": before,
+                "before": change.before,
                 "state": KEPT if connection.scalar(indexed) else WAITING,
+                "stamp": change.stamp,
             }
             connection.execute(insert(uploads).prefix_with("OR REPLACE").values(**values))
         case Withdraw():

@@ -246,10 +246,10 @@ class Catalogue(CatalogueFacts, RegionRows):
         rows = self._rows(f"{_UPLOAD} WHERE path = ?", (path,))
         return Upload(*rows[0]) if rows else None
 
-    def uploads(self, state: str) -> list[Upload]:
-        """Every upload in that state, by path."""
-        rows = self._rows(f"{_UPLOAD} WHERE state = ? ORDER BY path", (state,))
-        return [Upload(*row) for row in rows]
+    def uploads(self, state: str | None = None) -> list[Upload]:
+        """Every upload, or every one in that state, by path."""
+        query = f"{_UPLOAD} WHERE ? IN (state, '') ORDER BY path"
+        return [Upload(*row) for row in self._rows(query, (state or "",))]
 
     def uploaded(self, ids: Sequence[int]) -> set[int]:
         """Those of the pictures that were uploaded, and are still what was uploaded."""
@@ -394,7 +394,7 @@ _PICTURE = (
 )
 
 
-_UPLOAD = "SELECT path, content_hash, before, state FROM uploads"
+_UPLOAD = "SELECT path, content_hash, before, state, stamp FROM uploads"
 _ORDERS = {"path": "path", "added": "added_at DESC, id DESC"}
 
 

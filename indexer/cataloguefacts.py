@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,9 +73,14 @@ class CatalogueFacts(ABC):
             return None
         return found if found and found.space == self.space_fingerprint() else None
 
-    def uploads_taken_over(self) -> str | None:
-        """The folder whose uploads of before they had rows got some; None in a newer library."""
-        return self._fact("uploads")
+    def uploads_taken_over(self) -> list[str] | None:
+        """Folders whose uploads of before they had rows got some; None in a newer library."""
+        text = self._fact("uploads")
+        try:
+            found = json.loads(text) if text else None
+        except ValueError:
+            found = []
+        return found if found is None or isinstance(found, list) else []
 
     def space_fingerprint(self) -> str:
         """Of the library's own space; empty where it has none."""

@@ -94,6 +94,8 @@ class Own:
 
     path: bytes
     content_hash: bytes
+    before: bytes = b""
+    stamp: int = 0
 
 
 @dataclass(frozen=True)

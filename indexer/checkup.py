@@ -10,7 +10,8 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ from indexer.changes import Remove
 from indexer.errors import EncoderUnavailable, LibraryDamaged, LibraryNotFound
 from indexer.kinds import FRESH_CATALOGUE
 from indexer.learning import settle
-from indexer.library import CATALOGUE, Library, library_path, locked
-from indexer.ownfiles import remove_own, set_aside
+from indexer.library import CATALOGUE, UPLOADS, Library, library_path, locked
+from indexer.ownfiles import NotOurs, remove_own, set_aside
 from indexer.records import Problem
 from indexer.regiongallery import region_index, remove_region_files
 from indexer.regions import is_sound
@@ -87,9 +88,13 @@ def repair(folder: str | os.PathLike[str] | None = None, *, wait: bool = False) 
     done: list[str] = []
     with locked(path, wait):
         if not _structure_is_sound(path / CATALOGUE):
-            done.append(_salvage(path / CATALOGUE))
+            told, knows_uploads = _salvage(path / CATALOGUE)
+            done.append(told)
             with Library(path, Catalogue(path / CATALOGUE)) as salvaged:
                 salvaged.remove_vectors()  # it has lost pictures
+            if not knows_uploads:
+                with CatalogueWriter(path / CATALOGUE) as catalogue:
+                    catalogue.take_over_uploads(path / UPLOADS)
         with CatalogueWriter(path / CATALOGUE) as catalogue:
             orphans = catalogue.drop_orphans()
             if orphans:
@@ -235,8 +240,11 @@ def _structure_is_sound(path: Path) -> bool:
         return False
 
 
-def _salvage(path: Path) -> str:
-    """Copy every readable row into a new catalogue that takes the damaged one's place."""
+def _salvage(path: Path) -> tuple[str, bool]:
+    """Copy every readable row into a new catalogue that takes the damaged one's place.
+
+    What was done, and whether the old one had a table of uploads.
+    """
     from indexer.database import install
 
     fresh = path.with_name(f"{path.name}.new")
@@ -251,7 +259,9 @@ def _salvage(path: Path) -> str:
         ):
             # lets SQLite read a file that is shorter than its header says
             source.execute("PRAGMA writable_schema = ON")
+            target.execute("DELETE FROM uploads")  # of the new one's own making
             kept = _copy_readable(source, target)
+            knows_uploads = _has_uploads(source)
             if not target.execute("SELECT 1 FROM facts WHERE key = 'encoder'").fetchone():
                 raise LibraryDamaged(
                     f"Nothing usable can be read from {path}.",
@@ -261,10 +271,22 @@ def _salvage(path: Path) -> str:
         _remove_fresh(path)
         raise
     moment = time.strftime("%Y%m%d-%H%M%S")
-    aside = f"{path.name}.damaged-{moment}-{os.getpid()}"
-    set_aside(path, aside)
+    for number in count():
+        aside = f"{path.name}.damaged-{moment}-{os.getpid()}{number or ''}"
+        with suppress(NotOurs):
+            set_aside(path, aside)
+            break
     install(fresh, path)
-    return f"copied {kept} readable pictures into a new catalogue; the old one is {aside}"
+    done = f"copied {kept} readable pictures into a new catalogue; the old one is {aside}"
+    return done, knows_uploads
+
+
+def _has_uploads(source: sqlite3.Connection) -> bool:
+    try:
+        source.execute("SELECT 1 FROM uploads LIMIT 1")
+    except sqlite3.DatabaseError as error:
+        return "no such table" not in str(error)
+    return True
 
 
 def _remove_fresh(path: Path) -> None:

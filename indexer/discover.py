@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -86,9 +87,16 @@ class Walk:
                     f"read: {error}.",
                     "Write it as in a .gitignore.",
                 ) from error
+        self._avoided: set[tuple[int, int]] = set()
         if self.avoid is not None and self.avoid.exists():
             status = self.avoid.stat()
             self._visited.add((status.st_dev, status.st_ino))
+            # Not even read, be it by a link: when a process closes a file, all locks that it holds
+            # on it are gone, SQLite's too.
+            for path in self.avoid.glob("catalogue.sqlite*"):
+                with suppress(OSError):
+                    status = path.stat()
+                    self._avoided.add((status.st_dev, status.st_ino))
 
     def __iter__(self) -> Iterator[FileEntry]:
         for _, entries in self.segments():
@@ -113,7 +121,8 @@ class Walk:
                 folders.append((path, status))
             else:
                 self._files.add(path)
-                yield None, [_entry(path, status)]
+                if (status.st_dev, status.st_ino) not in self._avoided:
+                    yield None, [_entry(path, status)]
         # links last: what they point at may lie under a root and belongs there
         folders.sort(key=lambda folder: os.path.islink(folder[0]))
         links: list[tuple[bytes, bytes]] = []
@@ -146,7 +155,8 @@ class Walk:
                     self._unseen(path, error)
                     continue
                 if not is_folder:
-                    if stat.S_ISREG(found.st_mode) and path not in self._files:
+                    is_avoided = (found.st_dev, found.st_ino) in self._avoided
+                    if stat.S_ISREG(found.st_mode) and path not in self._files and not is_avoided:
                         yield _entry(path, found)
                 elif entry.is_symlink():
                     links.append((root, path))

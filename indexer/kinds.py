@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 __all__ = [
     "CACHED",
@@ -61,6 +61,13 @@ class Kind:
         return replace(self, names=re.compile(re.escape(name)))
 
 
+class OneFile(NamedTuple):
+    """A file that has one name."""
+
+    name: str
+    is_made: Callable[[BinaryIO], bool]
+
+
 def any_content(file: BinaryIO) -> bool:
     """For files whose names nobody else gives."""
     return True
@@ -108,6 +115,11 @@ def _is_thumbnail(file: BinaryIO) -> bool:
     return is_ours or is_blank(file)
 
 
+def _is_lock(file: BinaryIO) -> bool:
+    # by filelock, where a system has no flock: the number of the process, the host, its start
+    return re.fullmatch(rb"(\d+\n[^\n]{1,255}\n([^\n]{1,64}\n)?)?", file.read(_HEAD)) is not None
+
+
 def _is_fresh(file: BinaryIO) -> bool:
     """A catalogue that is being made: with our tables, or with none yet."""
     head = file.read(1 << 20)
@@ -153,7 +165,8 @@ FRESH_CATALOGUE = (
     ),
 )
 """What a catalogue is called before it takes its place."""
-LOCK = "lock"
+LOCK = OneFile("lock", _is_lock)
+"""Empty, but where a file system has no locks."""
 WRITER = Kind(re.compile(r"writer\.json(\.tmp)?"), _begins(b'{"pid": '))
 """Who holds the lock."""
 

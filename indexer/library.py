@@ -28,6 +28,7 @@ from indexer.errors import (
 from indexer.gallery import Gallery, generation_of
 from indexer.kinds import INDEXES, JOURNALS, LOCK, WORK_MARK, WRITER, Kind
 from indexer.ownfiles import (
+    NotOurs,
     is_file,
     is_folder,
     is_foreign,
@@ -226,7 +227,7 @@ def _refuse_foreign(folder: Path) -> None:
 def _is_left_over(path: Path) -> bool:
     """Whether this is what a killed creation or a lost catalogue leaves, and holds nothing else."""
     if is_file(path):
-        return path.name == LOCK or _is_known(path.name)
+        return path.name == LOCK.name or _is_known(path.name)
     if path.name == UPLOADS:
         return is_folder(path)  # nothing in it is ever taken for the library's own by its place
     if path.name == THUMBNAILS:
@@ -269,17 +270,18 @@ def _check_own(folder: Path) -> None:
 
     A link would be followed, and a lock that holds something emptied.
     """
+    real = Path(os.path.realpath(folder))  # which may be reached by a link
     try:
-        found = os.listdir(folder)
+        found = os.listdir(real)
     except OSError:  # there is none, or it says so itself when it is opened
         return
     for name in found:
-        if name != LOCK and not _is_known(name):
+        if name != LOCK.name and not _is_known(name):
             continue
-        path = folder / name
+        path = real / name
         if is_foreign(path):
             what = "is no regular file, and links inside a library are not followed"
-        elif name == LOCK and path.stat().st_size:
+        elif not _is_made(path, LOCK.is_made if name == LOCK.name else None):
             what = "holds something, and the library's own lock is empty"
         elif not _is_made(path, JOURNALS.get(name.rpartition("-")[2])):
             what = "is no journal of SQLite's"
@@ -288,7 +290,7 @@ def _check_own(folder: Path) -> None:
         else:
             continue
         raise InvalidRequest(
-            f"{path} {what}; nothing was changed.", "Move it out of the library's folder."
+            f"{folder / name} {what}; nothing was changed.", "Move it out of the library's folder."
         )
 
 
@@ -303,7 +305,7 @@ def locked(
     """
     import filelock
 
-    lock = filelock.FileLock(folder / LOCK)
+    lock = filelock.FileLock(folder / LOCK.name)
     told = False
     _check_own(folder)
     real = Path(os.path.realpath(folder))  # which may be reached by a link
@@ -325,7 +327,8 @@ def locked(
             _sign(real)
         yield
     finally:
-        remove_own(real, WRITER)
+        with suppress(OSError):
+            remove_own(real, WRITER)
         lock.release()
 
 
@@ -336,7 +339,10 @@ def _sign(folder: Path) -> None:
         "command": " ".join(sys.argv)[:200],
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    with replacing(folder / _SIGNATURE, WRITER.is_made, sync=False) as file:
+    with (
+        suppress(NotOurs),  # one that cannot be read: it only tells who, and the lock holds
+        replacing(folder / _SIGNATURE, WRITER.is_made, sync=False) as file,
+    ):
         file.write(json.dumps(holder).encode("utf-8", "replace"))
 
 
@@ -353,6 +359,11 @@ def writing_folder(folder: Path) -> Iterator[None]:
     """Map the system's refusals to write into a folder."""
     try:
         yield
+    except NotOurs as error:
+        raise InvalidRequest(
+            f"{error.filename} is not the library's; nothing was changed.",
+            "Move it out of the library's folder.",
+        ) from error
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise LibraryReadOnly(

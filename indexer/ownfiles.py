@@ -21,12 +21,13 @@ import tempfile
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from indexer.durable import sync_folder, sync_tree
 from indexer.kinds import BySize, Kind
 
 __all__ = [
+    "NotOurs",
     "create_file",
     "is_file",
     "is_folder",
@@ -45,6 +46,8 @@ __all__ = [
     "work_folder",
 ]
 
+# a file or folder that is not there, that is another thing, or that may not be read
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM)
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 # a pipe would let its reader wait for a writer
 _READ = os.O_RDONLY | _NO_LINKS | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -90,12 +93,21 @@ def own_files(folder: Path, kind: Kind) -> list[Path]:
 # -- making ----------------------------------------------------------------------------------------
 
 
+class NotOurs(FileExistsError):
+    """Something has a file's place that this program did not make, and keeps it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        what = "this program did not make it, and it stays"
+        super().__init__(errno.EEXIST, what, os.fspath(path))
+
+
 def make_folder(path: Path) -> None:
     """Make a folder where nothing is.  Raises ``OSError`` where a link or a file has its place."""
     with suppress(FileExistsError):
         path.mkdir()
+        sync_folder(path.parent)
     if not is_folder(path):
-        raise NotADirectoryError(errno.ENOTDIR, "it is no folder of its own", str(path))
+        raise NotOurs(path)
 
 
 @contextmanager
@@ -112,6 +124,7 @@ def replacing(
         folder.check_own(path.name, is_made)
         yield file
         _finish(file, sync)
+        folder.check_own(path.name, is_made)  # it may have come meanwhile
         folder.replace(temporary, path.name)
         if sync:
             folder.sync()
@@ -176,8 +189,8 @@ def set_aside(path: Path, name: str) -> None:
     aside = path.with_name(name)
     try:
         os.link(path, aside)  # so that it lies at its path at every moment
-    except FileExistsError:
-        raise
+    except FileExistsError as error:
+        raise NotOurs(aside) from error
     except OSError:  # a file system without hard links
         with path.open("rb") as source, create_file(aside) as copy:
             shutil.copyfileobj(source, copy, 1 << 20)
@@ -286,8 +299,10 @@ class _Folder:
                 return is_made.fits(os.stat(self._named(name), dir_fd=self._at).st_size)
             with open(self.open(name, _READ), "rb") as file:
                 return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and is_made(file)
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return False
+            raise
 
     def check_own(self, name: str, is_made: Callable[[BinaryIO], bool]) -> None:
         if self.mode(name) and not self.is_own(name, is_made):
@@ -297,9 +312,8 @@ class _Folder:
         if self.mode(name):
             self._refuse(name)
 
-    def _refuse(self, name: str) -> None:
-        path = os.path.join(self._path, name)
-        raise FileExistsError(errno.EEXIST, "this program did not make it, and it stays", path)
+    def _refuse(self, name: str) -> NoReturn:
+        raise NotOurs(self._path / name)
 
     def replace(self, name: str, other: str) -> None:
         os.replace(self._named(name), self._named(other), src_dir_fd=self._at, dst_dir_fd=self._at)
@@ -315,7 +329,7 @@ class _Folder:
                 follow_symlinks=False,
             )
         except FileExistsError:
-            raise
+            self._refuse(other)
         except (OSError, NotImplementedError):
             self.check_absent(other)
             self.replace(name, other)
@@ -351,7 +365,10 @@ def _open(path: Path) -> Iterator[_Folder]:
 def _opened(path: Path) -> Iterator[_Folder | None]:
     """As :func:`_open`; None where there is none, or a link has its place."""
     with ExitStack() as stack:
-        folder = None
-        with suppress(OSError):
+        try:
             folder = stack.enter_context(_open(path))
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
+            folder = None
         yield folder

@@ -47,8 +47,8 @@ facts = Table(
 fingerprint of the space in use.  ``think_twice``: ``on`` or ``off``.  ``within``: ``on`` or
 ``off``, whether regional descriptors are kept.  ``regional_space``: the fingerprint of the space in
 which they are compared.  ``chance``: JSON of what was learned of chance.  ``judgement``: JSON of
-what the space loses or gains.  ``uploads``: the folder whose uploads of before they had rows were
-taken over; only in libraries of that time.
+what the space loses or gains.  ``uploads``: JSON of the folders whose uploads of before they had
+rows were taken over; only in libraries of that time.
 """
 
 roots = Table(
@@ -146,6 +146,7 @@ uploads = Table(
     Column("content_hash", LargeBinary, nullable=False),
     Column("before", LargeBinary, nullable=False),
     Column("state", Text, nullable=False),
+    Column("stamp", BigInteger, nullable=False),
 )
 """Files that were uploaded to a server; see :class:`indexer.uploads.Upload`."""
 

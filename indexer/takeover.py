@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from indexer.durable import content_hash
@@ -31,7 +32,7 @@ def uploaded_before(folder: Path, between: _Between) -> list[Upload]:
     for shelf in _shelves(folder):
         low = os.fsencode(shelf) + os.fsencode(os.sep)
         indexed = dict(between(low, low[:-1] + bytes([low[-1] + 1])))
-        for name in sorted(os.listdir(shelf)):
+        for name in _names(shelf):
             path = shelf / name
             deleted = _DELETED.fullmatch(name)
             match = _NAME.fullmatch(deleted[1] if deleted else name)
@@ -41,16 +42,23 @@ def uploaded_before(folder: Path, between: _Between) -> list[Upload]:
             if raw in indexed and not deleted:
                 found.append(Upload(raw, indexed[raw], state=KEPT))
                 continue
-            hashed = content_hash(path.read_bytes())
-            if hashed.hex().startswith(match[1]):
-                found.append(Upload(raw, hashed, state=LEAVING if deleted else WAITING))
+            with suppress(OSError):  # one that cannot be read stays
+                hashed = content_hash(path.read_bytes())
+                if hashed.hex().startswith(match[1]):
+                    found.append(Upload(raw, hashed, state=LEAVING if deleted else WAITING))
     return found
+
+
+def _names(folder: Path) -> list[str]:
+    """What lies in a folder, by name; nothing where it cannot be looked into."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 def _shelves(folder: Path) -> Iterator[Path]:
     """The folders that a server made there."""
-    if not folder.is_dir():
-        return
-    for name in sorted(os.listdir(folder)):
+    for name in _names(folder):
         if _SHELF.fullmatch(name) and is_folder(folder / name):
             yield folder / name

@@ -20,10 +20,12 @@ class Upload(NamedTuple):
     content_hash: bytes
     """Of what was uploaded last."""
     before: bytes = b""
-    """Of what that replaced; empty where it replaced nothing."""
+    """Of what lay there when that came; empty where nothing did."""
     state: str = WAITING
     """``waiting`` to be indexed, ``kept``, or ``leaving``: to be removed with its picture."""
+    stamp: int = 0
+    """When that came, nanoseconds since 1970: what came earlier does not replace it."""
 
     def holds(self, content_hash: bytes) -> bool:
         """Whether bytes with that hash were uploaded for it."""
-        return content_hash in (self.content_hash, self.before)
+        return bool(content_hash) and content_hash in (self.content_hash, self.before)

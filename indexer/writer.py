@@ -7,6 +7,7 @@ first batch: a run that finds nothing new never needs it.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -139,10 +140,12 @@ class CatalogueWriter(Catalogue):
         from indexer.takeover import uploaded_before
 
         found = uploaded_before(folder, self.below)
+        found = [upload for upload in found if self.upload_at(upload.path) is None]
         leaving = [Withdraw(upload.path) for upload in found if upload.state == LEAVING]
         self.write([*(Own(upload.path, upload.content_hash) for upload in found), *leaving])
+        folders = {*(self.uploads_taken_over() or ()), os.fspath(folder)}
         with self._transaction() as connection:
-            put(connection, "uploads", os.fspath(folder))
+            put(connection, "uploads", json.dumps(sorted(folders)))
 
     def use_space(self, space: Space | None, judgement: Judgement | None = None) -> None:
         """Let searches compare descriptors in another space, from one moment to the next."""

@@ -230,6 +230,9 @@ def test_a_cache_on_a_read_only_disk_gives_way_to_a_temporary_folder(
             check_whole(folder)
             assert cached_folder(KEY, fill) == folder
         assert fill.times == 1
+        (folder / "model.bin").unlink()  # as who tidies up temporary files does
+        check_whole(cached_folder(KEY, fill))
+        assert fill.times == 2
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 

@@ -193,6 +193,39 @@ def test_thumbnails_stand_upright(client: Client, pictures: Path, orientation: i
         assert float((quadrants(np.asarray(image)[None]) @ rows.T)[0, 0]) > 0.999
 
 
+@pytest.mark.parametrize("left", [b"", bytes(1000)], ids=["nothing", "zeros"])
+def test_a_thumbnail_that_a_power_cut_left_empty_is_made_again(
+    client: Client, library: Library, left: bytes
+) -> None:
+    whole = client.get("/v1/pictures/1/thumbnail").content
+    (path,) = (library.folder / THUMBNAILS).rglob("*.jpg")
+    path.write_bytes(left)
+    assert client.get("/v1/pictures/1/thumbnail").content == whole == path.read_bytes()
+
+
+def test_what_lies_in_a_thumbnails_place_stays_and_is_not_shown(
+    client: Client, library: Library
+) -> None:
+    whole = client.get("/v1/pictures/1/thumbnail").content
+    (path,) = (library.folder / THUMBNAILS).rglob("*.jpg")
+    mine = picture_bytes(9, "JPEG")
+    path.write_bytes(mine)
+    assert client.get("/v1/pictures/1/thumbnail").content == whole
+    assert path.read_bytes() == mine
+
+
+def test_a_thumbnail_of_before_they_had_a_mark_is_still_shown(
+    client: Client, library: Library
+) -> None:
+    whole = client.get("/v1/pictures/1/thumbnail").content
+    (path,) = (library.folder / THUMBNAILS).rglob("*.jpg")
+    with Image.open(io.BytesIO(whole)) as image:
+        image.info.pop("comment")
+        image.save(path, "JPEG", quality=82, optimize=True, progressive=True)
+    assert b"parecido" not in path.read_bytes()
+    assert client.get("/v1/pictures/1/thumbnail").content == path.read_bytes()
+
+
 def test_thumbnails_are_kept_and_those_not_asked_for_longest_go_first(
     library: Library, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,11 +17,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from indexer.changes import Withdraw
+from indexer.checkup import _salvage, repair
 from indexer.durable import content_hash
 from indexer.errors import ParecidoError
 from indexer.library import THUMBNAILS, UPLOADS, Library
 from indexer.pipeline import index, remove
 from search.web import Settings
+from search.web.uploads import Uploads
 from tests.fakes import fake_encoder, save_pictures
 from tests.harness import check_sound, snapshot
 from tests.serving import Client, picture_bytes, refused, serving, use_fakes
@@ -349,6 +352,7 @@ def _kill(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
         raise ParecidoError("killed")
 
     monkeypatch.setattr(what, fail)
+    monkeypatch.setattr("search.web.jobs.Jobs._discard", lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -428,7 +432,7 @@ def test_pieces_of_an_upload_go_when_nobody_can_be_writing_them(
     use_fakes(monkeypatch)
     with serving(indexed.folder) as client:
         told = _add(client, 128)
-    piece = Path(told["path"]).with_name(f".a-0.png.{'0' * 32}.new-01234567.99-01234567.tmp")
+    piece = Path(told["path"]).with_name(f".a-0.png.{'0' * 32}.new-{'1' * 24}.99-01234567.tmp")
     piece.write_bytes(b"half a picture")
     for age in (0, 4000):
         os.utime(piece, (time.time() - age,) * 2)
@@ -436,6 +440,134 @@ def test_pieces_of_an_upload_go_when_nobody_can_be_writing_them(
             client.ended(client.read("/v1/jobs")["jobs"][0])
         assert piece.exists() == (age == 0)
     assert Path(told["path"]).exists()
+
+
+def test_of_other_bytes_that_came_one_after_the_other_the_last_stay(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    with serving(indexed.folder) as client:
+        told = _add(client, 144)
+    path = Path(told["path"])
+    uploads = Uploads(indexed.folder / UPLOADS)
+    for seed in range(145, 150):
+        uploads.take_other(path, picture_bytes(seed))
+    with serving(indexed.folder) as client:
+        client.ended(client.read("/v1/jobs")["jobs"][0])
+        assert path.read_bytes() == picture_bytes(149)
+        assert _best(client, picture_bytes(149))["id"] == told["id"]
+        assert client.read(f"/v1/pictures/{told['id']}")["owned"]
+    assert _files(indexed.folder / UPLOADS) == [path]
+
+
+def test_what_was_overtaken_does_not_come_back(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    with serving(indexed.folder) as client:
+        told = _add(client, 150)
+        path, address = Path(told["path"]), f"/v1/pictures/{told['id']}"
+        early = Uploads(indexed.folder / UPLOADS).take_other(path, picture_bytes(151))
+        assert client.send(address, picture_bytes(152), method="PUT").status_code == 200
+        # killed between the row and the move; then other bytes come
+        with monkeypatch.context() as patch:
+            _kill(patch, "search.web.uploads.move_over")
+            assert client.send(address, picture_bytes(153), method="PUT").status_code == 500
+        assert client.send(address, picture_bytes(154), method="PUT").status_code == 200
+        assert path.read_bytes() == picture_bytes(154)
+    assert early.path.exists()
+    with serving(indexed.folder) as client:
+        client.ended(client.read("/v1/jobs")["jobs"][0])
+        assert client.read(address)["owned"]
+    assert path.read_bytes() == picture_bytes(154)
+    assert _files(indexed.folder / UPLOADS) == [path]
+
+
+def test_what_came_with_a_job_that_was_stopped_or_failed_is_not_taken_up(
+    client: Client, indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.web.routes_pictures._PATIENCE", 0.01)
+    with indexed.writer():
+        jobs = [client.send("/v1/pictures", picture_bytes(seed)).json() for seed in (155, 156)]
+        for job in jobs:
+            client.ask("DELETE", f"/v1/jobs/{job['id']}")
+        monkeypatch.setattr("search.web.jobs._WAITING", 0)
+        refused(client.send("/v1/pictures", picture_bytes(157)), 503, "busy")
+    assert [client.ended(job)["state"] for job in jobs] == ["stopped"] * 2
+    assert _files(indexed.folder / UPLOADS) == []
+
+
+def test_a_folder_of_uploads_that_takes_nothing_is_told(client: Client, indexed: Library) -> None:
+    told = _add(client, 158)
+    shelf = Path(told["path"]).parent
+    shelf.rename(shelf.with_name("away"))
+    address = f"/v1/pictures/{told['id']}"
+    refused(client.send(address, picture_bytes(159), method="PUT"), 409, "no_place")
+    shelf.symlink_to(shelf.with_name("away"))
+    refused(client.send("/v1/pictures", picture_bytes(158)), 409, "no_place")
+    assert len(_files(shelf.with_name("away"))) == 1
+
+
+def test_an_upload_in_a_former_folder_stays_the_servers(
+    indexed: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    with serving(indexed.folder, Settings(uploads=tmp_path / "one")) as client:
+        told, other = _add(client, 160), _add(client, 161)
+    path, address = Path(told["path"]), f"/v1/pictures/{told['id']}"
+    Uploads(tmp_path / "two").take_other(Path(other["path"]), picture_bytes(162))
+    (tmp_path / "two" / "00").mkdir(parents=True)
+    with serving(indexed.folder, Settings(uploads=tmp_path / "two")) as client:
+        client.ended(client.read("/v1/jobs")["jobs"][0])
+        assert Path(other["path"]).read_bytes() == picture_bytes(162)
+        assert client.send(address, picture_bytes(163), method="PUT").status_code == 200
+        assert path.read_bytes() == picture_bytes(163)
+        assert client.ask("DELETE", address).status_code == 204
+    assert _files(tmp_path / "one") == [Path(other["path"])]
+    assert _files(tmp_path / "two") == []
+
+
+def test_uploads_of_a_library_that_was_moved_stay_the_servers(
+    indexed: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    with serving(indexed.folder) as client:
+        told = _add(client, 164)
+    indexed.close()
+    library = indexed.folder.rename(tmp_path / "moved")
+    with serving(library) as client:
+        client.ended(client.read("/v1/jobs")["jobs"][0])
+        listed = client.read("/v1/pictures", limit=100)["pictures"]
+        (moved,) = [one for one in listed if Path(one["path"]).is_relative_to(library)]
+        assert (moved["name"], moved["owned"]) == (told["name"], True)
+        assert client.ask("DELETE", f"/v1/pictures/{moved['id']}").status_code == 204
+    assert _files(library / UPLOADS) == []
+
+
+def test_a_repaired_catalogue_knows_its_uploads(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    with serving(indexed.folder) as client:
+        kept, leaving = _add(client, 165), _add(client, 166)
+    with indexed.writer() as writer:
+        writer.write([Withdraw(os.fsencode(leaving["path"]))])
+        before = writer.uploads()
+    _salvage(indexed.folder / "catalogue.sqlite")
+    with Library.open(indexed.folder) as library:
+        assert library.catalogue.uploads() == before
+        assert library.catalogue.uploads_taken_over() is None
+    _make_old(indexed)
+    _salvage(indexed.folder / "catalogue.sqlite")
+    monkeypatch.setattr("indexer.checkup._structure_is_sound", lambda _: False)
+    _make_old(indexed)
+    repair(indexed.folder)
+    with Library.open(indexed.folder) as library:
+        owned = library.catalogue.uploads()
+        assert [os.fsdecode(upload.path) for upload in owned] == sorted(
+            [kept["path"], leaving["path"]]
+        )
+        assert library.catalogue.uploads_taken_over() == [str(indexed.folder / UPLOADS)]
 
 
 # -- what is the user's --------------------------------------------------------------------------
@@ -451,7 +583,7 @@ def test_the_start_indexes_nothing_but_uploads(
     kept = {
         shelf / "left-ab0123456789cdef.png": picture_bytes(129),
         shelf / f"copied-{digest[:16]}.png": picture_bytes(130),
-        shelf / f".a.png.{digest}.new-01234567": picture_bytes(131),  # not what its name tells
+        shelf / f".a.png.{digest}.new-{'1' * 24}": picture_bytes(131),  # not what its name tells
         shelf / "holiday.png": picture_bytes(132),
     }
     for path, data in kept.items():
@@ -541,3 +673,31 @@ def test_uploads_of_an_older_version_are_taken_over(
         assert client.ask("DELETE", f"/v1/pictures/{told['id']}").status_code == 204
         assert not Path(told["path"]).exists()
     assert all(path.read_bytes() == picture_bytes(143) for path in mine)
+    # once: what is put in an upload's place later is not taken over with another start
+    place = Path(half["path"])
+    place.write_bytes(picture_bytes(167))
+    index(indexed, [place], encoder=fake_encoder())
+    for other in (Settings(uploads=tmp_path / "new"), settings):
+        (tmp_path / "new" / "00").mkdir(parents=True, exist_ok=True)
+        with serving(indexed.folder, other) as client:
+            client.ended(client.read("/v1/jobs")["jobs"][0])
+            found = [p for p in client.read("/v1/pictures")["pictures"] if p["owned"]]
+            assert found == []
+
+
+def test_a_file_that_cannot_be_read_does_not_hinder_the_taking_over(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    with serving(indexed.folder) as client:
+        told = _add(client, 168)
+    shelf = Path(told["path"]).parent
+    (shelf / f"x-{shelf.name}0123456789abcd.png").write_bytes(b"whatever")
+    _make_old(indexed)
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with Library.open(indexed.folder) as library:
+        assert len(library.catalogue.uploads()) == 1

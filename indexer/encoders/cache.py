@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 from indexer.durable import file_digest
 from indexer.errors import NoSpace
-from indexer.kinds import CACHED
+from indexer.kinds import CACHED, LOCK
 from indexer.ownfiles import (
     create_file,
-    is_foreign,
+    is_own,
     place_folder,
     remove_folder,
+    remove_own,
     scratch_folder,
     work_folder,
 )
@@ -64,7 +65,7 @@ def cached_folder(key: str, fill: Callable[[Path], None]) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         path = folder.parent / f"{key}.lock"
-        if is_foreign(path) or (path.exists() and path.stat().st_size):
+        if os.path.lexists(path) and not is_own(path, LOCK.is_made):
             return _temporary(key, fill)  # a lock is emptied when it is taken
         lock = filelock.FileLock(path)
         with lock:
@@ -108,6 +109,7 @@ def _temporary(key: str, fill: Callable[[Path], None]) -> Path:
         _TEMPORARY[key] = scratch_folder("parecido-encoder-")
     folder = Path(_TEMPORARY[key].name)
     if not _intact(folder):
+        remove_own(folder, CACHED)
         fill(folder)
         _seal(folder)
     return folder

@@ -135,7 +135,7 @@ def drop_quantised(library: Path, calibration: str = "") -> None:
         remove_folder(folder, MODELS)
     for name in os.listdir(library):
         work = library / name
-        if not WORK.fullmatch(name) or not is_folder(work):
+        if not WORK.fullmatch(name) or not is_folder(work) or not os.access(work, os.R_OK):
             continue
         if own_files(work, WORK_MARK) or not os.listdir(work):
             remove_folder(work, WORK_MARK, _WORK_FOLDERS)
@@ -146,9 +146,12 @@ def is_own_model(folder: Path, calibration: str = "") -> bool:
 
     Models from before they had a mark are known by their digest alone.
     """
-    if not is_folder(folder) or set(os.listdir(folder)) - set(_FILES):
+    if not is_folder(folder) or not os.access(folder, os.R_OK | os.X_OK):
         return False
-    files = [folder / name for name in os.listdir(folder)]
+    names = os.listdir(folder)
+    if set(names) - set(_FILES):
+        return False
+    files = [folder / name for name in names]
     if all(is_own(path, is_blank) for path in files):
         return True
     if len(files) < len(_FILES) or not all(is_own(path, any_content) for path in files):

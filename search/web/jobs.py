@@ -14,7 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from indexer.changes import Disown, Withdraw
+from indexer.catalogue import Catalogue
+from indexer.changes import Disown, Own, Withdraw
 from indexer.encoders import Encoder
 from indexer.errors import LibraryBusy, ParecidoError, PathNotFound
 from indexer.library import Library
@@ -103,6 +104,7 @@ class Jobs:
         """Line up.  Raises :class:`~search.web.answers.Refused` where too many wait."""
         with self._wake:
             if len(self._waiting) >= _WAITING:
+                self._discard(job)
                 retry = {"Retry-After": "10"}
                 raise Refused(503, "busy", "Too many jobs wait.", "Come again.", retry)
             self._jobs[job.id] = job
@@ -147,6 +149,7 @@ class Jobs:
                     error = ParecidoError("Something unexpected went wrong.", "See the log.")
                 for job in jobs:
                     job.state, job.error = "failed", error
+                    self._discard(job)
             for job in jobs:
                 job.ended_at = time.time()
                 job.ended.set()
@@ -175,6 +178,7 @@ class Jobs:
         """The first that waits; those that were stopped meanwhile never begin."""
         while self._waiting and self._waiting[0].stop:
             job = self._waiting.popleft()
+            self._discard(job)
             job.state, job.ended_at = "stopped", time.time()
             job.ended.set()
         return self._waiting[0] if self._waiting else None
@@ -198,6 +202,8 @@ class Jobs:
         options = IndexOptions(wait=True, limits=limits, device=self._settings.device)
         try:
             with self._library.writer(wait=True, stop=stop) as writer:
+                if stop():  # before it was its turn
+                    raise LibraryBusy("The job was stopped.")
                 if paths := self._paths(jobs, writer):
                     report = index(
                         self._library,
@@ -209,10 +215,13 @@ class Jobs:
                         writer=writer,
                     )
                     progress(report)
+                    self._note_indexed(writer)
         except LibraryBusy:
             if not stop():
                 raise
             progress(IndexReport(interrupted=True))
+            for job in jobs:
+                self._discard(job)
             return
         if job.kind != "index":
             self._name_pictures(jobs)
@@ -231,6 +240,20 @@ class Jobs:
             else:
                 job.path = str(place)
         return [str(place) for place in places if not isinstance(place, Refused)]
+
+    def _discard(self, job: Job) -> None:
+        """Let go of what came with a job that came to nothing; the next server must not take it up.
+
+        It does take up what waits when this one ends.
+        """
+        if job.arrival is not None and not self._closed:
+            self._uploads.discard(job.arrival)
+
+    def _note_indexed(self, writer: CatalogueWriter) -> None:
+        """Let no upload wait that was in the library already, or was moved there."""
+        waiting = writer.uploads(WAITING)
+        if waiting:
+            writer.write([Own(u.path, u.content_hash, u.before, u.stamp) for u in waiting])
 
     def _name_pictures(self, jobs: Sequence[Job]) -> None:
         """Which pictures the uploads became."""
@@ -266,20 +289,31 @@ class Jobs:
             writer.write([Disown(gone)])
 
     def _has_left(self) -> bool:
-        """Whether anything was on its way when the last server ended."""
+        """Whether anything was on its way when the last server ended, or the folder was moved."""
         catalogue = self._library.catalogue
         return bool(
-            catalogue.uploads_taken_over() not in (None, str(self._uploads.folder))
-            or self._uploads.arrived()
+            self._is_from_before(catalogue)
+            or self._uploads.arrived(catalogue)
+            or self._uploads.moved(catalogue)
             or catalogue.uploads(LEAVING)
             or catalogue.uploads(WAITING)
         )
 
+    def _is_from_before(self, catalogue: Catalogue) -> bool:
+        """Whether the folder may hold uploads of before they had rows."""
+        folders = catalogue.uploads_taken_over()
+        return folders is not None and str(self._uploads.folder) not in folders
+
     def _left(self, writer: CatalogueWriter) -> list[str]:
         """Go on with what was on its way when the last server ended; what is to be indexed."""
-        if writer.uploads_taken_over() not in (None, str(self._uploads.folder)):
+        if self._is_from_before(writer):
             writer.take_over_uploads(self._uploads.folder)
-        self._uploads.settle(self._uploads.arrived(), writer)
+        if moved := self._uploads.moved(writer):
+            now = [Own(u.path, u.content_hash, u.before, u.stamp) for _, u in moved]
+            writer.write([Disown([old.path for old, _ in moved]), *now])
+        for place in self._uploads.settle(self._uploads.arrived(writer), writer):
+            if isinstance(place, Refused):
+                _log.warning("An upload that had come was let go: %s", place)
         self._clear(writer.uploads(LEAVING), writer)
         waiting = [os.fsdecode(upload.path) for upload in writer.uploads(WAITING)]
         return [path for path in waiting if is_file(Path(path))]

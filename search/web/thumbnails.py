@@ -31,6 +31,7 @@ SIZES = (128, 256, 512, 1024)
 """Pixels of the longer side."""
 
 _log = logging.getLogger("parecido")
+_JPEG = b"\xff\xd8"
 _QUALITY = 82
 _SPARE = 0.9  # of the bound is kept when something must go
 
@@ -58,7 +59,7 @@ class Thumbnails:
         path = self._path(picture, size)
         try:
             data = path.read_bytes() if self._holds(path) else b""
-            if data:
+            if data.startswith(_JPEG):  # not nothing, and not zeros, as a power cut may leave
                 os.utime(path)  # asked for now
                 return data
         except OSError:

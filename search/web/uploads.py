@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -44,7 +44,10 @@ _SAFE = re.compile(r"[^\w.-]+")
 _SHELF = re.compile(r"[0-9a-f]{2}")
 # hidden names, which no walk takes up: of a new picture, and of other bytes for one
 _ARRIVALS = Kind(
-    re.compile(r"\.(?P<name>[^/]+)\.(?P<hash>[0-9a-f]{32})\.(?P<kind>new|other)-[0-9a-f]{8}"),
+    re.compile(
+        r"\.(?P<name>[^/]+)\.(?P<hash>[0-9a-f]{32})"
+        r"\.(?P<kind>new|other)-(?P<stamp>[0-9a-f]{16})[0-9a-f]{8}"
+    ),
     any_content,
 )
 _NEW_NAME = re.compile(r"(.+-[0-9a-f]{16})(\.[^.]+)?")
@@ -61,6 +64,8 @@ class Arrival:
     """Of the picture that they become, but for a number behind its stem; or that they replace."""
     content_hash: bytes
     is_new: bool
+    stamp: int
+    """When they came, nanoseconds since 1970."""
 
     @property
     def place(self) -> Path:
@@ -91,27 +96,48 @@ class Uploads:
         digest = content_hash(data)
         stem, suffix = _file_name(name)
         with writing_folder(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
             shelf = self.folder / digest.hex()[:2]
-            make_folder(shelf)
-            return _kept(shelf, f"{stem}-{digest.hex()[:16]}{suffix}", digest, data, is_new=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with _explained(shelf):
+                make_folder(shelf)
+                return _kept(
+                    shelf, f"{stem}-{digest.hex()[:16]}{suffix}", digest, data, is_new=True
+                )
 
     def take_other(self, path: Path, data: bytes) -> Arrival:
         """Keep other bytes for an uploaded picture."""
-        with writing_folder(self.folder):
+        with writing_folder(self.folder), _explained(path.parent):
             return _kept(path.parent, path.name, content_hash(data), data, is_new=False)
 
-    def arrived(self) -> list[Arrival]:
-        """What came before the last server ended and has no place yet; broken pieces go."""
+    def discard(self, arrival: Arrival) -> None:
+        """Let go of bytes that get no place after all."""
+        _remove(arrival.path, arrival.holds)
+
+    def arrived(self, catalogue: Catalogue) -> list[Arrival]:
+        """What has come and has no place yet, in the order in which it came; broken pieces go."""
+        elsewhere = {Path(os.fsdecode(upload.path)).parent for upload in catalogue.uploads()}
         found = []
-        for shelf in self._shelves():
+        for shelf in sorted({*self._shelves(), *elsewhere}):
             _remove_pieces(shelf)
             for path in own_files(shelf, _ARRIVALS):
-                match = _ARRIVALS.names.fullmatch(path.name)
                 with suppress(OSError):  # another server, which still runs, has given it its place
-                    digest = content_hash(path.read_bytes())
-                    if match and digest.hex() == match["hash"]:
-                        found.append(Arrival(path, match["name"], digest, match["kind"] == "new"))
+                    found += _arrival(path)
+        return sorted(found, key=lambda arrival: arrival.stamp)
+
+    def moved(self, catalogue: Catalogue) -> list[tuple[Upload, Upload]]:
+        """Uploads of before the folder was moved, with a library for example, and as they are now.
+
+        Only those that lie here by their old names with the bytes that were uploaded.
+        """
+        found = []
+        for upload in catalogue.uploads():
+            path = Path(os.fsdecode(upload.path))
+            now = self.folder / path.parent.name / path.name
+            if now == path or os.path.lexists(path) or not is_folder(now.parent):
+                continue
+            raw = os.fsencode(now)
+            if upload.holds(_held(now) or b"") and catalogue.upload_at(raw) is None:
+                found.append((upload, upload._replace(path=raw)))
         return found
 
     @property
@@ -126,82 +152,126 @@ class Uploads:
         return sorted(path for path in found if is_folder(path))
 
     def settle(self, arrivals: Sequence[Arrival], writer: CatalogueWriter) -> list[Path | Refused]:
-        """Give each its row and then its place; the places, or why there is none."""
+        """Give each its row and then its place; the places, or why there is none.
+
+        What replaces comes in the order in which it came; what is overtaken has its place.
+        """
+        told: dict[Path, Path | Refused] = {}
+        others = [arrival for arrival in arrivals if not arrival.is_new]
+        others.sort(key=lambda arrival: arrival.stamp)
+        self._settle([arrival for arrival in arrivals if arrival.is_new], writer, told)
+        for arrival in others:
+            self._settle([arrival], writer, told)
+        return [told[arrival.path] for arrival in arrivals]
+
+    def _settle(
+        self, arrivals: Sequence[Arrival], writer: CatalogueWriter, told: dict[Path, Path | Refused]
+    ) -> None:
         rows: dict[bytes, Upload] = {}
-        chosen = []
+        planned = []
         for arrival in arrivals:
             row = _row_of(arrival, writer, rows)
             if row is not None:
                 rows[row.path] = row
-            chosen.append(row and row.path)
-        writer.write(
-            [Own(row.path, row.content_hash) for row in rows.values()],
-            seen_roots=self._new_root(writer),
-        )
-        told: list[Path | Refused] = []
-        for arrival, raw in zip(arrivals, chosen, strict=True):
-            if raw is not None and _moved(arrival, rows[raw]):
-                told.append(Path(os.fsdecode(raw)))
+            planned.append((arrival, row))
+        changes = [Own(row.path, row.content_hash, row.before, row.stamp) for row in rows.values()]
+        roots = self._new_root(writer, arrivals)
+        if changes or roots:
+            writer.write(changes, seen_roots=roots)
+        for arrival, row in planned:
+            if row is not None and (arrival.stamp < row.stamp or _moved(arrival, row)):
+                told[arrival.path] = Path(os.fsdecode(row.path))
             else:
-                told.append(_changed())
-            _remove(arrival.path, arrival.holds)
-        return told
+                told[arrival.path] = Refused(
+                    409,
+                    "file_changed",
+                    "The file is not the one that was uploaded, and stays as it is.",
+                    "Index it again, or remove the picture.",
+                )
+            self.discard(arrival)
 
-    def _new_root(self, catalogue: Catalogue) -> list[Root]:
+    def _new_root(self, catalogue: Catalogue, arrivals: Sequence[Arrival]) -> list[Root]:
         """The folder as one that is indexed, so that each upload is not a root of its own."""
         raw = os.fsencode(self.folder)
-        if any(root.path == raw for root in catalogue.roots()):
+        is_used = any(arrival.path.parent.parent == self.folder for arrival in arrivals)
+        if not is_used or any(root.path == raw for root in catalogue.roots()):
             return []
         status = os.stat(self.folder)
         return [Root(raw, signed64(status.st_dev), signed64(status.st_ino))]
 
     def remove(self, upload: Upload) -> bool:
-        """Remove an upload's file if it still holds what was uploaded; whether it is gone."""
+        """Remove an upload's file if it still holds what was uploaded; whether that is gone."""
         path = Path(os.fsdecode(upload.path))
+        _remove(path, lambda file: upload.holds(content_hash(file.read())))
+        held = _held(path)
+        return held is None or (held != b"" and not upload.holds(held))
 
-        def is_made(file: BinaryIO) -> bool:
-            return upload.holds(content_hash(file.read()))
 
-        _remove(path, is_made)
-        return not is_own(path, is_made)
+@contextmanager
+def _explained(shelf: Path) -> Iterator[None]:
+    """Say what is wrong with a folder of uploads that takes no file."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+        raise Refused(
+            409,
+            "no_place",
+            f"There is no place for it: {shelf.name}, where uploads lie, is no folder.",
+            "Ask the operator to look at the folder of uploads.",
+        ) from error
 
 
 def _kept(shelf: Path, name: str, digest: bytes, data: bytes, *, is_new: bool) -> Arrival:
-    kind = "new" if is_new else "other"
-    path = shelf / f".{name}.{digest.hex()}.{kind}-{secrets.token_hex(4)}"
+    kind, stamp = "new" if is_new else "other", time.time_ns()
+    path = shelf / f".{name}.{digest.hex()}.{kind}-{stamp:016x}{secrets.token_hex(4)}"
     with create_file(path) as file:
         file.write(data)
-    return Arrival(path, name, digest, is_new)
+    return Arrival(path, name, digest, is_new, stamp)
+
+
+def _arrival(path: Path) -> list[Arrival]:
+    """What a file of such a name is, if it holds what its name tells."""
+    match = _ARRIVALS.names.fullmatch(path.name)
+    digest = content_hash(path.read_bytes())
+    if match is None or digest.hex() != match["hash"]:
+        return []
+    is_new, stamp = match["kind"] == "new", int(match["stamp"], 16)
+    return [Arrival(path, match["name"], digest, is_new, stamp)]
+
+
+def _held(path: Path) -> bytes | None:
+    """The hash of the file that lies there; None where nothing does, empty where no file does."""
+    found = []
+
+    def look(file: BinaryIO) -> bool:
+        found.append(content_hash(file.read()))
+        return True
+
+    is_own(path, look)
+    if found:
+        return found[0]
+    return b"" if os.path.lexists(path) else None
 
 
 def _row_of(arrival: Arrival, catalogue: Catalogue, others: dict[bytes, Upload]) -> Upload | None:
-    """The row that an arrival gets, of its place; None where it gets none."""
+    """The row of an arrival's place, as it is to be; None where there is no place for it."""
     for path in arrival.places():
         raw = os.fsencode(path)
         row = others.get(raw) or catalogue.upload_at(raw)
-        is_there = os.path.lexists(path)
+        held = _held(path)
         if row is None:
-            if arrival.is_new and not is_there:
-                return Upload(raw, arrival.content_hash)
+            if arrival.is_new and held is None:
+                return Upload(raw, arrival.content_hash, stamp=arrival.stamp)
             continue
-
-        def is_made(file: BinaryIO, row: Upload = row) -> bool:
-            return row.holds(content_hash(file.read()))
-
-        is_known = row.content_hash == arrival.content_hash
-        fits = is_known or not arrival.is_new
-        if fits and row.state != LEAVING and (not is_there or is_own(path, is_made)):
-            return Upload(raw, arrival.content_hash, row.before if is_known else row.content_hash)
+        if row.state == LEAVING or (held is not None and not row.holds(held)):
+            continue
+        if row.content_hash == arrival.content_hash:
+            return row._replace(stamp=max(row.stamp, arrival.stamp))
+        if not arrival.is_new and arrival.stamp < row.stamp:
+            return row
+        if not arrival.is_new:
+            return Upload(raw, arrival.content_hash, held or row.content_hash, stamp=arrival.stamp)
     return None
-
-
-def _changed() -> Refused:
-    return Refused(
-        409,
-        "file_changed",
-        "The file is not the one that was uploaded, and stays as it is.",
-        "Index it again, or remove the picture.",
-    )
 
 
 def _moved(arrival: Arrival, row: Upload) -> bool:

@@ -6,6 +6,7 @@ folder of uploads is taken over; a server takes over what lies in a folder that 
 Revision ID: 0005
 """
 
+import json
 import os
 
 import sqlalchemy as sa
@@ -24,6 +25,7 @@ def upgrade() -> None:
         sa.Column("content_hash", sa.LargeBinary, nullable=False),
         sa.Column("before", sa.LargeBinary, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
+        sa.Column("stamp", sa.BigInteger, nullable=False),
     )
     connection = op.get_bind()
     query = sa.text("SELECT path, content_hash FROM pictures WHERE path > :low AND path < :high")
@@ -37,5 +39,5 @@ def upgrade() -> None:
     if rows:
         op.bulk_insert(uploads, [row._asdict() for row in rows])
     if connection.scalar(sa.text("SELECT 1 FROM pictures LIMIT 1")):
-        put = sa.text("INSERT OR REPLACE INTO facts (key, value) VALUES ('uploads', :folder)")
-        connection.execute(put, {"folder": os.fspath(folder)})
+        put = sa.text("INSERT OR REPLACE INTO facts (key, value) VALUES ('uploads', :folders)")
+        connection.execute(put, {"folders": json.dumps([os.fspath(folder)])})
