@@ -26,7 +26,7 @@ from indexer.filters import LIKELY, Filter, likelihood, mention
 from indexer.records import Label, Picture, Skip
 from indexer.regionrows import RegionRows
 from indexer.sqlite import SCHEMA_VERSION, Connections, check_version, explained
-from indexer.uploads import Upload
+from indexer.uploads import UploadRows
 
 __all__ = ["Catalogue", "Known", "Root", "pack", "unpack"]
 
@@ -56,7 +56,7 @@ class Root(NamedTuple):
     inode: int
 
 
-class Catalogue(CatalogueFacts, RegionRows):
+class Catalogue(CatalogueFacts, RegionRows, UploadRows):
     """The catalogue file of a library, open for reading.  Safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
@@ -239,37 +239,6 @@ class Catalogue(CatalogueFacts, RegionRows):
         """What was given to be indexed, by path."""
         return [Root(*r) for r in self._rows("SELECT path, device, inode FROM roots ORDER BY path")]
 
-    # -- uploads ---------------------------------------------------------------------------------
-
-    def upload_at(self, path: bytes) -> Upload | None:
-        """The upload at that path."""
-        rows = self._rows(f"{_UPLOAD} WHERE path = ?", (path,))
-        return Upload(*rows[0]) if rows else None
-
-    def uploads(self, state: str | None = None) -> list[Upload]:
-        """Every upload, or every one in that state, by path."""
-        query = f"{_UPLOAD} WHERE ? IN (state, '') ORDER BY path"
-        return [Upload(*row) for row in self._rows(query, (state or "",))]
-
-    def uploaded(self, ids: Sequence[int]) -> set[int]:
-        """Those of the pictures that were uploaded, and are still what was uploaded."""
-        found: set[int] = set()
-        for chunk in _chunks(ids):
-            query = (
-                "SELECT id FROM pictures JOIN uploads ON uploads.path = pictures.path WHERE"
-                f" id IN ({_marks(chunk)})"
-                " AND pictures.content_hash IN (uploads.content_hash, uploads.before)"
-            )
-            found.update(row[0] for row in self._rows(query, chunk))
-        return found
-
-    def below(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
-        """Paths and hashes of the pictures between two paths, both exclusive."""
-        query = "SELECT path, content_hash FROM pictures WHERE path > ? AND path < ?"
-        return self._rows(query, (low, high))
-
-    # -- labels ----------------------------------------------------------------------------------
-
     def by_label(self, wanted: Filter, limit: int, offset: int = 0) -> list[tuple[Picture, float]]:
         """Pictures that pass a filter with ``classes``, the likeliest first, equal ones by id.
 
@@ -394,7 +363,6 @@ _PICTURE = (
 )
 
 
-_UPLOAD = "SELECT path, content_hash, before, state, stamp FROM uploads"
 _ORDERS = {"path": "path", "added": "added_at DESC, id DESC"}
 
 

@@ -6,9 +6,14 @@ and it tells of which bytes: what somebody puts in the file's place is not.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-__all__ = ["KEPT", "LEAVING", "WAITING", "Upload"]
+__all__ = ["KEPT", "LEAVING", "WAITING", "Upload", "UploadRows"]
+
+_CHUNK = 500  # values in one IN (…), below every SQLite's limit
+_UPLOAD = "SELECT path, content_hash, before, state, stamp FROM uploads"
 
 WAITING, KEPT, LEAVING = "waiting", "kept", "leaving"
 
@@ -29,3 +34,39 @@ class Upload(NamedTuple):
     def holds(self, content_hash: bytes) -> bool:
         """Whether bytes with that hash were uploaded for it."""
         return bool(content_hash) and content_hash in (self.content_hash, self.before)
+
+
+class UploadRows(ABC):
+    """Reads the table ``uploads``."""
+
+    @abstractmethod
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """The rows of a query."""
+
+    def upload_at(self, path: bytes) -> Upload | None:
+        """The upload at that path."""
+        rows = self._rows(f"{_UPLOAD} WHERE path = ?", (path,))
+        return Upload(*rows[0]) if rows else None
+
+    def uploads(self, state: str = "") -> list[Upload]:
+        """Every upload, or every one in that state, by path."""
+        query = f"{_UPLOAD} WHERE ? IN (state, '') ORDER BY path"
+        return [Upload(*row) for row in self._rows(query, (state,))]
+
+    def uploaded(self, ids: Sequence[int]) -> set[int]:
+        """Those of the pictures that were uploaded, and are still what was uploaded."""
+        found: set[int] = set()
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
+            query = (
+                "SELECT id FROM pictures JOIN uploads ON uploads.path = pictures.path"
+                f" WHERE id IN ({', '.join('?' * len(chunk))})"
+                " AND pictures.content_hash IN (uploads.content_hash, uploads.before)"
+            )
+            found.update(row[0] for row in self._rows(query, chunk))
+        return found
+
+    def hashes_between(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
+        """Paths and hashes of the pictures between two paths, both exclusive."""
+        query = "SELECT path, content_hash FROM pictures WHERE path > ? AND path < ?"
+        return self._rows(query, (low, high))

@@ -139,7 +139,7 @@ class CatalogueWriter(Catalogue):
         from indexer.apply import put
         from indexer.takeover import uploaded_before
 
-        found = uploaded_before(folder, self.below)
+        found = uploaded_before(folder, self.hashes_between)
         found = [upload for upload in found if self.upload_at(upload.path) is None]
         leaving = [Withdraw(upload.path) for upload in found if upload.state == LEAVING]
         self.write([*(Own(upload.path, upload.content_hash) for upload in found), *leaving])

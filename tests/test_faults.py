@@ -169,7 +169,7 @@ def leave_free(disk: Path, size: int) -> Path:
         (0, 0, 0, "the writer's sign"),
         (0.5, 0, 0, "the schema"),
         (1.5, 0, 1, "the journal of the new catalogue, folded"),
-        (2, 3, 1, "the second batch"),
+        (2, 1, 1, "the second batch"),
         (1, 100, 1, "a batch in the middle"),
         (1, FOLDED_AT + 18, 1, "the journal while it is folded"),
     ],
@@ -266,7 +266,7 @@ def test_a_disk_too_full_for_the_vector_index_does_without_it(
         ("indexer.vectorfile.write", "The vector index could not be cached"),
         ("indexer.writer.CatalogueWriter.use_space", "The library's own space could not be kept"),
         ("indexer.writer.CatalogueWriter.learn_chance", "What chance gives could not be kept"),
-        ("indexer.neighbours.np.save", "The neighbours could not be cached"),
+        ("indexer.neighbours.np.lib.format.write_array", "The neighbours could not be cached"),
     ],
     ids=["the index in the space", "the space", "what chance gives", "the neighbours"],
 )

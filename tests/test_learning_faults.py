@@ -116,7 +116,10 @@ def test_a_disk_that_refuses_a_cache_is_told_and_nothing_else_is_missing(
         raise OSError(28, "No space left on device")
 
     put(library, scenes(1, 100))
-    place = {"index": "indexer.vectorfile.write", "neighbours": "indexer.neighbours.np.save"}
+    place = {
+        "index": "indexer.vectorfile.write",
+        "neighbours": "indexer.neighbours.np.lib.format.write_array",
+    }
     with monkeypatch.context() as patch:
         patch.setattr(place[what], refuse)
         with library.writer() as catalogue:
