@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count, groupby
-from typing import TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -45,6 +44,7 @@ from indexer.schema import (
     uploads,
 )
 from indexer.space import Space
+from indexer.sqlite import chunks
 from indexer.uploads import KEPT, LEAVING, WAITING
 
 __all__ = [
@@ -59,9 +59,7 @@ __all__ = [
     "put_space",
 ]
 
-_T = TypeVar("_T")
 _SPACES = ("space", "regional_space")
-_CHUNK = 500  # parameters in one IN (…), below every SQLite's limit
 
 
 def put(connection: Connection, key: str, value: str) -> None:
@@ -99,7 +97,7 @@ def keep_regions(connection: Connection, wanted: bool) -> None:
 
 def await_regions(connection: Connection, ids: Sequence[int] = ()) -> None:
     """Let these pictures, and those without a row, wait for their regional descriptors."""
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         connection.execute(delete(regions).where(regions.c.picture_id.in_(chunk)))
     missing = select(pictures.c.id, literal(0), literal(0), literal(b"", LargeBinary)).where(
         pictures.c.id.not_in(select(regions.c.picture_id))
@@ -158,7 +156,7 @@ def _apply(connection: Connection, change: Change, generation: int) -> bool:
             )
             return False
         case Remove():
-            for chunk in _chunks(change.ids):
+            for chunk in chunks(change.ids):
                 _remove(connection, pictures.c.id.in_(chunk), generation)
         case SkipFile():
             connection.execute(
@@ -204,7 +202,7 @@ def _apply_upload(connection: Connection, change: Own | Withdraw | Disown) -> No
                 update(uploads).where(uploads.c.path == change.path).values(state=LEAVING)
             )
         case Disown():
-            for chunk in _chunks(change.paths):
+            for chunk in chunks(change.paths):
                 connection.execute(delete(uploads).where(uploads.c.path.in_(chunk)))
 
 
@@ -282,9 +280,3 @@ def _remove(connection: Connection, which: ColumnElement[bool], generation: int)
 
 def _forget_skip(connection: Connection, path: bytes) -> None:
     connection.execute(delete(skips).where(skips.c.path == path))
-
-
-def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Pieces short enough for one ``IN (…)``."""
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]

@@ -13,25 +13,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from indexer.arithmetic import to_grid
 from indexer.cataloguefacts import CatalogueFacts
-from indexer.discover import SEPARATOR
+from indexer.discover import bounds_below
 from indexer.errors import LibraryDamaged
 from indexer.filters import LIKELY, Filter, likelihood, mention
 from indexer.records import Label, Picture, Skip
 from indexer.regionrows import RegionRows
-from indexer.sqlite import SCHEMA_VERSION, Connections, check_version, explained
+from indexer.sqlite import SCHEMA_VERSION, Connections, check_version, chunks, explained, marks
 from indexer.uploads import UploadRows
 
 __all__ = ["Catalogue", "Known", "Root", "pack", "unpack"]
 
-_T = TypeVar("_T")
-_CHUNK = 500  # values in one IN (…), below every SQLite's limit
 _PAGE = 4096  # rows of a long answer that are read together; no transaction lasts longer
 
 Ids = npt.NDArray[np.int64]
@@ -135,7 +133,7 @@ class Catalogue(CatalogueFacts, RegionRows, UploadRows):
 
         Tuples of the path and a :class:`Known`'s fields; plain ones, because there may be millions.
         """
-        low, high = _below(folder)
+        low, high = bounds_below(folder)
         query = (
             "SELECT path, id, file_size, mtime_ns, '', '' FROM pictures WHERE path > ? AND path < ?"
             " UNION ALL SELECT path, NULL, file_size, mtime_ns, reason, kind FROM skips"
@@ -171,8 +169,8 @@ class Catalogue(CatalogueFacts, RegionRows, UploadRows):
     def pictures(self, ids: Sequence[int]) -> list[Picture]:
         """The pictures with these ids, in that order; ids that are gone are left out."""
         found = {}
-        for chunk in _chunks(ids):
-            for row in self._rows(f"{_PICTURE} WHERE id IN ({_marks(chunk)})", chunk):
+        for chunk in chunks(ids):
+            for row in self._rows(f"{_PICTURE} WHERE id IN ({marks(chunk)})", chunk):
                 found[row[0]] = _picture(row)
         return [found[i] for i in ids if i in found]
 
@@ -221,7 +219,7 @@ class Catalogue(CatalogueFacts, RegionRows, UploadRows):
             yield row[0]
 
     def _paged(self, query: str, folder: bytes) -> Iterator[Any]:
-        low, high = _below(folder)
+        low, high = bounds_below(folder)
         query = f"{query} WHERE path > ? AND path < ? ORDER BY path LIMIT ?"
         while True:
             page = self._rows(query, (low, high, _PAGE))
@@ -264,10 +262,10 @@ class Catalogue(CatalogueFacts, RegionRows, UploadRows):
         left out.
         """
         rows: list[Any] = []
-        for chunk in _chunks(sorted(ids)):
+        for chunk in chunks(sorted(ids)):
             query = (
                 "SELECT picture_id, vector FROM descriptors"
-                f" WHERE picture_id IN ({_marks(chunk)}) ORDER BY picture_id"
+                f" WHERE picture_id IN ({marks(chunk)}) ORDER BY picture_id"
             )
             rows += self._rows(query, chunk)
         return _matrix(rows)
@@ -380,18 +378,3 @@ def _picture(row: Any) -> Picture:
         tuple(Label(*label) for label in json.loads(labels)),
         *rest,
     )
-
-
-def _below(folder: bytes) -> tuple[bytes, bytes]:
-    """Between which two paths everything below a folder lies, both exclusive."""
-    folder = folder.rstrip(SEPARATOR)
-    return folder + SEPARATOR, folder + bytes([SEPARATOR[0] + 1])
-
-
-def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
-
-
-def _marks(values: Sequence[Any]) -> str:
-    return ", ".join("?" * len(values))

@@ -192,6 +192,12 @@ class Walk:
         return bool(self._spec.match_file(relative + "/" if is_folder else relative))
 
 
+def bounds_below(folder: bytes) -> tuple[bytes, bytes]:
+    """Between which two paths everything below a folder lies, both exclusive."""
+    folder = folder.rstrip(SEPARATOR)
+    return folder + SEPARATOR, folder + bytes([SEPARATOR[0] + 1])
+
+
 def _place(entry: os.DirEntry[bytes]) -> bytes:
     """By which names are sorted so that the paths of all files below come in byte order."""
     try:

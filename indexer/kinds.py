@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import BinaryIO, NamedTuple
 
 __all__ = [
@@ -27,11 +26,13 @@ __all__ = [
     "THUMBNAIL_MARK",
     "WORK",
     "WORK_MARK",
+    "WORK_MARK_NAME",
     "WRITER",
     "BySize",
     "Kind",
     "any_content",
     "is_blank",
+    "is_lock",
 ]
 
 _HEAD = 4096
@@ -44,8 +45,7 @@ THUMBNAIL_MARK = b"parecido"
 """The comment of a thumbnail."""
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """Files of one sort: their names, and whether what is in one is this program's."""
 
     names: re.Pattern[str]
@@ -54,18 +54,11 @@ class Kind:
 
     def unfinished(self) -> Kind:
         """These files, and what they are called while they are being written."""
-        return replace(self, names=re.compile(f"({self.names.pattern}){_TEMPORARY}?"))
+        return self._replace(names=re.compile(f"({self.names.pattern}){_TEMPORARY}?"))
 
     def only(self, name: str) -> Kind:
         """The one file of that name."""
-        return replace(self, names=re.compile(re.escape(name)))
-
-
-class OneFile(NamedTuple):
-    """A file that has one name."""
-
-    name: str
-    is_made: Callable[[BinaryIO], bool]
+        return self._replace(names=re.compile(re.escape(name)))
 
 
 def any_content(file: BinaryIO) -> bool:
@@ -115,8 +108,11 @@ def _is_thumbnail(file: BinaryIO) -> bool:
     return is_ours or is_blank(file)
 
 
-def _is_lock(file: BinaryIO) -> bool:
-    # by filelock, where a system has no flock: the number of the process, the host, its start
+def is_lock(file: BinaryIO) -> bool:
+    """Whether a lock is empty, or holds what filelock writes where a system has no flock.
+
+    That is the number of the process, the host, and when it was started.
+    """
     return re.fullmatch(rb"(\d+\n[^\n]{1,255}\n([^\n]{1,64}\n)?)?", file.read(_HEAD)) is not None
 
 
@@ -134,17 +130,17 @@ THUMBNAILS = Kind(re.compile(r"[0-9a-f]{32}\.jpg"), _is_thumbnail)
 """Named after the content of the original."""
 
 
-@dataclass(frozen=True)
 class BySize:
     """For files that must not be opened: whether a size is one that they have."""
 
-    fits: Callable[[int], bool]
+    def __init__(self, fits: Callable[[int], bool]) -> None:
+        self.fits = fits
 
     def __call__(self, file: BinaryIO) -> bool:
         raise AssertionError("this file must not be opened")
 
 
-_NONE = bytes(4)  # of a journal that is done with, or was being written when its writer died
+_NONE = bytes(24)  # for a header: of a journal that is done with, or whose writer died
 JOURNALS: dict[str, Callable[[BinaryIO], bool]] = {
     "wal": _begins(b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83", _NONE),
     "journal": _begins(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", _NONE),
@@ -165,8 +161,8 @@ FRESH_CATALOGUE = (
     ),
 )
 """What a catalogue is called before it takes its place."""
-LOCK = OneFile("lock", _is_lock)
-"""Empty, but where a file system has no locks."""
+LOCK = "lock"
+"""Empty, but where a file system has no locks; see :func:`is_lock`."""
 WRITER = Kind(re.compile(r"writer\.json(\.tmp)?"), _begins(b'{"pid": '))
 """Who holds the lock."""
 
@@ -176,7 +172,8 @@ PIXELS = Kind(re.compile(r"\d{4}\.npy"), _begins(b"\x93NUMPY"))
 """Pictures that a model is calibrated on."""
 WORK = re.compile(r"encoder\.new-[a-z0-9_]{8}")
 """A folder in which a quantised model is made."""
-WORK_MARK = Kind(re.compile(r"made-by-parecido"), is_blank)
+WORK_MARK_NAME = "made-by-parecido"
+WORK_MARK = Kind(re.compile(WORK_MARK_NAME), is_blank)
 """Lies in every such folder, so that no other passes for one."""
 CACHED = Kind(re.compile(r"(manifest|facts)\.json|(model|raw)\.(xml|bin)"), any_content)
 """What a folder of the encoder cache holds; it is named after the encoder's fingerprint."""

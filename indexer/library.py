@@ -26,7 +26,7 @@ from indexer.errors import (
     NoSpace,
 )
 from indexer.gallery import Gallery, generation_of
-from indexer.kinds import INDEXES, JOURNALS, LOCK, WORK_MARK, WRITER, Kind
+from indexer.kinds import INDEXES, JOURNALS, LOCK, WORK_MARK, WRITER, Kind, is_lock
 from indexer.ownfiles import (
     NotOurs,
     is_file,
@@ -54,6 +54,16 @@ UPLOADS = "uploads"
 _FOLDERS = {VECTORS: INDEXES, NEIGHBOURS: kinds.NEIGHBOURS, REGIONS: INDEXES}
 _SIGNATURE = "writer.json"
 _WRITERS = WRITER.unfinished()
+# what these files hold, and what is wrong with one that holds something else
+_CONTENTS = {
+    LOCK: (is_lock, "holds something, and the library's own lock is empty"),
+    _SIGNATURE: (WRITER.is_made, "does not tell who writes the library"),
+    **{
+        f"{name}-{end}": (is_made, "is no journal of SQLite's")
+        for name in (CATALOGUE, f"{CATALOGUE}.new")
+        for end, is_made in JOURNALS.items()
+    },
+}
 _log = logging.getLogger("parecido")
 _LOOKS, _LOOK_SECONDS = 5, 0.02
 _WAIT_SECONDS = 0.2  # between two looks at whether to go on waiting
@@ -227,7 +237,7 @@ def _refuse_foreign(folder: Path) -> None:
 def _is_left_over(path: Path) -> bool:
     """Whether this is what a killed creation or a lost catalogue leaves, and holds nothing else."""
     if is_file(path):
-        return path.name == LOCK.name or _is_known(path.name)
+        return _is_known(path.name)
     if path.name == UPLOADS:
         return is_folder(path)  # nothing in it is ever taken for the library's own by its place
     if path.name == THUMBNAILS:
@@ -251,13 +261,13 @@ def _holds_only(folder: Path, kind: Kind) -> bool:
 
 
 def _is_known(name: str) -> bool:
-    return bool(kinds.CATALOGUES.fullmatch(name) or _WRITERS.names.fullmatch(name))
+    return bool(
+        name in _CONTENTS or kinds.CATALOGUES.fullmatch(name) or _WRITERS.names.fullmatch(name)
+    )
 
 
-def _is_made(path: Path, is_made: Callable[[BinaryIO], bool] | None) -> bool:
+def _holds(path: Path, is_made: Callable[[BinaryIO], bool]) -> bool:
     """Whether what lies there was made so, as far as it can be told; it may come and go."""
-    if is_made is None:
-        return True
     for _ in range(_LOOKS):
         if is_own(path, is_made) or not os.access(path, os.R_OK):
             return True
@@ -276,18 +286,12 @@ def _check_own(folder: Path) -> None:
     except OSError:  # there is none, or it says so itself when it is opened
         return
     for name in found:
-        if name != LOCK.name and not _is_known(name):
+        if not _is_known(name):
             continue
-        path = real / name
-        if is_foreign(path):
+        is_made, what = _CONTENTS.get(name, (None, ""))
+        if is_foreign(real / name):
             what = "is no regular file, and links inside a library are not followed"
-        elif not _is_made(path, LOCK.is_made if name == LOCK.name else None):
-            what = "holds something, and the library's own lock is empty"
-        elif not _is_made(path, JOURNALS.get(name.rpartition("-")[2])):
-            what = "is no journal of SQLite's"
-        elif not _is_made(path, WRITER.is_made if name == _SIGNATURE else None):
-            what = "does not tell who writes the library"
-        else:
+        elif is_made is None or _holds(real / name, is_made):
             continue
         raise InvalidRequest(
             f"{folder / name} {what}; nothing was changed.", "Move it out of the library's folder."
@@ -305,7 +309,7 @@ def locked(
     """
     import filelock
 
-    lock = filelock.FileLock(folder / LOCK.name)
+    lock = filelock.FileLock(folder / LOCK)
     told = False
     _check_own(folder)
     real = Path(os.path.realpath(folder))  # which may be reached by a link

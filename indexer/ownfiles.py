@@ -15,16 +15,17 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from indexer.durable import sync_folder, sync_tree
 from indexer.kinds import BySize, Kind
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
 
 __all__ = [
     "NotOurs",
@@ -48,6 +49,11 @@ __all__ = [
 
 # a file or folder that is not there, that is another thing, or that may not be read
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM)
+# of a file system that has no hard links, or no more of them for this file
+_NO_HARD_LINKS = (
+    *(errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP),
+    *(errno.ENOSYS, errno.EMLINK, errno.EINVAL),
+)
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 # a pipe would let its reader wait for a writer
 _READ = os.O_RDONLY | _NO_LINKS | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -191,7 +197,11 @@ def set_aside(path: Path, name: str) -> None:
         os.link(path, aside)  # so that it lies at its path at every moment
     except FileExistsError as error:
         raise NotOurs(aside) from error
-    except OSError:  # a file system without hard links
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        import shutil  # like tempfile, not for every search
+
         with path.open("rb") as source, create_file(aside) as copy:
             shutil.copyfileobj(source, copy, 1 << 20)
 
@@ -244,6 +254,8 @@ def work_folder(
     parent: Path, prefix: str, kind: Kind, folders: Mapping[str, Kind] = {}
 ) -> Iterator[Path]:
     """A new folder of this process's own; at the end it goes, as :func:`remove_folder` removes."""
+    import tempfile
+
     work = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
         yield work
@@ -251,8 +263,10 @@ def work_folder(
         remove_folder(work, kind, folders)
 
 
-def scratch_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
+def scratch_folder(prefix: str) -> TemporaryDirectory[str]:
     """A folder among the system's temporary ones, gone when it is closed or the process ends."""
+    import tempfile
+
     return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
 
 
@@ -330,7 +344,9 @@ class _Folder:
             )
         except FileExistsError:
             self._refuse(other)
-        except (OSError, NotImplementedError):
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno not in _NO_HARD_LINKS:
+                raise
             self.check_absent(other)
             self.replace(name, other)
         else:

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from indexer.sqlite import chunks, marks
+
 __all__ = ["RegionRows", "Regional"]
 
-_CHUNK = 500  # values in one IN (…), below every SQLite's limit
 _PAGE = 512  # rows of 6 kB that are read together
 
 
@@ -48,12 +49,10 @@ class RegionRows:
     def regions(self, ids: Sequence[int]) -> dict[int, Regional]:
         """The regional descriptors of pictures, by id; those that have none are left out."""
         found: dict[int, Regional] = {}
-        for start in range(0, len(ids), _CHUNK):
-            chunk = ids[start : start + _CHUNK]
-            marks = ", ".join("?" * len(chunk))
+        for chunk in chunks(ids):
             query = (
                 "SELECT picture_id, map_rows, map_columns, vectors FROM regions"
-                f" WHERE map_rows > 0 AND picture_id IN ({marks})"
+                f" WHERE map_rows > 0 AND picture_id IN ({marks(chunk)})"
             )
             for picture_id, *rest in self._rows(query, chunk):
                 found[picture_id] = Regional(*rest)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from indexer.errors import (
@@ -31,7 +31,9 @@ __all__ = [
     "SCHEMA_VERSION",
     "Connections",
     "check_version",
+    "chunks",
     "explained",
+    "marks",
     "open_for_writing",
 ]
 
@@ -40,6 +42,8 @@ BUSY_SECONDS = 30
 SCHEMA_VERSION = "0005"
 """Revision of the newest migration in ``indexer/migrations/versions``."""
 
+_CHUNK = 500  # values in one IN (…), below every SQLite's limit
+_T = TypeVar("_T")
 _IDLE = 8  # connections kept for the next question; each holds a few descriptors of the process
 
 
@@ -134,6 +138,17 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Pieces short enough for one ``IN (…)``."""
+    for start in range(0, len(values), _CHUNK):
+        yield values[start : start + _CHUNK]
+
+
+def marks(values: Sequence[Any]) -> str:
+    """A question mark for each value, for what stands between the brackets."""
+    return ", ".join("?" * len(values))
 
 
 def check_version(found: str | None, path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from indexer.discover import bounds_below
 from indexer.durable import content_hash
 from indexer.ownfiles import is_file, is_folder
 from indexer.uploads import KEPT, LEAVING, WAITING, Upload
@@ -30,8 +31,7 @@ def uploaded_before(folder: Path, between: _Between) -> list[Upload]:
     """
     found = []
     for shelf in _shelves(folder):
-        low = os.fsencode(shelf) + os.fsencode(os.sep)
-        indexed = dict(between(low, low[:-1] + bytes([low[-1] + 1])))
+        indexed = dict(between(*bounds_below(os.fsencode(shelf))))
         for name in _names(shelf):
             path = shelf / name
             deleted = _DELETED.fullmatch(name)

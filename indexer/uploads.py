@@ -10,9 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from indexer.sqlite import chunks, marks
+
 __all__ = ["KEPT", "LEAVING", "WAITING", "Upload", "UploadRows"]
 
-_CHUNK = 500  # values in one IN (…), below every SQLite's limit
 _UPLOAD = "SELECT path, content_hash, before, state, stamp FROM uploads"
 
 WAITING, KEPT, LEAVING = "waiting", "kept", "leaving"
@@ -56,11 +57,10 @@ class UploadRows(ABC):
     def uploaded(self, ids: Sequence[int]) -> set[int]:
         """Those of the pictures that were uploaded, and are still what was uploaded."""
         found: set[int] = set()
-        for start in range(0, len(ids), _CHUNK):
-            chunk = ids[start : start + _CHUNK]
+        for chunk in chunks(ids):
             query = (
                 "SELECT id FROM pictures JOIN uploads ON uploads.path = pictures.path"
-                f" WHERE id IN ({', '.join('?' * len(chunk))})"
+                f" WHERE id IN ({marks(chunk)})"
                 " AND pictures.content_hash IN (uploads.content_hash, uploads.before)"
             )
             found.update(row[0] for row in self._rows(query, chunk))

@@ -19,9 +19,10 @@ from indexer import IndexOptions
 from indexer.catalogue import unpack
 from indexer.decode import decode
 from indexer.discover import FileEntry
+from indexer.durable import content_hash
 from indexer.encoders import Encoder
 from indexer.flow import Flow
-from indexer.prepare import Prepared, content_hash
+from indexer.prepare import Prepared
 from tests.fakes import fake_encoder, quadrants, save_picture, save_pictures
 from tests.flowing import AHEAD, encoded
 from tests.waiting import until

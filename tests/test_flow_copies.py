@@ -17,10 +17,11 @@ from indexer.catalogue import Known
 from indexer.changes import Add
 from indexer.decode import Decoded, decode
 from indexer.discover import FileEntry
+from indexer.durable import content_hash
 from indexer.encoders import Encoder
 from indexer.errors import PictureUnreadable
 from indexer.flow import Flow
-from indexer.prepare import Prepared, content_hash
+from indexer.prepare import Prepared
 from indexer.writer import CatalogueWriter
 from tests.fakes import fake_encoder, quadrants, save_picture, save_pictures
 from tests.flowing import encoded

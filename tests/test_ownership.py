@@ -178,13 +178,17 @@ def test_the_catalogue_is_not_even_read_as_a_picture(
     assert not {os.path.basename(path) for path in walked} & {b"link.jpg", b"hard.png", b"shm.jpg"}
 
 
-def test_what_lies_where_a_journal_belongs_is_not_emptied(library: Library) -> None:
-    journal = library.folder / "catalogue.sqlite-wal"
+@pytest.mark.parametrize("content", [b"mine", bytes(4) + b"ftypqt  " + bytes(40)])
+@pytest.mark.parametrize("end", ["wal", "shm", "journal"])
+def test_what_lies_where_a_journal_belongs_is_not_emptied(
+    library: Library, end: str, content: bytes
+) -> None:
+    journal = library.folder / f"catalogue.sqlite-{end}"
     library.close()
-    journal.write_text("mine")
+    journal.write_bytes(content)
     with pytest.raises(InvalidRequest, match="no journal"):
         Library.open(library.folder)
-    assert journal.read_text() == "mine"
+    assert journal.read_bytes() == content
 
 
 def test_a_users_picture_among_the_uploads_is_never_removed_nor_taken_in(

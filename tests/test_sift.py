@@ -20,10 +20,11 @@ from indexer.catalogue import Known, unpack
 from indexer.changes import Add, Change, SkipFile
 from indexer.decode import decode
 from indexer.discover import Walk
+from indexer.durable import content_hash
 from indexer.encoders import Encoder
 from indexer.errors import PictureUnreadable
 from indexer.idset import IdSet
-from indexer.prepare import Prepared, content_hash, prepare
+from indexer.prepare import Prepared, prepare
 from indexer.sift import Sift
 from tests.fakes import DIMENSION, fake_encoder, quadrants, save_picture, save_pictures
 from tests.harness import check_sound, holdings

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from indexer.durable import file_digest
 from indexer.errors import NoSpace
-from indexer.kinds import CACHED, LOCK
+from indexer.kinds import CACHED, is_lock
 from indexer.ownfiles import (
     create_file,
     is_own,
@@ -65,7 +65,7 @@ def cached_folder(key: str, fill: Callable[[Path], None]) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         path = folder.parent / f"{key}.lock"
-        if os.path.lexists(path) and not is_own(path, LOCK.is_made):
+        if os.path.lexists(path) and not is_own(path, is_lock):
             return _temporary(key, fill)  # a lock is emptied when it is taken
         lock = filelock.FileLock(path)
         with lock:

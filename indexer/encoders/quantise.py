@@ -36,7 +36,7 @@ from indexer.encoders.devices import gpu_visible
 from indexer.encoders.featuremap import feature_map, sources
 from indexer.encoders.frameworks import import_openvino
 from indexer.errors import EncoderUnavailable, InvalidRequest, PictureUnreadable
-from indexer.kinds import MODELS, PIXELS, WORK, WORK_MARK, any_content, is_blank
+from indexer.kinds import MODELS, PIXELS, WORK, WORK_MARK, WORK_MARK_NAME, any_content, is_blank
 from indexer.ownfiles import (
     create_file,
     is_folder,
@@ -189,7 +189,7 @@ def quantise(
         )
     # a name of its own: the child of a killed run may still be writing into the former one
     with work_folder(library, f"{QUANTISED_FOLDER}.new-", WORK_MARK, _WORK_FOLDERS) as work:
-        with create_file(work / "made-by-parecido"):
+        with create_file(work / WORK_MARK_NAME):
             pass
         pictures, made = work / "pictures", work / "model"
         pictures.mkdir()
