@@ -13,10 +13,11 @@ ENV PATH=/opt/venv/bin:$PATH
 
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY .package .package
 COPY indexer indexer
 COPY search search
 RUN --mount=type=cache,target=/root/.cache/pip pip install .
-RUN python -P -c "from indexer import load_encoder; load_encoder('efficientnet-lite0', device='cpu')"
+RUN python -P -c "from parecido import load_encoder; load_encoder('efficientnet-lite0', device='cpu')"
 RUN if [ "$TENSORFLOW" != yes ]; then \
       pip uninstall --yes tensorflow keras scipy libclang grpcio h5py; \
     fi

@@ -27,8 +27,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks.children import cores, serve
-from indexer.encoders.frameworks import import_openvino
-from indexer.spec import EncoderSpec, SizePolicy
+from parecido.indexer.encoders.machine.imports import import_openvino
+from parecido.indexer.records.encoder import EncoderSpec, SizePolicy
 
 _SECONDS = 0.6  # that a network runs on one shape
 _DECODING_SECONDS = 3.0

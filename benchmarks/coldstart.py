@@ -21,7 +21,7 @@ from benchmarks.libraries import fill_library
 from benchmarks.pictures import SETS
 from benchmarks.plan import Plan, alternate, say
 from benchmarks.synthetic import descriptors
-from indexer import Library
+from parecido import Library
 
 __all__ = ["filled_library", "measure"]
 
@@ -38,7 +38,7 @@ def measure(plan: Plan) -> list[Figure]:
     library, matrix = filled_library(plan, network, count)
     picture = str(SETS[1].files(plan.folder("pictures"), 1)[0])
     python = [sys.executable, "-m"]
-    search = [*python, "search.cli", "search", picture, "--library", str(library)]
+    search = [*python, "parecido.search.cli", "search", picture, "--library", str(library)]
     do = {"do": "search", "model": network.name, "weights": network.weights}
     do |= {"picture": picture, "matrix": str(matrix)}
     plain = [*python, "benchmarks.plain", json.dumps(do)]

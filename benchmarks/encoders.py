@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.children import ask
 from benchmarks.plan import Plan, say
-from indexer.encoders.registry import resolve
-from indexer.spec import EncoderSpec
+from parecido.indexer.encoders.registry import resolve
+from parecido.indexer.records.encoder import EncoderSpec
 
 __all__ = ["MODELS", "Model", "exported_model", "model"]
 
@@ -44,6 +44,6 @@ def model(name: str, plan: Plan) -> Model:
 
 def exported_model(spec: EncoderSpec) -> Path:
     """The network in OpenVINO's format, as parecido keeps it; made where it is missing."""
-    from indexer.encoders.runtimes import exported
+    from parecido.indexer.encoders.runtimes.openvino import exported
 
     return exported(spec) / "model.xml"

@@ -27,11 +27,11 @@ from benchmarks.encoders import MODELS, model
 from benchmarks.figures import Comparison, Figure, median
 from benchmarks.pictures import SETS, copies
 from benchmarks.plan import Plan, alternate
-from indexer import Library, index
-from indexer.encoders import Encoder
-from indexer.encoders.devices import gpu_visible
-from indexer.encoders.keras_runtime import KerasRuntime
-from indexer.spec import EncoderSpec
+from parecido import Library, index
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.encoders.machine.devices import gpu_visible
+from parecido.indexer.encoders.runtimes.keras import KerasRuntime
+from parecido.indexer.records.encoder import EncoderSpec
 
 __all__ = ["measure"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.children import cores, peak_bytes, serve
 from benchmarks.stages import watched
-from indexer import IndexOptions, Library, index
+from parecido import IndexOptions, Library, index
 
 
 def _answer(request: dict[str, Any]) -> Mapping[str, object]:

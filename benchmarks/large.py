@@ -13,9 +13,8 @@ from benchmarks.children import peak_bytes, serve
 from benchmarks.libraries import fill_library
 from benchmarks.million import queries
 from benchmarks.synthetic import stream
-from indexer import Library
-from indexer.spec import EncoderSpec, SizePolicy
-from search import Engine
+from parecido import Engine, Library
+from parecido.indexer.records.encoder import EncoderSpec, SizePolicy
 
 _HITS = 10
 
@@ -77,7 +76,7 @@ def _ask(folder: Path, size: int, dimension: int, count: int) -> Mapping[str, ob
 
 def _recall(library: Library, rows: np.ndarray[Any, Any], found: list[list[int]]) -> float:
     """recall@10: which share of the ten best by exact search was found."""
-    from indexer.exhaustive import Nearest
+    from parecido.indexer.vectors.scan import Nearest
 
     truth = Nearest(rows, _HITS)
     for ids, vectors in library.catalogue.descriptors_after(-1):

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 from PIL import Image
 
-from indexer.encoders.frameworks import import_openvino
+from parecido.indexer.encoders.machine.imports import import_openvino
 
 
 def main() -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from indexer import Library
-from indexer.catalogue import pack
-from indexer.changes import Add
-from indexer.learning import settle
-from indexer.records import Label
-from indexer.spec import EncoderSpec
+from parecido import Library
+from parecido.indexer.catalogue.changes import Add
+from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
+from parecido.indexer.library.upkeep import settle
+from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.records.pictures import Label
 
 __all__ = ["LABELS", "fill_library"]
 

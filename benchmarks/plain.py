@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.children import serve
-from indexer.encoders.frameworks import prepare_keras
+from parecido.indexer.encoders.machine.imports import prepare_keras
 
 _SIDE = 224
 _BATCH = 32
@@ -51,7 +51,7 @@ def build(name: str, weights: str) -> tuple[Any, Callable[[Array], Array]]:
         pooled = next(x for x in whole.layers if isinstance(x, keras.layers.GlobalAveragePooling2D))
         preprocess = keras.applications.resnet.preprocess_input
         return keras.Model(whole.input, pooled.output), preprocess
-    from indexer.encoders.registry import network_named
+    from parecido.indexer.encoders.registry import network_named
 
     network = network_named(name)
     parts = network.build(network.find_weights("avg") or Path(), "avg")

@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.plan import ROOT, say
-from indexer import compressed, vectorfile
-from indexer.arithmetic import unit
+from parecido.indexer.arithmetic import unit
+from parecido.indexer.vectors.local import compressed
+from parecido.indexer.vectors.local import file as vectorfile
 from tests.kernels import GENERIC, Kernels, check
 
 _SETS = (GENERIC, Kernels("AVX2", "Haswell"), Kernels("AVX512", "SkylakeX"))

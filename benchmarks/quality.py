@@ -17,9 +17,9 @@ from typing import Any
 
 from benchmarks.collections import SHARED
 from benchmarks.plan import ROOT
-from search.collection import load_collection
-from search.evaluation import Evaluated, evaluate
-from search.recipe import Recipe, parse_recipe
+from parecido.search.evaluating.evaluation import Evaluated, evaluate
+from parecido.search.evaluating.labelled_pictures import load_collection
+from parecido.search.evaluating.recipe import Recipe, parse_recipe
 
 __all__ = ["RECIPES", "main", "table"]
 

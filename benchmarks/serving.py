@@ -140,7 +140,7 @@ def server(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "search.cli", "serve", "--port", str(port)]
+    words = [sys.executable, "-m", "parecido.search.cli", "serve", "--port", str(port)]
     began = time.perf_counter()
     process = subprocess.Popen(
         [*words, "--library", str(library), *options],

@@ -23,7 +23,7 @@ from benchmarks.figures import Comparison, Figure
 from benchmarks.pictures import SETS
 from benchmarks.plan import Plan, say
 from benchmarks.serving import server
-from indexer import IndexOptions, Library, index
+from parecido import IndexOptions, Library, index
 
 __all__ = ["measure"]
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from indexer.encoders.frameworks import import_openvino
+from parecido.indexer.encoders.machine.imports import import_openvino
 
 __all__ = ["GLUE", "NETWORK", "STAGES", "Watch", "watched"]
 
@@ -30,17 +30,17 @@ _UNPACK = "labels and packing"
 # (module, name in it, stage).  A class stands for all its public methods.  When the program is
 # rearranged, its new places belong here; what is not there is told, and its time counts as glue.
 STAGES = (
-    ("indexer.discover", "Walk._below", _WALK),
-    ("indexer.prepare", "probe", _READ),
-    ("indexer.prepare", "content_hash", _HASH),
-    ("indexer.prepare", "decode", _DECODE),
-    ("indexer.encoders.runtimes", "OpenVINORuntime.run", NETWORK),
-    ("indexer.encoders.keras_runtime", "KerasRuntime.run", NETWORK),
+    ("parecido.indexer.pictures.walk", "Walk._below", _WALK),
+    ("parecido.indexer.pictures.read", "probe", _READ),
+    ("parecido.indexer.pictures.read", "content_hash", _HASH),
+    ("parecido.indexer.pictures.read", "decode", _DECODE),
+    ("parecido.indexer.encoders.runtimes.openvino", "OpenVINORuntime.run", NETWORK),
+    ("parecido.indexer.encoders.runtimes.keras", "KerasRuntime.run", NETWORK),
     ("openvino", "Core.compile_model", _COMPILE),
-    ("indexer.encoders.encoder", "Encoder.encode", _UNPACK),
-    ("indexer.catalogue", "Catalogue", _SQLITE),
-    ("indexer.writer", "CatalogueWriter", _SQLITE),
-    ("indexer.vectors", "VectorIndex", _VECTORS),
+    ("parecido.indexer.encoders.encoder", "Encoder.encode", _UNPACK),
+    ("parecido.indexer.catalogue.sqlite.reading.catalogue", "Catalogue", _SQLITE),
+    ("parecido.indexer.catalogue.sqlite.writing.writer", "CatalogueWriter", _SQLITE),
+    ("parecido.indexer.vectors.local.index", "VectorIndex", _VECTORS),
 )
 
 

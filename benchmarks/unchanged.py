@@ -19,9 +19,9 @@ from benchmarks.children import ask, peak_bytes, serve, timed
 from benchmarks.figures import Comparison, Figure, median
 from benchmarks.plan import Plan, alternate, say
 from benchmarks.scan import scan
-from indexer import Library, index
-from indexer.encoders import Encoder
-from indexer.spec import EncoderSpec, SizePolicy
+from parecido import Library, index
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.records.encoder import EncoderSpec, SizePolicy
 
 __all__ = ["measure"]
 
@@ -40,7 +40,15 @@ def measure(plan: Plan) -> list[Figure]:
     ask("unchanged", {**request, "do": "fill"})
     inside = ask("unchanged", {**request, "do": "measure", "rounds": plan.rounds + 2})
     ours, bare = inside["run"], inside["scan"]
-    words = [sys.executable, "-m", "search.cli", "index", str(folder), "--library", str(library)]
+    words = [
+        sys.executable,
+        "-m",
+        "parecido.search.cli",
+        "index",
+        str(folder),
+        "--library",
+        str(library),
+    ]
     shell = alternate(
         "unchanged, from the shell",
         {

@@ -28,12 +28,11 @@ from PIL import Image
 
 from benchmarks.alterations import jpeg
 from benchmarks.plan import say
-from indexer import IndexOptions, Library, index
-from indexer.decode import Limits, decode
-from indexer.encoders import Encoder, load_encoder
-from indexer.regions import Box
-from search import Engine
-from search.within import Within, views
+from parecido import Engine, IndexOptions, Library, index
+from parecido.indexer.encoders.encoder import Encoder, load_encoder
+from parecido.indexer.pictures.decode import Limits, decode
+from parecido.indexer.regional.codes import Box
+from parecido.search.ranking.parts import Within, views
 
 __all__ = ["SHARES", "Figures", "Part", "main", "measure", "parts"]
 

@@ -2,7 +2,7 @@
 
     python data/make_words.py /usr/share/wordnet     # the folder with data.noun, of WordNet 3.0
 
-Writes ``indexer/encoders/imagenet_words.tsv``: each row has class indices (``281-285,287``),
+Writes ``indexer/encoders/imagenet/words.tsv``: each row has class indices (``281-285,287``),
 a tab, and the words that stand for just these, joined by ``", "``.  The same WordNet gives the same
 bytes every time; Debian's package ``wordnet-base`` has it.
 
@@ -31,10 +31,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from indexer.encoders.labels import class_lemmas, class_names, class_wnids
-from indexer.encoders.words import key
+from parecido.indexer.encoders.imagenet.classes import class_lemmas, class_names, class_wnids
+from parecido.indexer.encoders.imagenet.words import key
 
-TABLE = Path(__file__).resolve().parent.parent / "indexer" / "encoders" / "imagenet_words.tsv"
+TABLE = Path(__file__).resolve().parent.parent / "indexer" / "encoders" / "imagenet" / "words.tsv"
 MOST = 0.6  # of the classes
 TOP = 2  # steps below the root
 STAYS = ("instrument", "musical_instrument")

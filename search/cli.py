@@ -15,34 +15,58 @@ from typing import Any
 
 import click
 
-from indexer.errors import ParecidoError
-from indexer.terminal import fail, relay_log
+from parecido.indexer.commands.terminal import fail, relay_log
+from parecido.indexer.errors import ParecidoError
 
 __all__ = ["cli", "main"]
 
 # name: (where it is, its line in the help)
 COMMANDS = {
-    "index": ("indexer.cli:index_command", "Add pictures, and follow what changed, moved or went."),
-    "search": ("search.commands:search_command", "Find the pictures most like a picture."),
-    "serve": ("search.serve:serve_command", "Answer queries over HTTP, with a page for people."),
+    "index": (
+        "parecido.indexer.commands.cli:index_command",
+        "Add pictures, and follow what changed, moved or went.",
+    ),
+    "search": (
+        "parecido.search.commands.search:search_command",
+        "Find the pictures most like a picture.",
+    ),
+    "serve": (
+        "parecido.search.commands.serve:serve_command",
+        "Answer queries over HTTP, with a page for people.",
+    ),
     "eval": (
-        "search.evaluating:eval_command",
+        "parecido.search.commands.evaluate:eval_command",
         "Measure how well pictures find others of their group.",
     ),
     "explain": (
-        "search.explaining:explain_command",
+        "parecido.search.commands.explain:explain_command",
         "Show which places of two pictures make them match.",
     ),
-    "compare": ("search.commands:compare_command", "Print the cosines between given pictures."),
-    "labels": ("search.commands:labels_command", "Print the ImageNet classes of pictures."),
-    "info": ("indexer.cli:info_command", "Tell what a library holds and how."),
-    "verify": ("indexer.cli:verify_command", "Check a library from top to bottom."),
-    "remove": ("indexer.cli:remove_command", "Take pictures out of the library; the files stay."),
+    "compare": (
+        "parecido.search.commands.search:compare_command",
+        "Print the cosines between given pictures.",
+    ),
+    "labels": (
+        "parecido.search.commands.search:labels_command",
+        "Print the ImageNet classes of pictures.",
+    ),
+    "info": ("parecido.indexer.commands.cli:info_command", "Tell what a library holds and how."),
+    "verify": (
+        "parecido.indexer.commands.cli:verify_command",
+        "Check a library from top to bottom.",
+    ),
+    "remove": (
+        "parecido.indexer.commands.cli:remove_command",
+        "Take pictures out of the library; the files stay.",
+    ),
     "models": (
-        "indexer.cli:models_command",
+        "parecido.indexer.commands.cli:models_command",
         "List the encoders, and whether their weights are here.",
     ),
-    "completion": ("search.commands:completion_command", "Print a shell completion script."),
+    "completion": (
+        "parecido.search.commands.search:completion_command",
+        "Print a shell completion script.",
+    ),
 }
 
 

@@ -15,22 +15,23 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from indexer.arithmetic import cosines, unit
-from indexer.chance import LEAST_PICTURES
-from indexer.decode import Decoded, Limits, decode, pillow_limit, probe
-from indexer.discover import absolute, signed64
-from indexer.encoders import Encoder, EncoderSpec, open_encoder
-from indexer.errors import EncoderMismatch, InvalidRequest, LibraryNotFound, PathNotFound
-from indexer.filters import Filter
-from indexer.library import Library
-from indexer.records import Picture
-from indexer.region import Region, decode_region
-from indexer.space import Space
-from search.asking import Ask, Source, asked, check_within, pixels_of
-from search.query import ALL, DEFAULT_K, Query, Terms, merged
-from search.ranking import Ranked, Ranking
-from search.results import Hit, Results
-from search.within import Within, views
+from parecido.indexer.arithmetic import cosines, unit
+from parecido.indexer.encoders.encoder import Encoder, open_encoder
+from parecido.indexer.errors import EncoderMismatch, InvalidRequest, LibraryNotFound, PathNotFound
+from parecido.indexer.learning.chance import LEAST_PICTURES
+from parecido.indexer.learning.space import Space
+from parecido.indexer.library.library import Library
+from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit, probe
+from parecido.indexer.pictures.walk import absolute, signed64
+from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.records.filters import Filter
+from parecido.indexer.records.pictures import Picture
+from parecido.indexer.records.regions import Region, decode_region
+from parecido.search.asking.ask import Ask, Source, asked, check_within, pixels_of
+from parecido.search.asking.query import ALL, DEFAULT_K, Query, Terms, merged
+from parecido.search.ranking.parts import Within, views
+from parecido.search.ranking.ranking import Ranked, Ranking
+from parecido.search.results import Hit, Results
 
 __all__ = ["DEFAULT_K", "Engine", "similarity_table"]
 
@@ -97,7 +98,7 @@ class Engine:
     def encoder(self) -> Encoder:
         """The library's encoder, ready to run.
 
-        Raises :class:`~indexer.errors.EncoderMismatch` where the engine was given another one.
+        Raises :class:`~parecido.EncoderMismatch` where the engine was given another one.
         """
         with self._lock:
             spec = self._current()
@@ -146,23 +147,24 @@ class Engine:
         """The pictures most like a picture file, or like a ``region`` of it.
 
         ``query`` is a path, or the bytes of a file.  An indexed path is answered from its stored
-        descriptor, without encoding, and is left out of its own hits unless ``include_self``.
-        With ``any_orientation`` a hit may be turned or mirrored.  ``terms`` are the fields of
-        :class:`~search.query.Terms`: ``k`` is 10 by default, or as many as there are; ``offset``
-        leaves out so many of the best; ``min_score`` is a cosine; only pictures that pass the
-        filter ``wanted`` are looked at; ``expand`` and ``rerank`` think twice.  Hits are ordered
-        by score, equal ones by id.  Scores are exact; with ``exact`` every descriptor of the
-        library is looked at, also where it has a compressed index, which may miss one neighbour
-        in a hundred.
+        descriptor, without encoding, and is left out of its own hits unless ``include_self``.  With
+        ``any_orientation`` a hit may be turned or mirrored.  ``terms`` are the fields of
+        :class:`~parecido.search.asking.query.Terms`: ``k`` is 10 by default, or as many as there
+        are; ``offset`` leaves out so many of the best; ``min_score`` is a cosine; only pictures
+        that pass the filter ``wanted`` are looked at; ``expand`` and ``rerank`` think twice.  Hits
+        are ordered by score, equal ones by id.  Scores are exact; with ``exact`` every descriptor
+        of the library is looked at, also where it has a compressed index, which may miss one
+        neighbour in a hundred.
 
-        Raises :class:`~indexer.errors.PathNotFound`, ``PictureUnreadable``, or ``InvalidRequest``
+        Raises :class:`~parecido.PathNotFound`, ``PictureUnreadable``, or ``InvalidRequest``
         for a ``k`` below 1 or above the number of pictures in the library.
         """
         ask = Ask((query,), region=region, any_orientation=any_orientation)
         return self.ask(ask, include_self=include_self, **terms)
 
     def ask(self, ask: Ask, *, name: str = "", include_self: bool = False, **terms: Any) -> Results:
-        """The pictures that several given ones ask for together; see :class:`search.asking.Ask`.
+        """The pictures that several given ones ask for together; see
+        :class:`parecido.search.asking.ask.Ask`.
 
         ``name`` is what the results are called; by default it is made of the paths.
         """
@@ -248,7 +250,7 @@ class Engine:
     def unit(self, vector: npt.ArrayLike) -> Vectors:
         """A descriptor ``(dimension,)`` of any positive length, brought to unit length.
 
-        Raises :class:`~indexer.errors.InvalidRequest` for anything else.
+        Raises :class:`~parecido.InvalidRequest` for anything else.
         """
         given = np.asarray(vector, np.float64)
         spec = self.spec
@@ -265,7 +267,7 @@ class Engine:
         return row
 
     def check(self, terms: Terms) -> None:
-        """Raise :class:`~indexer.errors.InvalidRequest` for terms that cannot be met."""
+        """Raise :class:`~parecido.InvalidRequest` for terms that cannot be met."""
         terms.check()
         self.check_chance(terms)
         if terms.k is not None and terms.k > DEFAULT_K:

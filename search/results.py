@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from indexer.records import Label, Picture
-from indexer.text import printable, relative
+from parecido.indexer.records.pictures import Label, Picture
+from parecido.indexer.system.text import printable, relative
 
 __all__ = ["Hit", "Results", "hit_dict", "results_dict", "results_text", "table_text"]
 

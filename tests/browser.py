@@ -72,7 +72,7 @@ class Server:
     def __init__(self, library: Path, *options: str, fake: bool = True) -> None:
         self._library = library
         self._options = options
-        self._module = "tests.fake_cli" if fake else "search.cli"
+        self._module = "tests.fake_cli" if fake else "parecido.search.cli"
         self._process: subprocess.Popen[str] | None = None
         self._reader = threading.Thread()
         self.port = 0

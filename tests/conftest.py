@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from indexer.encoders import Encoder
-from indexer.library import Library
-from indexer.pipeline import index
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import Library
 from tests.fakes import fake_encoder, save_pictures
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from search.engine import Engine
+    from parecido.search.engine import Engine
     from tests.browser import Server, Watch
     from tests.serving import Client
 
@@ -97,7 +97,7 @@ def few_files_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """The calling thread is never far ahead of the workers, whatever suits real runs."""
     from tests.flowing import AHEAD
 
-    monkeypatch.setattr("indexer.flow.AHEAD", AHEAD)
+    monkeypatch.setattr("parecido.indexer.indexing.workers.AHEAD", AHEAD)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def client(gallery: Library) -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def engine(gallery: Library) -> Iterator[Engine]:
     """The oracle of the server's answers: an engine on the same library."""
-    from search.engine import Engine
+    from parecido.search.engine import Engine
     from tests.serving import labelled_encoder
 
     with Engine(gallery, encoder=labelled_encoder()) as engine:

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-import indexer.flow
-import indexer.pipeline
-import search.cli
-import search.engine
-import search.serve
-from indexer.encoders import Encoder
-from indexer.spec import EncoderSpec
+import parecido.indexer.indexing.pipeline
+import parecido.indexer.indexing.workers
+import parecido.search.cli
+import parecido.search.commands.serve
+import parecido.search.engine
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.records.encoder import EncoderSpec
 from tests.fakes import DIMENSION, FakeRuntime, fake_spec
 from tests.waiting import PATIENCE
 
@@ -46,10 +46,10 @@ class GatedRuntime(FakeRuntime):
 def use_fakes() -> None:
     """New libraries get the fake encoder, and whoever opens an encoder gets it too."""
     dimension = int(os.environ.get("FAKE_DIMENSION", DIMENSION))
-    indexer.pipeline.resolve = lambda *_, **__: fake_spec(dimension=dimension)
-    for module in (indexer.flow, search.engine):
+    parecido.indexer.indexing.pipeline.resolve = lambda *_, **__: fake_spec(dimension=dimension)
+    for module in (parecido.indexer.indexing.workers, parecido.search.engine):
         module.open_encoder = _open_encoder
-    search.serve._GRACE_SECONDS = math.ceil(PATIENCE)
+    parecido.search.commands.serve._GRACE_SECONDS = math.ceil(PATIENCE)
 
 
 def _open_encoder(spec: EncoderSpec, **_: object) -> Encoder:
@@ -61,7 +61,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     use_fakes()
     if "serve" in sys.argv:
-        import search.web.routes_pictures
+        import parecido.search.web.routes.pictures
 
-        search.web.routes_pictures._PATIENCE = PATIENCE
-    search.cli.main()
+        parecido.search.web.routes.pictures._PATIENCE = PATIENCE
+    parecido.search.cli.main()

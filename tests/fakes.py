@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from indexer.encoders import Encoder
-from indexer.spec import EncoderSpec, SizePolicy
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.records.encoder import EncoderSpec, SizePolicy
 
 DIMENSION = 12
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from indexer.encoders import Encoder
+from parecido.indexer.encoders.encoder import Encoder
 
 AHEAD = 4
 """Files ahead for each worker, with the fixture ``few_files_ahead``."""

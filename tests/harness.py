@@ -14,25 +14,37 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from indexer import Library, verify
-from indexer.catalogue import pack, unpack
-from indexer.changes import Add
-from indexer.encoders import EncoderSpec
-from indexer.library import CATALOGUE
-from indexer.records import Label
+from parecido import Library, verify
+from parecido.indexer.catalogue.changes import Add
+from parecido.indexer.catalogue.sqlite.reading.catalogue import pack, unpack
+from parecido.indexer.library.library import CATALOGUE
+from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.records.pictures import Label
 from tests.fakes import fake_spec
 
 _T = TypeVar("_T")
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parent.parent.parent
 
 # Children are forked from a process that has imported everything and holds no thread and no file
 # of ours: one takes 20 ms instead of a second.
 CHILDREN = multiprocessing.get_context("forkserver")
 CHILDREN.set_forkserver_preload(
     [
-        *("alembic.command", "faiss", "filelock", "indexer.apply", "indexer.database"),
-        *("indexer.pipeline", "indexer.vectors", "platformdirs", "pytest", "search.engine"),
+        *(
+            "alembic.command",
+            "faiss",
+            "filelock",
+            "parecido.indexer.catalogue.sqlite.writing.statements",
+            "parecido.indexer.catalogue.sqlite.upgrade",
+        ),
+        *(
+            "parecido.indexer.indexing.pipeline",
+            "parecido.indexer.vectors.local.index",
+            "platformdirs",
+            "pytest",
+            "parecido.search.engine",
+        ),
         "tests.harness",
     ]
 )
@@ -109,10 +121,15 @@ def check_sound(folder: Path) -> dict[bytes, tuple[int, Row]]:
         return found
 
 
-def parecido(*arguments: str | Path, fake: bool = True) -> subprocess.CompletedProcess[str]:
+def run_parecido(*arguments: str | Path, fake: bool = True) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, with the fake encoder for new libraries."""
     return subprocess.run(
-        [sys.executable, "-m", "tests.fake_cli" if fake else "search.cli", *map(str, arguments)],
+        [
+            sys.executable,
+            "-m",
+            "tests.fake_cli" if fake else "parecido.search.cli",
+            *map(str, arguments),
+        ],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -13,17 +13,18 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from indexer.encoders import Encoder, keras_runtime
-from indexer.encoders.assemble import assemble
-from indexer.encoders.base import Parts, sha256_of
-from indexer.encoders.build import keras_model
-from indexer.encoders.frameworks import prepare_keras
-from indexer.encoders.keras_runtime import KerasRuntime
-from indexer.encoders.registry import resolve, weights_of
-from indexer.library import Library
-from indexer.pipeline import index
-from indexer.spec import EncoderSpec
-from search.engine import Engine
+from parecido.indexer.encoders.building.assemble import assemble
+from parecido.indexer.encoders.building.child_work import keras_model
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.encoders.machine.imports import prepare_keras
+from parecido.indexer.encoders.networks.base import Parts, sha256_of
+from parecido.indexer.encoders.registry import resolve, weights_of
+from parecido.indexer.encoders.runtimes import keras as keras_runtime
+from parecido.indexer.encoders.runtimes.keras import KerasRuntime
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import Library
+from parecido.indexer.records.encoder import EncoderSpec
+from parecido.search.engine import Engine
 from tests.real import cosines, plain_keras, squares
 
 # Keras's own code and its backends' warn of their own futures

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from search.results import Hit
+    from parecido.search.results import Hit
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parent.parent.parent
 _ASKED = "PARECIDO_TEST_KERNELS"
 # what OpenBLAS calls the kernels that it took for a name
 _CORES = {
@@ -154,8 +154,8 @@ def pytest_configure() -> None:
 
 def make(folder: Path) -> None:
     """A library with everything that is derived from descriptors: two, one of them compressed."""
-    from indexer import IndexOptions, Library, index
-    from indexer.learning import settle
+    from parecido import IndexOptions, Library, index
+    from parecido.indexer.library.upkeep import settle
     from tests.fakes import fake_encoder, fake_spec, save_pictures
     from tests.harness import put
     from tests.test_compressed import scenes
@@ -165,7 +165,7 @@ def make(folder: Path) -> None:
     with Library.create(folder / "flat") as library:
         index(library, [folder / "pictures"], options, encoder=fake_encoder())
     with (
-        patch("indexer.vectors._FLAT_BYTES", 1000),
+        patch("parecido.indexer.vectors.local.index._FLAT_BYTES", 1000),
         Library.create(folder / "compressed") as library,
     ):
         rows = np.pad(scenes(1, 2000), ((0, 0), (0, _DIMENSION - 48)), constant_values=0.01)
@@ -178,9 +178,9 @@ def make(folder: Path) -> None:
 
 def ask(folder: Path) -> dict[str, Any]:
     """What libraries answer and what is wrong with them; every number to the last digit."""
-    from indexer import Library, verify
-    from search.engine import Engine
-    from search.within import Within
+    from parecido import Library, verify
+    from parecido.search.engine import Engine
+    from parecido.search.ranking.parts import Within
     from tests.fakes import DIMENSION, fake_encoder, fake_spec
 
     told: dict[str, Any] = {"files": _derived(folder)}
@@ -194,7 +194,7 @@ def ask(folder: Path) -> dict[str, Any]:
         found = [within.nearest(q[None].astype("f4"), 9, fake_spec().fingerprint) for q in queries]
         told["within"] = [[one.ids.tolist(), one.scores.tolist()] for one in found]
     with (
-        patch("indexer.vectors._FLAT_BYTES", 1000),
+        patch("parecido.indexer.vectors.local.index._FLAT_BYTES", 1000),
         Library.open(folder / "compressed") as library,
     ):
         told["compressed problems"] = [problem.what for problem in verify(library)]

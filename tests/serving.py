@@ -21,17 +21,17 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 from PIL import Image
 
-import search.web.routes_pictures
-from indexer.encoders import Encoder
-from indexer.filters import Filter
-from indexer.library import CATALOGUE, Library
-from indexer.pipeline import index
-from indexer.records import Picture
-from indexer.spec import EncoderSpec
-from search.results import Hit, hit_dict
-from search.web import Settings, create_app
-from search.web.jobs import Job
-from search.web.service import Service
+import parecido.search.web.routes.pictures
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import CATALOGUE, Library
+from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.records.filters import Filter
+from parecido.indexer.records.pictures import Picture
+from parecido.search.results import Hit, hit_dict
+from parecido.search.web.jobs import Job
+from parecido.search.web.service import Service
+from parecido.web import Settings, create_app
 from tests.fakes import FakeRuntime, fake_spec
 from tests.waiting import PATIENCE
 
@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 HOST = "http://localhost:8000"
 
 # an upload is answered when it is in the library, unless a test lets it become a job
-search.web.routes_pictures._PATIENCE = PATIENCE
+parecido.search.web.routes.pictures._PATIENCE = PATIENCE
 PNG = {"Content-Type": "image/png"}
 
 
@@ -63,8 +63,8 @@ def labelled_encoder(spec: EncoderSpec | None = None, **_: object) -> Encoder:
 
 def use_fakes(patch: pytest.MonkeyPatch) -> None:
     """New libraries get the fake encoder, and so does whoever opens one."""
-    patch.setattr("indexer.pipeline.resolve", lambda *_, **__: fake_spec())
-    for module in ("indexer.flow", "search.engine"):
+    patch.setattr("parecido.indexer.indexing.pipeline.resolve", lambda *_, **__: fake_spec())
+    for module in ("parecido.indexer.indexing.workers", "parecido.search.engine"):
         patch.setattr(f"{module}.open_encoder", labelled_encoder)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer import IndexReport, Library, index
-from indexer.encoders import Encoder
+from parecido import IndexReport, Library, index
+from parecido.indexer.encoders.encoder import Encoder
 from tests.fakes import save_picture, save_pictures
 
 
@@ -101,7 +101,7 @@ def test_files_without_permission_to_look_at_are_kept(
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr("indexer.discover.os.scandir", Listing)
+    monkeypatch.setattr("parecido.indexer.pictures.walk.os.scandir", Listing)
     report = index(library, [tmp_path / "p"], encoder=encoder)
     assert (report.removed, len(held(library))) == (0, 4)
     assert {skip.kind for skip in report.skipped} == {"unreadable"}
@@ -162,7 +162,7 @@ def test_a_time_outside_sqlites_range_is_a_time_like_any_other(
 ) -> None:
     odd = save_picture(tmp_path / "p" / "odd.png", 1)
     save_picture(tmp_path / "p" / "plain.png", 2)
-    from indexer import discover
+    from parecido.indexer.pictures import walk as discover
 
     entry = discover._entry
 

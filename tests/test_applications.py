@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.encoders.applications import APPLICATIONS, Application
+from parecido.indexer.encoders.networks.applications import APPLICATIONS, Application
 
 pytestmark = [pytest.mark.network, pytest.mark.filterwarnings("ignore")]
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.arithmetic import DIGITS, GRID, cosines, rounding, row_sums, to_grid, unit
-from indexer.space import Space, learn
+from parecido.indexer.arithmetic import DIGITS, GRID, cosines, rounding, row_sums, to_grid, unit
+from parecido.indexer.learning.space import Space, learn
 
 Vectors = npt.NDArray[np.float32]
 

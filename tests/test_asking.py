@@ -10,12 +10,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageOps
 
-from indexer import IndexOptions, Library, index
-from indexer.encoders import Encoder
-from indexer.errors import InvalidRequest
-from indexer.region import Region
-from search import Engine
-from search.asking import Ask, orientations
+from parecido import Engine, IndexOptions, Library, index
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.records.regions import Region
+from parecido.search.asking.ask import Ask, orientations
 from tests.fakes import fake_encoder, save_pictures
 
 COUNT = 90
@@ -184,6 +183,6 @@ def test_an_encoder_that_squeezes_to_an_oblong_refuses_to_turn(tmp_path: Path) -
 
 
 def _oblong() -> object:
-    from indexer.spec import SizePolicy
+    from parecido.indexer.records.encoder import SizePolicy
 
     return SizePolicy(32, 48, step=8, keep_aspect=False)

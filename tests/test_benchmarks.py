@@ -23,8 +23,7 @@ from benchmarks.plan import ROOT, Plan, alternate
 from benchmarks.scan import scan
 from benchmarks.stages import GLUE, NETWORK, watched
 from benchmarks.synthetic import descriptors
-from indexer import Library, index
-from search import Engine
+from parecido import Engine, Library, index
 from tests.fakes import DIMENSION, fake_encoder, fake_spec, save_pictures
 
 SMALL = SETS[0]

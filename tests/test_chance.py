@@ -10,11 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer import IndexOptions, Library, index
-from indexer.arithmetic import cosines, to_grid
-from indexer.chance import BACKGROUND, LEAST_PICTURES, Chance, background, learn_chance
-from indexer.errors import InvalidRequest
-from search import Engine
+from parecido import Engine, IndexOptions, Library, index
+from parecido.indexer.arithmetic import cosines, to_grid
+from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.learning.chance import (
+    BACKGROUND,
+    LEAST_PICTURES,
+    Chance,
+    background,
+    learn_chance,
+)
 from tests.fakes import fake_encoder, save_pictures
 
 Vectors = npt.NDArray[np.float32]

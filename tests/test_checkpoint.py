@@ -19,8 +19,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from indexer.encoders.checkpoint import read_checkpoint
-from indexer.errors import WeightsInvalid
+from parecido.indexer.encoders.networks.torch_checkpoint import read_checkpoint
+from parecido.indexer.errors import WeightsInvalid
 
 MAGIC = 0x1950A86A20F9469CFC6C
 SYSTEM = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4, "long": 4}}

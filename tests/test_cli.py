@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from indexer.library import Library
-from indexer.pipeline import index
-from search.cli import COMMANDS, cli
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import Library
+from parecido.search.cli import COMMANDS, cli
 from tests.fakes import fake_spec, save_picture, save_pictures
-from tests.harness import check_sound, parecido
+from tests.harness import check_sound, run_parecido
 from tests.real import photographs
 from tests.waiting import PATIENCE
 
@@ -28,7 +28,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """``parecido`` with these arguments; checks the exit code."""
     done = subprocess.run(
-        [sys.executable, "-m", "search.cli", *map(str, arguments)],
+        [sys.executable, "-m", "parecido.search.cli", *map(str, arguments)],
         input=stdin,
         capture_output=True,
         cwd=cwd,
@@ -86,7 +86,7 @@ def test_the_help_line_of_a_command_is_its_own_first_line(name: str) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from search.cli import cli\n"
+        "import sys; from parecido.search.cli import cli\n"
         "try: cli.main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = 'tensorflow keras faiss openvino sqlalchemy numpy PIL rich alembic scipy'\n"
@@ -139,7 +139,7 @@ def test_paths_are_for_pipes_byte_for_byte(
     index(indexed, [tmp_path / "pictures"], encoder=encoder)  # type: ignore[arg-type]
     query = tmp_path / "pictures" / "0003.png"
     arguments = ["search", str(query), "--library", str(indexed.folder), "-k", "2", "--paths", "-0"]
-    command = [sys.executable, "-m", "search.cli", *arguments]
+    command = [sys.executable, "-m", "parecido.search.cli", *arguments]
     out = subprocess.run(command, capture_output=True, check=True).stdout
     first, second, rest = out.split(b"\0")
     assert (first, rest) == (odd, b"")
@@ -278,14 +278,16 @@ def test_completion_prints_a_script(shell: str) -> None:
 def test_completion_offers_the_commands() -> None:
     env = {**os.environ, "_PARECIDO_COMPLETE": "bash_complete"}
     env |= {"COMP_WORDS": "parecido se", "COMP_CWORD": "1"}
-    command = [sys.executable, "-c", "from search.cli import main; main()"]
+    command = [sys.executable, "-c", "from parecido.search.cli import main; main()"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.stdout == "plain,search\nplain,serve\n"
 
 
 def test_a_closed_pipe_is_no_error(indexed: Library, tmp_path: Path) -> None:
     files = " ".join(f"'{p}'" for p in sorted((tmp_path / "pictures").iterdir()))
-    command = f"'{sys.executable}' -m search.cli search {files} --library '{indexed.folder}'"
+    command = (
+        f"'{sys.executable}' -m parecido.search.cli search {files} --library '{indexed.folder}'"
+    )
     done = subprocess.run(
         ["bash", "-c", f"{command} | head -n 1"], capture_output=True, text=True, check=False
     )
@@ -321,7 +323,7 @@ def test_a_sheet_and_its_reasons_need_a_file_each(indexed: Library, tmp_path: Pa
 
 
 def test_closed_standard_streams_are_no_defect(indexed: Library, tmp_path: Path) -> None:
-    base = f"'{sys.executable}' -m search.cli search --library '{indexed.folder}'"
+    base = f"'{sys.executable}' -m parecido.search.cli search --library '{indexed.folder}'"
     query = f"'{tmp_path / 'pictures' / '0003.png'}'"
     done = subprocess.run(
         ["bash", "-c", f"{base} --paths -k 2 {query} 2>&-"], capture_output=True, check=False
@@ -446,7 +448,7 @@ def test_an_interrupt_while_every_worker_is_in_the_network_commits_what_they_hol
     committed = len(check_sound(library))
     assert 0 < committed < len(files)
     assert not (library / "writer.json").exists()
-    rest = parecido("index", tmp_path / "p", "--library", library, "--json")
+    rest = run_parecido("index", tmp_path / "p", "--library", library, "--json")
     report = json.loads(rest.stdout)
     assert (report["added"], report["unchanged"]) == (len(files) - committed, committed)
 
@@ -455,8 +457,8 @@ def test_an_interrupt_while_every_worker_is_in_the_network_commits_what_they_hol
 _HELD = """
 import os, time
 from pathlib import Path
-from indexer.writer import CatalogueWriter
-from search.cli import main
+from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
+from parecido.search.cli import main
 write, gate = CatalogueWriter.write, os.environ["HELD_AT"]
 def held(writer, changes, **named):
     write(writer, changes, **named)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from indexer.library import Library
-from indexer.options import IndexOptions
-from indexer.pipeline import index
+from parecido.indexer.indexing.options import IndexOptions
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import Library
 from tests.fakes import fake_encoder, save_pictures
 from tests.test_cli import one_line, run
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.errors import InvalidRequest, ParecidoError, PathNotFound
-from search.collection import few, load_collection
+from parecido.indexer.errors import InvalidRequest, ParecidoError, PathNotFound
+from parecido.search.evaluating.labelled_pictures import few, load_collection
 
 
 def touch(*paths: Path) -> None:

@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer import compressed, vectorfile
-from indexer.changes import Remove
-from indexer.checkup import repair, verify
-from indexer.exhaustive import Nearest
-from indexer.filters import Filter
-from indexer.library import Library
-from indexer.vectors import VectorIndex
-from search.engine import Engine
-from search.query import Query, Terms
+from parecido.indexer.catalogue.changes import Remove
+from parecido.indexer.library.library import Library
+from parecido.indexer.library.verify import repair, verify
+from parecido.indexer.records.filters import Filter
+from parecido.indexer.vectors.local import compressed
+from parecido.indexer.vectors.local import file as vectorfile
+from parecido.indexer.vectors.local.index import VectorIndex
+from parecido.indexer.vectors.scan import Nearest
+from parecido.search.asking.query import Query, Terms
+from parecido.search.engine import Engine
 from tests.fakes import fake_spec
-from tests.harness import parecido, put
+from tests.harness import put, run_parecido
 from tests.test_search import Vectors, oracle
 
 DIMENSION = 48
@@ -48,7 +49,7 @@ def remove(library: Library, ids: list[int]) -> None:
 @pytest.fixture
 def large(library: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
     """A library of 3000 descriptors, taken for too large to be searched exhaustively."""
-    monkeypatch.setattr("indexer.vectors._FLAT_BYTES", 100 * DIMENSION * 4)
+    monkeypatch.setattr("parecido.indexer.vectors.local.index._FLAT_BYTES", 100 * DIMENSION * 4)
     add(library, scenes(1, COUNT))
     return library
 
@@ -68,7 +69,7 @@ def test_a_library_gets_the_index_that_suits_its_size(
     add(library, scenes(1, 500))
     library.vectors().save()
     assert library.vectors().kind == "flat"
-    monkeypatch.setattr("indexer.vectors._FLAT_BYTES", 100 * DIMENSION * 4)
+    monkeypatch.setattr("parecido.indexer.vectors.local.index._FLAT_BYTES", 100 * DIMENSION * 4)
     index = library.vectors()
     assert index.kind == "flat"  # the file as it was: a search does not wait for another
     index.save_if_worthwhile()
@@ -141,7 +142,7 @@ def test_a_file_grows_with_the_library_and_forgets_what_left(
     large: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large.vectors().save_if_worthwhile()
-    monkeypatch.setattr("indexer.vectors._SAVE_ROWS_COMPRESSED", 100)
+    monkeypatch.setattr("parecido.indexer.vectors.local.index._SAVE_ROWS_COMPRESSED", 100)
     remove(large, list(range(1, 300)))
     add(large, scenes(4, 400))
     monkeypatch.setattr(compressed, "build", None)  # extended, not made anew
@@ -156,7 +157,7 @@ def test_a_file_grows_with_the_library_and_forgets_what_left(
 def test_an_index_is_trained_anew_when_the_library_has_outgrown_it(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.vectors._FLAT_BYTES", 100 * DIMENSION * 4)
+    monkeypatch.setattr("parecido.indexer.vectors.local.index._FLAT_BYTES", 100 * DIMENSION * 4)
     add(library, scenes(1, 400))
     library.vectors().save_if_worthwhile()
     add(library, scenes(2, 700))
@@ -175,7 +176,7 @@ def test_an_index_is_trained_anew_when_the_library_has_outgrown_it(
 def test_equal_pictures_do_not_mislead_the_choice_of_how_far_to_look(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.vectors._FLAT_BYTES", 100 * DIMENSION * 4)
+    monkeypatch.setattr("parecido.indexer.vectors.local.index._FLAT_BYTES", 100 * DIMENSION * 4)
     add(library, np.repeat(scenes(1, 40), 50, axis=0))
     facts = library.vectors().facts
     assert facts is not None
@@ -185,7 +186,7 @@ def test_equal_pictures_do_not_mislead_the_choice_of_how_far_to_look(
 def test_a_reader_uses_the_longer_file_that_a_writer_saved(
     large: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.vectors._SAVE_ROWS_COMPRESSED", 100)
+    monkeypatch.setattr("parecido.indexer.vectors.local.index._SAVE_ROWS_COMPRESSED", 100)
     reader = large.vectors()
     add(large, scenes(5, 150))
     reader.refresh()
@@ -216,7 +217,7 @@ def test_a_damaged_file_is_noticed_and_made_again(large: Library, place: str) ->
     at = {"middle": len(data) // 2, "end": len(data) - 60}.get(place)
     if at is not None:
         data[at] ^= 0x40
-    path.write_bytes({"cut": data[:-1000], "empty": b""}.get(place, data))
+    path.write_bytes(bytes({"cut": data[:-1000], "empty": b""}.get(place, data)))
     with pytest.raises((RuntimeError, ValueError)):
         vectorfile.read(path)
     assert large.vectors().count == COUNT
@@ -293,7 +294,7 @@ def test_repair_makes_a_missing_index(large: Library) -> None:
 
 def test_info_tells_the_index_its_size_and_its_recall(large: Library) -> None:
     large.vectors().save()
-    done = parecido("info", "--library", large.folder, "--json")
+    done = run_parecido("info", "--library", large.folder, "--json")
     facts = json.loads(done.stdout)
     assert facts["index"] == "compressed, trained on 3,000, 3,000 descriptors"
     assert facts["recall"] >= 0.99
@@ -309,11 +310,11 @@ def test_with_a_filter_k_hits_come_back_when_k_exist(
     with Engine(large) as engine:
         for query in scenes(9, 5):
             nearest = [pair for pair in oracle(large, query) if pair[0] in passing][:10]
-            monkeypatch.setattr("search.candidates._FEW", 4096)
+            monkeypatch.setattr("parecido.search.ranking.candidates._FEW", 4096)
             hits = engine.search_vector(query, k=10, wanted=wanted)
             assert [hit.id for hit in hits] == [i for i, _ in nearest]
             # past the size up to which they are compared one by one
-            monkeypatch.setattr("search.candidates._FEW", 0)
+            monkeypatch.setattr("parecido.search.ranking.candidates._FEW", 0)
             hits = engine.search_vector(query, k=10, wanted=wanted)
             assert len(hits) == len(nearest)
             assert {hit.id for hit in hits} <= passing

@@ -15,15 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from indexer import IndexOptions, Library, index, remove, verify
-from indexer.catalogue import pack
-from indexer.checkup import repair
-from indexer.database import install
-from indexer.encoders import Encoder
-from indexer.errors import LibraryDamaged, LibraryTooNew
-from indexer.library import CATALOGUE
-from indexer.sqlite import Connections
-from search import Engine
+from parecido import Engine, IndexOptions, Library, index, remove, verify
+from parecido.indexer.catalogue.sqlite.connections import Connections
+from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
+from parecido.indexer.catalogue.sqlite.upgrade import install
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import LibraryDamaged, LibraryTooNew
+from parecido.indexer.library.library import CATALOGUE
+from parecido.indexer.library.verify import repair
 from tests.fakes import DIMENSION, fake_encoder, save_picture, save_pictures
 from tests.harness import (
     Row,
@@ -32,7 +31,7 @@ from tests.harness import (
     holdings,
     in_child,
     page_size,
-    parecido,
+    run_parecido,
     snapshot,
 )
 
@@ -171,7 +170,9 @@ def test_bits_flipped_among_the_vectors_are_noticed_and_it_is_built_again(
 def test_bits_flipped_among_a_large_ones_vectors_are_found_by_verify_and_mended_by_repair(
     indexed: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.vectorfile._WHOLE_BYTES", 0)  # every file is a large one
+    monkeypatch.setattr(
+        "parecido.indexer.vectors.local.file._WHOLE_BYTES", 0
+    )  # every file is a large one
     indexed.vectors().save()
     path = vector_file(indexed)
     data = path.read_bytes()
@@ -215,7 +216,7 @@ def test_a_catalogue_put_back_to_an_older_state_does_not_grow_into_a_later_vecto
     assert indexed.catalogue.generation() < later
     shutil.rmtree(tmp_path / "pictures")
     save_pictures(tmp_path / "pictures", 28, first=300)
-    monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("parecido.indexer.indexing.run.COMMIT_SECONDS", 0.0)
     index(indexed, [tmp_path / "pictures"], encoder=fake_encoder())
     assert indexed.catalogue.generation() > later
     check_search(indexed)
@@ -403,14 +404,14 @@ def test_a_catalogue_without_its_first_page_is_told_and_left_as_it_is(
             (copy / CATALOGUE).write_bytes(b"")
     before = snapshot(copy)
     for command in (["index", folder / "pictures"], ["search", folder / "pictures"], ["verify"]):
-        assert_one_line(parecido(*command, "--library", copy), str(copy / CATALOGUE))
-    failed = parecido("verify", "--repair", "--library", copy)
+        assert_one_line(run_parecido(*command, "--library", copy), str(copy / CATALOGUE))
+    failed = run_parecido("verify", "--repair", "--library", copy)
     assert_one_line(failed, "Nothing usable can be read", "Remove the library's folder")
     after = snapshot(copy)
     assert {n: after[n] for n in before} == before
     assert [n for n in after if ".new" in n or ".damaged" in n] == []
     shutil.rmtree(copy)  # as it said
-    done = parecido("index", folder / "pictures", "--library", copy)
+    done = run_parecido("index", folder / "pictures", "--library", copy)
     assert (done.returncode, done.stderr) == (0, "")
     assert {path: row for path, (_, row) in check_sound(copy).items()} == whole
 
@@ -421,12 +422,12 @@ def test_the_command_line_tells_of_damage_in_one_line_and_repairs(
     page = pages_of(copy, "pictures")[2]
     overwrite_page(copy / CATALOGUE, page, "zeros")
     where = ("--library", copy)
-    assert_one_line(parecido("verify", *where), "is damaged", "parecido verify --repair")
-    repaired = parecido("verify", "--repair", *where)
+    assert_one_line(run_parecido("verify", *where), "is damaged", "parecido verify --repair")
+    repaired = run_parecido("verify", "--repair", *where)
     assert (repaired.returncode, repaired.stderr) == (0, "")
     assert "readable pictures into a new catalogue; the old one is " in repaired.stdout
     assert repaired.stdout.endswith("The library is sound.\n")
-    done = parecido("index", folder / "pictures", *where)
+    done = run_parecido("index", folder / "pictures", *where)
     assert (done.returncode, done.stderr) == (0, "")
     assert {path: row for path, (_, row) in check_sound(copy).items()} == whole
 
@@ -445,7 +446,7 @@ def test_a_library_of_a_newer_version_is_refused_and_left_as_it_is(
         Library.create(copy)
     with pytest.raises(LibraryTooNew):
         repair(copy)
-    failed = parecido("index", folder / "pictures", "--library", copy)
+    failed = run_parecido("index", folder / "pictures", "--library", copy)
     assert_one_line(failed, "9999", "Upgrade: pip install --upgrade parecido.")
     after = snapshot(copy)
     assert {name: after[name] for name in before} == before

@@ -24,10 +24,18 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin
 
-import indexer.decode
-from indexer.decode import Decoded, Limits, decode, decode_file, pillow_limit, probe, render
-from indexer.errors import PictureUnreadable
-from indexer.spec import EncoderSpec, SizePolicy
+import parecido.indexer.pictures.decode
+from parecido.indexer.errors import PictureUnreadable
+from parecido.indexer.pictures.decode import (
+    Decoded,
+    Limits,
+    decode,
+    decode_file,
+    pillow_limit,
+    probe,
+    render,
+)
+from parecido.indexer.records.encoder import EncoderSpec, SizePolicy
 from tests.conftest import OWN_FIXTURES
 from tests.fakes import fake_spec
 from tests.waiting import PATIENCE
@@ -724,7 +732,7 @@ def test_pictures_above_32_megapixels_wait_for_each_other(monkeypatch: pytest.Mo
             entered.set()
         return load(image)
 
-    monkeypatch.setattr(indexer.decode, "_large", Turn())
+    monkeypatch.setattr(parecido.indexer.pictures.decode, "_large", Turn())
     monkeypatch.setattr(ImageFile.ImageFile, "load", telling)
     thread = threading.Thread(target=decoded, args=[data])
     with lock:
@@ -897,7 +905,7 @@ def test_what_the_system_says_of_a_file_is_passed_on(
     def failing(*arguments: object) -> int:
         raise error
 
-    monkeypatch.setattr(indexer.decode, "_without_waiting", failing)
+    monkeypatch.setattr(parecido.indexer.pictures.decode, "_without_waiting", failing)
     kind, why = refusal(path)
     assert kind == "unreadable"
     assert error.strerror in why
@@ -966,7 +974,7 @@ def test_only_the_header_is_read_of_a_file_that_is_no_picture(
         opened.append(CountedFile(path, mode, opener=opener))
         return io.BufferedReader(opened[-1])
 
-    monkeypatch.setattr(indexer.decode, "open", counted, raising=False)
+    monkeypatch.setattr(parecido.indexer.pictures.decode, "open", counted, raising=False)
     with pytest.raises(PictureUnreadable, match="not a picture"):
         probe(path, Limits(bytes=1 << 40))
     (file_read,) = opened
@@ -1060,7 +1068,7 @@ def test_a_missing_heif_plug_in_is_not_blamed_on_the_file(
 ) -> None:
     data = saved(quadrants(), "HEIF")
     (tmp_path / "a.heic").write_bytes(data)
-    indexer.decode._readable.cache_clear()
+    parecido.indexer.pictures.decode._readable.cache_clear()
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(ImportError):
         decode(data, SPEC, Limits())

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.discover import FileEntry, Walk, absolute
-from indexer.errors import InvalidRequest, PathNotFound
+from parecido.indexer.errors import InvalidRequest, PathNotFound
+from parecido.indexer.pictures.walk import FileEntry, Walk, absolute
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="names are any bytes only on Linux")
 

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from search.serve import serve_command
-from search.web.telemetry import Metrics
+from parecido.search.commands.serve import serve_command
+from parecido.search.web.telemetry import Metrics
 from tests.fakes import save_picture, save_pictures
-from tests.harness import REPOSITORY, parecido
+from tests.harness import REPOSITORY, run_parecido
 from tests.waiting import PATIENCE, PATIENT
 
 SERVER = REPOSITORY / "docs" / "server.md"
@@ -88,7 +88,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(("photo.jpg", "launch.jpg"), 100):
         save_picture(folder / name, number)
     (folder / "vector.json").write_text(json.dumps({"vector": [1.0] * 12}))
-    done = parecido("index", folder / "pictures", "--library", folder / "my-library")
+    done = run_parecido("index", folder / "pictures", "--library", folder / "my-library")
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -12,17 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from indexer.encoders import Encoder, load_encoder, open_encoder
-from indexer.encoders.labels import class_lemmas, class_names, class_wnids, top_labels
-from indexer.encoders.registry import model_table, network_named, resolve
-from indexer.errors import (
+from parecido.indexer.encoders.encoder import Encoder, load_encoder, open_encoder
+from parecido.indexer.encoders.imagenet.classes import (
+    class_lemmas,
+    class_names,
+    class_wnids,
+    top_labels,
+)
+from parecido.indexer.encoders.registry import model_table, network_named, resolve
+from parecido.indexer.errors import (
     EncoderUnavailable,
     InvalidRequest,
     PathNotFound,
     UnknownEncoder,
     WeightsInvalid,
 )
-from indexer.spec import EncoderSpec, SizePolicy
+from parecido.indexer.records.encoder import EncoderSpec, SizePolicy
 from tests.fakes import FakeRuntime, fake_encoder, fake_spec, quadrants
 
 
@@ -136,7 +141,7 @@ def test_options_that_do_not_go_together_are_refused(tmp_path: object) -> None:
 def test_auto_is_the_encoder_without_a_download_where_there_is_no_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("indexer.encoders.registry.gpu_visible", lambda: False)
+    monkeypatch.setattr("parecido.indexer.encoders.registry.gpu_visible", lambda: False)
     assert resolve().model == "efficientnet-lite0"
 
 
@@ -145,10 +150,10 @@ def test_auto_on_a_gpu_falls_back_where_resnet50_cannot_be_had(
 ) -> None:
     from pathlib import Path
 
-    from indexer.encoders.base import Network
-    from indexer.errors import WeightsUnavailable
+    from parecido.indexer.encoders.networks.base import Network
+    from parecido.indexer.errors import WeightsUnavailable
 
-    monkeypatch.setattr("indexer.encoders.registry.gpu_visible", lambda: True)
+    monkeypatch.setattr("parecido.indexer.encoders.registry.gpu_visible", lambda: True)
     asked = []
 
     def weights_here(network: Network, *_: object) -> Path:
@@ -159,14 +164,14 @@ def test_auto_on_a_gpu_falls_back_where_resnet50_cannot_be_had(
         assert found is not None
         return found
 
-    monkeypatch.setattr("indexer.encoders.registry._weights_here", weights_here)
+    monkeypatch.setattr("parecido.indexer.encoders.registry._weights_here", weights_here)
     assert resolve().model == "efficientnet-lite0"
     assert asked == ["resnet50", "efficientnet-lite0"]
 
 
 def test_a_gpu_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("indexer.encoders.encoder.gpu_usable", lambda: False)
-    monkeypatch.setattr("indexer.encoders.encoder.gpu_visible", lambda: False)
+    monkeypatch.setattr("parecido.indexer.encoders.encoder.gpu_usable", lambda: False)
+    monkeypatch.setattr("parecido.indexer.encoders.encoder.gpu_visible", lambda: False)
     with pytest.raises(EncoderUnavailable, match="CUDA driver reports none"):
         load_encoder("efficientnet-lite0", device="gpu")
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from indexer import ownfiles
-from indexer.encoders import cache
-from indexer.encoders.cache import cached_folder
-from indexer.errors import EncoderUnavailable, NoSpace
+from parecido.indexer.encoders.machine import cache
+from parecido.indexer.encoders.machine.cache import cached_folder
+from parecido.indexer.errors import EncoderUnavailable, NoSpace
+from parecido.indexer.system import own_files as ownfiles
 from tests.harness import CHILDREN, in_child, snapshot
 from tests.waiting import until
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from search.cli import COMMANDS, cli
+from parecido.search.cli import COMMANDS, cli
 from tests.fakes import fake_spec
 from tests.test_evaluation import save_classes
 
@@ -19,7 +19,7 @@ from tests.test_evaluation import save_classes
 @pytest.fixture
 def parecido_eval(fakes: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """``parecido eval`` in this process, with the fake encoder; checks the exit code."""
-    monkeypatch.setitem(COMMANDS, "eval", ("search.evaluating:eval_command", ""))
+    monkeypatch.setitem(COMMANDS, "eval", ("parecido.search.commands.evaluate:eval_command", ""))
 
     def run(*arguments: object, code: int = 0) -> Result:
         result = CliRunner().invoke(cli, ["eval", *map(str, arguments)])

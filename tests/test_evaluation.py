@@ -12,15 +12,15 @@ import pytest
 from PIL import Image, ImageOps
 from sklearn.metrics import average_precision_score
 
-from indexer.encoders import Encoder
-from indexer.errors import InvalidRequest
-from indexer.learning import settle
-from indexer.library import Library
-from search.collection import Collection, load_collection
-from search.engine import Engine
-from search.evaluation import Evaluated, Setup, Watch, evaluate
-from search.leave_one_out import rank
-from search.recipe import Recipe, parse_recipe
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.library.library import Library
+from parecido.indexer.library.upkeep import settle
+from parecido.search.engine import Engine
+from parecido.search.evaluating.evaluation import Evaluated, Setup, Watch, evaluate
+from parecido.search.evaluating.labelled_pictures import Collection, load_collection
+from parecido.search.evaluating.rankings import rank
+from parecido.search.evaluating.recipe import Recipe, parse_recipe
 from tests.fakes import fake_encoder, fake_spec, quadrants, save_picture
 from tests.harness import put, snapshot
 from tests.real import photographs

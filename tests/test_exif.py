@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from indexer import Library, index
-from indexer.decode import Limits, decode
-from indexer.encoders import Encoder
-from indexer.exif import UNKNOWN, Taken, taken
+from parecido import Library, index
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.pictures.decode import Limits, decode
+from parecido.indexer.pictures.exif import UNKNOWN, Taken, taken
 from tests.fakes import fake_spec, save_picture
 
 ORIGINAL, DIGITISED, CHANGED, MAKE, MODEL, PHOTO = 0x9003, 0x9004, 0x0132, 0x010F, 0x0110, 0x8769

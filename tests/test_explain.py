@@ -12,15 +12,14 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
 
-from indexer.encoders import Encoder, load_encoder
-from indexer.encoders.encoder import Maps
-from indexer.library import Library
-from indexer.pipeline import index
-from indexer.region import Region
-from indexer.space import Space
-from search.engine import Engine
-from search.explanation import Given, explain
-from search.why import Why, why
+from parecido.indexer.encoders.encoder import Encoder, Maps, load_encoder
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.learning.space import Space
+from parecido.indexer.library.library import Library
+from parecido.indexer.records.regions import Region
+from parecido.search.engine import Engine
+from parecido.search.explaining.contributions import Why, why
+from parecido.search.explaining.explanation import Given, explain
 from tests.real import photographs
 
 pytestmark = [pytest.mark.network]

@@ -12,16 +12,16 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from indexer.errors import InvalidRequest
-from indexer.library import Library
-from indexer.pipeline import index
-from indexer.space import Space
-from search.canvas import check_target, save
-from search.drawing import draw_pair, lit
-from search.engine import Engine
-from search.explaining import explain_command, write_why
-from search.explanation import Explanation, Given, View, explain
-from search.why import Side, Why
+from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.learning.space import Space
+from parecido.indexer.library.library import Library
+from parecido.search.commands.explain import explain_command, write_why
+from parecido.search.engine import Engine
+from parecido.search.explaining.contributions import Side, Why
+from parecido.search.explaining.explanation import Explanation, Given, View, explain
+from parecido.search.explaining.heat import draw_pair, lit
+from parecido.search.sheets.canvas import check_target, save
 from tests.fakes import fake_encoder, save_picture, save_pictures
 
 Array = npt.NDArray[np.float64]

@@ -26,12 +26,11 @@ from sqlalchemy import event
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.pool import Pool
 
-from indexer import IndexOptions, Library, index, verify
-from indexer.changes import Add
-from indexer.encoders import Encoder
-from indexer.errors import LibraryReadOnly, NoSpace
-from indexer.writer import CatalogueWriter
-from search import Engine
+from parecido import Engine, IndexOptions, Library, index, verify
+from parecido.indexer.catalogue.changes import Add
+from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import LibraryReadOnly, NoSpace
 from tests.fakes import FakeRuntime, fake_encoder, fake_spec, save_picture, save_pictures
 from tests.harness import (
     Row,
@@ -40,7 +39,7 @@ from tests.harness import (
     holdings,
     in_child,
     page_size,
-    parecido,
+    run_parecido,
     snapshot,
 )
 from tests.waiting import PATIENCE, until
@@ -75,10 +74,10 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
         committed.commits += bool(added)
 
     monkeypatch.setattr(CatalogueWriter, "write", telling)
-    monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 0.0)
-    monkeypatch.setattr("indexer.flow.AHEAD", 4)
+    monkeypatch.setattr("parecido.indexer.indexing.run.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("parecido.indexer.indexing.workers.AHEAD", 4)
     # a batch is full, however long its pictures wait for the last one
-    monkeypatch.setattr("indexer.run.PATIENCE_SECONDS", PATIENCE)
+    monkeypatch.setattr("parecido.indexer.indexing.run.PATIENCE_SECONDS", PATIENCE)
     return committed
 
 
@@ -242,7 +241,7 @@ def test_a_disk_too_full_for_the_vector_index_does_without_it(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 1e9)
+    monkeypatch.setattr("parecido.indexer.indexing.run.COMMIT_SECONDS", 1e9)
     disk = mount("32m")
     vectors = len(wide) * WIDE * 4
     # beside the catalogue lies its journal, and that leaves too little for the index, but enough
@@ -263,10 +262,19 @@ def test_a_disk_too_full_for_the_vector_index_does_without_it(
 @pytest.mark.parametrize(
     ("place", "told_of"),
     [
-        ("indexer.vectorfile.write", "The vector index could not be cached"),
-        ("indexer.writer.CatalogueWriter.use_space", "The library's own space could not be kept"),
-        ("indexer.writer.CatalogueWriter.learn_chance", "What chance gives could not be kept"),
-        ("indexer.neighbours.np.lib.format.write_array", "The neighbours could not be cached"),
+        ("parecido.indexer.vectors.local.file.write", "The vector index could not be cached"),
+        (
+            "parecido.indexer.catalogue.sqlite.writing.writer.CatalogueWriter.use_space",
+            "The library's own space could not be kept",
+        ),
+        (
+            "parecido.indexer.catalogue.sqlite.writing.writer.CatalogueWriter.learn_chance",
+            "What chance gives could not be kept",
+        ),
+        (
+            "parecido.indexer.vectors.neighbours.np.lib.format.write_array",
+            "The neighbours could not be cached",
+        ),
     ],
     ids=["the index in the space", "the space", "what chance gives", "the neighbours"],
 )
@@ -378,11 +386,11 @@ def test_the_command_line_tells_of_a_full_disk_in_one_line(
     # enough to make a catalogue, which takes its own size again for the journal, but not to fill it
     ballast = leave_free(disk, 2 * sizes.empty + 3 * sizes.page + SHARED)
     library = disk / "library"
-    failed = parecido("index", pictures, "--library", library)
+    failed = run_parecido("index", pictures, "--library", library)
     assert_one_line(failed, str(library), "is full", "Free some space and run the command again.")
-    assert parecido("verify", "--library", library).returncode == 0
+    assert run_parecido("verify", "--library", library).returncode == 0
     ballast.unlink()
-    done = parecido("index", pictures, "--library", library)
+    done = run_parecido("index", pictures, "--library", library)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(check_sound(library)) == 400
 
@@ -532,10 +540,11 @@ def test_the_command_line_tells_of_a_read_only_disk_in_one_line(
     where = ("--library", library)
     for refused in (["index", pictures], ["remove", pictures], ["verify", "--repair"]):
         assert_one_line(
-            parecido(*refused, *where), str(library), "cannot be written", "Check its permissions"
+            run_parecido(*refused, *where),
+            *(str(library), "cannot be written", "Check its permissions"),
         )
     for answered in (["search", query], ["info"], ["verify"]):
-        done = parecido(*answered, *where)
+        done = run_parecido(*answered, *where)
         assert (done.returncode, done.stderr) == (0, "")
 
 

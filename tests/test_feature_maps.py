@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from indexer.encoders import Encoder, load_encoder
-from indexer.encoders.featuremap import feature_map, with_feature_map
-from indexer.encoders.frameworks import import_openvino
-from indexer.errors import InvalidRequest
+from parecido.indexer.encoders.building.feature_map import feature_map, with_feature_map
+from parecido.indexer.encoders.encoder import Encoder, load_encoder
+from parecido.indexer.encoders.machine.imports import import_openvino
+from parecido.indexer.errors import InvalidRequest
 from tests.fakes import FakeRuntime, fake_encoder, fake_spec, quadrants
 from tests.real import cosines, squares
 
@@ -159,7 +159,7 @@ def test_where_the_graph_does_not_show_it_a_second_export_gives_the_same_map(
 ) -> None:
     monkeypatch.setenv("PARECIDO_CACHE", str(tmp_path))
     pictures = squares(96)
-    from indexer.encoders import frameworks
+    from parecido.indexer.encoders.machine import imports as frameworks
 
     with frameworks.prepare_keras():
         import keras
@@ -184,7 +184,7 @@ def test_where_the_graph_does_not_show_it_a_second_export_gives_the_same_map(
     def not_shown(*_: object) -> None:
         raise LookupError("not here")
 
-    monkeypatch.setattr("indexer.encoders.runtimes.with_feature_map", not_shown)
+    monkeypatch.setattr("parecido.indexer.encoders.runtimes.openvino.with_feature_map", not_shown)
     exported = maps()
     assert (tmp_path / f"{spec.fingerprint}-maps" / "model.xml").is_file()
     for one, other in zip(shown, exported, strict=True):

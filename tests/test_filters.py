@@ -11,14 +11,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from indexer import Library
-from indexer.catalogue import pack
-from indexer.changes import Add
-from indexer.errors import InvalidRequest
-from indexer.exif import Taken
-from indexer.filters import Filter
-from indexer.records import Label, Picture
-from search.engine import Engine
+from parecido import Library
+from parecido.indexer.catalogue.changes import Add
+from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
+from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.pictures.exif import Taken
+from parecido.indexer.records.filters import Filter
+from parecido.indexer.records.pictures import Label, Picture
+from parecido.search.engine import Engine
 from tests.fakes import DIMENSION, fake_spec
 from tests.test_search import Vectors, oracle
 

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-import indexer.flow
-import indexer.prepare
-from indexer import IndexOptions
-from indexer.catalogue import unpack
-from indexer.decode import decode
-from indexer.discover import FileEntry
-from indexer.durable import content_hash
-from indexer.encoders import Encoder
-from indexer.flow import Flow
-from indexer.prepare import Prepared
+import parecido.indexer.indexing.workers
+import parecido.indexer.pictures.read
+from parecido import IndexOptions
+from parecido.indexer.catalogue.sqlite.reading.catalogue import unpack
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.indexing.workers import Flow
+from parecido.indexer.pictures.decode import decode
+from parecido.indexer.pictures.read import Prepared
+from parecido.indexer.pictures.walk import FileEntry
+from parecido.indexer.system.files import content_hash
 from tests.fakes import fake_encoder, quadrants, save_picture, save_pictures
 from tests.flowing import AHEAD, encoded
 from tests.waiting import until
@@ -171,14 +171,14 @@ def test_a_flow_holds_only_a_few_files_for_each_worker(
     flows: Callable[..., Flow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, begun = threading.Event(), []
-    prepare = indexer.flow.prepare
+    prepare = parecido.indexer.indexing.workers.prepare
 
     def gated(entry: FileEntry, *rest: Any) -> Prepared:
         begun.append(entry)
         gate.wait()
         return prepare(entry, *rest)
 
-    monkeypatch.setattr("indexer.flow.prepare", gated)
+    monkeypatch.setattr("parecido.indexer.indexing.workers.prepare", gated)
     flow = flows(workers=2)
     files = save_pictures(tmp_path, 2 * AHEAD + 20)
     put, done = [], []
@@ -205,7 +205,7 @@ def test_what_fails_in_a_worker_is_raised_where_the_answers_are_taken(
     def failing(*_: object) -> Prepared:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("indexer.flow.prepare", failing)
+    monkeypatch.setattr("parecido.indexer.indexing.workers.prepare", failing)
     flow = flows()
     flow.put(entry_of(save_picture(tmp_path / "a.png", 1)), None)
     with pytest.raises(ZeroDivisionError, match="a defect"):

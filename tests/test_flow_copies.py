@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from indexer import IndexOptions, Library, index
-from indexer.catalogue import Known
-from indexer.changes import Add
-from indexer.decode import Decoded, decode
-from indexer.discover import FileEntry
-from indexer.durable import content_hash
-from indexer.encoders import Encoder
-from indexer.errors import PictureUnreadable
-from indexer.flow import Flow
-from indexer.prepare import Prepared
-from indexer.writer import CatalogueWriter
+from parecido import IndexOptions, Library, index
+from parecido.indexer.catalogue.changes import Add
+from parecido.indexer.catalogue.sqlite.reading.catalogue import Known
+from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import PictureUnreadable
+from parecido.indexer.indexing.workers import Flow
+from parecido.indexer.pictures.decode import Decoded, decode
+from parecido.indexer.pictures.read import Prepared
+from parecido.indexer.pictures.walk import FileEntry
+from parecido.indexer.system.files import content_hash
 from tests.fakes import fake_encoder, quadrants, save_picture, save_pictures
 from tests.flowing import encoded
 from tests.harness import check_sound
@@ -66,7 +66,7 @@ def hold_the_first_decoder(
         return decode(data, *rest)
 
     monkeypatch.setattr(Flow, "_one", telling)
-    monkeypatch.setattr("indexer.prepare.decode", held)
+    monkeypatch.setattr("parecido.indexer.pictures.read.decode", held)
     return decoded
 
 
@@ -121,7 +121,7 @@ def test_a_crowd_of_copies_of_a_known_picture_is_added_whole(
     index(library, [tmp_path / "p"], encoder=encoder)
     for number in range(300):
         shutil.copy(first, tmp_path / "p" / f"{number:03d}.png")
-    monkeypatch.setattr("indexer.run.COMMIT_CHANGES", 3)
+    monkeypatch.setattr("parecido.indexer.indexing.run.COMMIT_CHANGES", 3)
     report = index(library, [tmp_path / "p"], IndexOptions(workers=8), encoder=encoder)
     assert (report.added, report.unchanged, encoded(encoder)) == (300, 1, 1)
     assert len(check_sound(library.folder)) == 301
@@ -138,8 +138,8 @@ def test_a_crowd_of_copies_of_a_known_picture_is_not_compared_with_itself(
         next(looks)
         return lexists(path)
 
-    monkeypatch.setattr("indexer.run.os.path.lexists", counted)
-    monkeypatch.setattr("indexer.run.COMMIT_CHANGES", 10)
+    monkeypatch.setattr("parecido.indexer.indexing.run.os.path.lexists", counted)
+    monkeypatch.setattr("parecido.indexer.indexing.run.COMMIT_CHANGES", 10)
     for number in range(200):
         shutil.copy(first, tmp_path / "p" / f"{number:03d}.png")
     assert index(library, [tmp_path / "p"], encoder=encoder).added == 200
@@ -154,7 +154,7 @@ def test_bytes_whose_last_holder_changes_after_a_worker_looked_are_decoded_after
     index(library, [tmp_path / "p"], encoder=fake_encoder(batch_size=1))
     copy = Path(shutil.copy(original, tmp_path / "p" / "copy.png"))
     save_picture(original, 2)
-    monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("parecido.indexer.indexing.run.COMMIT_SECONDS", 0.0)
     write, make, committed = CatalogueWriter.write, Flow.__init__, threading.Event()
 
     def telling(writer: CatalogueWriter, changes: list[Any], **named: Any) -> None:

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import indexer.flow
-import indexer.prepare
-from indexer import IndexOptions, IndexReport, Library, index
-from indexer.discover import FileEntry, Walk
-from indexer.encoders import Encoder
-from indexer.errors import EncoderUnavailable
-from indexer.flow import Flow
-from indexer.prepare import Prepared
+import parecido.indexer.indexing.workers
+import parecido.indexer.pictures.read
+from parecido import IndexOptions, IndexReport, Library, index
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import EncoderUnavailable
+from parecido.indexer.indexing.workers import Flow
+from parecido.indexer.pictures.read import Prepared
+from parecido.indexer.pictures.walk import FileEntry, Walk
 from tests.fakes import FakeRuntime, fake_encoder, fake_spec, save_picture, save_pictures
 from tests.flowing import encoded
 from tests.harness import check_sound
@@ -50,16 +50,16 @@ def test_an_encoder_that_cannot_be_opened_is_told_once_and_ends_every_worker(
         until(lambda: len(others) >= workers)
         raise error
 
-    prepare = indexer.flow.prepare
+    prepare = parecido.indexer.indexing.workers.prepare
 
     def telling(*given: Any) -> Prepared:
         prepared = prepare(*given)
         others.append(1)
         return prepared
 
-    monkeypatch.setattr("indexer.pipeline.resolve", lambda *_, **__: fake_spec())
-    monkeypatch.setattr("indexer.flow.open_encoder", unavailable)
-    monkeypatch.setattr("indexer.flow.prepare", telling)
+    monkeypatch.setattr("parecido.indexer.indexing.pipeline.resolve", lambda *_, **__: fake_spec())
+    monkeypatch.setattr("parecido.indexer.indexing.workers.open_encoder", unavailable)
+    monkeypatch.setattr("parecido.indexer.indexing.workers.prepare", telling)
     with pytest.raises(type(error)) as caught:
         index(library, [tmp_path / "p"], IndexOptions(workers=workers))
     assert caught.value is error
@@ -119,7 +119,11 @@ def test_a_run_that_is_stopped_while_its_first_pictures_are_decoded_opens_no_enc
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_pictures(tmp_path / "p", 30)
-    passed_on, prepare, abandon = threading.Event(), indexer.flow.prepare, Flow.abandon
+    passed_on, prepare, abandon = (
+        threading.Event(),
+        parecido.indexer.indexing.workers.prepare,
+        Flow.abandon,
+    )
 
     def telling(flow: Flow) -> None:
         abandon(flow)
@@ -133,9 +137,9 @@ def test_a_run_that_is_stopped_while_its_first_pictures_are_decoded_opens_no_enc
     def long(*_: object, **__: object) -> Encoder:
         raise AssertionError("building the encoder takes minutes")
 
-    monkeypatch.setattr("indexer.pipeline.resolve", lambda *_, **__: fake_spec())
-    monkeypatch.setattr("indexer.flow.open_encoder", long)
-    monkeypatch.setattr("indexer.flow.prepare", slow)
+    monkeypatch.setattr("parecido.indexer.indexing.pipeline.resolve", lambda *_, **__: fake_spec())
+    monkeypatch.setattr("parecido.indexer.indexing.workers.open_encoder", long)
+    monkeypatch.setattr("parecido.indexer.indexing.workers.prepare", slow)
     monkeypatch.setattr(Flow, "abandon", telling)
     report = index(library, [tmp_path / "p"], stop=lambda: True)
     assert report.interrupted

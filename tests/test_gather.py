@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from search.web.gather import Gatherer
+from parecido.search.web.batching import Gatherer
 
 Answer = Callable[[Sequence[int]], Sequence[int | Exception]]
 
@@ -90,7 +90,7 @@ def test_a_full_call_goes_before_one_that_is_not_full() -> None:
 def test_nobody_lets_more_than_so_many_full_calls_go_before_out_of_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("search.web.gather._PATIENCE", 3)
+    monkeypatch.setattr("parecido.search.web.batching._PATIENCE", 3)
 
     async def run() -> None:
         held = Held()

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer import Library, verify
-from indexer.encoders import load_encoder, open_encoder
-from indexer.encoders.quantise import quantised_model
-from indexer.errors import EncoderMismatch, EncoderUnavailable, InvalidRequest
-from indexer.library import _refuse_foreign
-from indexer.options import IndexOptions
-from indexer.pipeline import index
-from search.engine import Engine
+from parecido import Library, verify
+from parecido.indexer.encoders.building.quantise import quantised_model
+from parecido.indexer.encoders.encoder import load_encoder, open_encoder
+from parecido.indexer.errors import EncoderMismatch, EncoderUnavailable, InvalidRequest
+from parecido.indexer.indexing.options import IndexOptions
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import _refuse_foreign
+from parecido.search.engine import Engine
 from tests.fakes import fake_encoder, fake_spec, save_pictures
 from tests.harness import REPOSITORY, snapshot
 from tests.real import cosines, photographs
@@ -60,7 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (place / name).mkdir()
     done = subprocess.run(
         [
-            *(sys.executable, "-P", "-m", "search.cli", "index", str(place / "pictures")),
+            *(sys.executable, "-P", "-m", "parecido.search.cli", "index", str(place / "pictures")),
             *("--library", str(place / "library"), "--model", "efficientnet-lite0"),
             *("--precision", "int8", "--device", "cpu", "--json"),
         ],
@@ -169,7 +169,7 @@ def test_a_damaged_or_missing_model_is_told_and_refused_and_stored_descriptors_s
 def test_matches_are_explained_by_the_quantised_model_itself(
     int8: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from search.explanation import Given, explain
+    from parecido.search.explaining.explanation import Given, explain
 
     def residuals() -> list[float]:
         with Engine(int8) as engine:
@@ -188,7 +188,7 @@ def test_matches_are_explained_by_the_quantised_model_itself(
         raise LookupError("not here")
 
     # where the quantised graph does not show its map, float32's is near and the rest is told
-    monkeypatch.setattr("indexer.encoders.runtimes.with_feature_map", not_shown)
+    monkeypatch.setattr("parecido.indexer.encoders.runtimes.openvino.with_feature_map", not_shown)
     assert 1e-5 < max(residuals()) < 0.05
 
 
@@ -197,9 +197,9 @@ def test_matches_are_explained_by_the_quantised_model_itself(
 def test_everything_behind_the_last_feature_map_stays_in_floating_point(
     place: Path, pooling: str
 ) -> None:
-    from indexer.encoders.frameworks import import_openvino
-    from indexer.encoders.quantise import _tail
-    from indexer.encoders.runtimes import exported
+    from parecido.indexer.encoders.building.quantise import _tail
+    from parecido.indexer.encoders.machine.imports import import_openvino
+    from parecido.indexer.encoders.runtimes.openvino import exported
 
     spec = load_encoder("efficientnet-lite0", pooling=pooling, precision="float32").spec
     model = import_openvino().Core().read_model(exported(spec) / "model.xml")
@@ -213,8 +213,8 @@ def test_everything_behind_the_last_feature_map_stays_in_floating_point(
 
 
 def test_the_tail_of_a_network_without_a_head_starts_at_the_pooling_too() -> None:
-    from indexer.encoders.frameworks import import_openvino
-    from indexer.encoders.quantise import _tail
+    from parecido.indexer.encoders.building.quantise import _tail
+    from parecido.indexer.encoders.machine.imports import import_openvino
 
     openvino = import_openvino()
     ops = openvino.opset13
@@ -290,7 +290,7 @@ def test_a_gpu_is_no_place_for_int8(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_pictures(tmp_path / "pictures", 3)
-    monkeypatch.setattr("indexer.encoders.quantise.gpu_visible", lambda: True)
+    monkeypatch.setattr("parecido.indexer.encoders.building.quantise.gpu_visible", lambda: True)
     for device in ("auto", "gpu"):
         with pytest.raises(EncoderUnavailable, match="--precision half"):
             index(library, [tmp_path / "pictures"], replace(INT8, device=device))

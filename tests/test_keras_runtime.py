@@ -23,11 +23,11 @@ import pytest
 
 from benchmarks import gpu
 from benchmarks.plan import Plan
-from indexer.encoders import keras_runtime
-from indexer.encoders.forward import Forward, out_of_memory
-from indexer.encoders.keras_runtime import KerasRuntime
-from indexer.errors import EncoderUnavailable
-from indexer.spec import SizePolicy
+from parecido.indexer.encoders.runtimes import keras as keras_runtime
+from parecido.indexer.encoders.runtimes.keras import KerasRuntime
+from parecido.indexer.encoders.runtimes.keras_programs import Forward, out_of_memory
+from parecido.indexer.errors import EncoderUnavailable
+from parecido.indexer.records.encoder import SizePolicy
 from tests.fakes import fake_spec, quadrants
 from tests.waiting import PATIENCE, until
 

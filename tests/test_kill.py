@@ -22,11 +22,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from indexer import Library, index
-from indexer.changes import Add
-from indexer.checkup import repair
-from indexer.library import CATALOGUE
-from indexer.writer import CatalogueWriter
+from parecido import Library, index
+from parecido.indexer.catalogue.changes import Add
+from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
+from parecido.indexer.library.library import CATALOGUE
+from parecido.indexer.library.verify import repair
 from tests.fakes import fake_encoder, save_picture, save_pictures
 from tests.harness import CHILDREN, REPOSITORY, Row, check_sound, cosine
 
@@ -78,13 +78,15 @@ def _index_until_killed(
     place: str, after: bool, strike: int, library: Path, pictures: Path, told: Path
 ) -> None:
     """Index with a commit for each batch; tell what was committed; die at the written moment."""
-    import indexer.flow
-    import indexer.run
-    import indexer.vectors
+    import parecido.indexer.indexing.run
+    import parecido.indexer.indexing.workers
+    import parecido.indexer.vectors.local.index
 
-    indexer.run.COMMIT_SECONDS = 0.0
-    indexer.flow.AHEAD = 1
-    indexer.vectors._SAVE_ROWS = indexer.vectors._SAVE_SHARE = 0  # write the vector index each time
+    parecido.indexer.indexing.run.COMMIT_SECONDS = 0.0
+    parecido.indexer.indexing.workers.AHEAD = 1
+    parecido.indexer.vectors.local.index._SAVE_ROWS = (
+        parecido.indexer.vectors.local.index._SAVE_SHARE
+    ) = 0  # write the vector index each time
     write = CatalogueWriter.write
 
     def telling(catalogue: CatalogueWriter, changes: list[Any], **named: Any) -> None:
@@ -264,9 +266,9 @@ KILLS = 50
 # The command line, committing ten times as often: a machine that indexes all pictures within one
 # second would commit once, and no kill would strike between commits.
 OFTEN = """
-import indexer.run
-from search.cli import main
-indexer.run.COMMIT_SECONDS = 0.1
+import parecido.indexer.indexing.run
+from parecido.search.cli import main
+parecido.indexer.indexing.run.COMMIT_SECONDS = 0.1
 main()
 """
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.catalogue import pack
-from indexer.changes import Add
-from indexer.encoders import Encoder
-from indexer.encoders.words import classes_of
-from indexer.errors import InvalidRequest
-from indexer.exif import Taken
-from indexer.filters import Filter
-from indexer.library import Library
-from indexer.pipeline import index
-from indexer.records import Label, Picture
-from search.engine import Engine
-from search.labels import label_filter, labelled, require_labels
+from parecido.indexer.catalogue.changes import Add
+from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.encoders.imagenet.words import classes_of
+from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import Library
+from parecido.indexer.pictures.exif import Taken
+from parecido.indexer.records.filters import Filter
+from parecido.indexer.records.pictures import Label, Picture
+from parecido.search.asking.words import label_filter, labelled, require_labels
+from parecido.search.engine import Engine
 from tests.fakes import fake_spec, save_pictures
 from tests.serving import picture_bytes, refused, serving
 from tests.test_search import Vectors, oracle
@@ -82,7 +82,7 @@ def many(
     """6000 pictures, with either kind of index."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "compressed":
-            patch.setattr("indexer.vectors._FLAT_BYTES", 100 * DIMENSION * 4)
+            patch.setattr("parecido.indexer.vectors.local.index._FLAT_BYTES", 100 * DIMENSION * 4)
         with Library.create(tmp_path_factory.mktemp("many") / "library") as library:
             with library.writer() as writer:
                 rows = scenes(1, COUNT)

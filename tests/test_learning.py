@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from indexer import IndexOptions, Library, index, verify
-from indexer.arithmetic import cosines
-from indexer.errors import InvalidRequest
-from indexer.learning import settle
-from indexer.pipeline import remove
-from indexer.space import AUTO_DIMENSION, Space
-from search.engine import Engine
-from search.query import Query, Terms
+from parecido import IndexOptions, Library, index, verify
+from parecido.indexer.arithmetic import cosines
+from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.indexing.pipeline import remove
+from parecido.indexer.learning.space import AUTO_DIMENSION, Space
+from parecido.indexer.library.upkeep import settle
+from parecido.search.asking.query import Query, Terms
+from parecido.search.engine import Engine
 from tests.fakes import fake_encoder, fake_spec, save_pictures
 from tests.harness import in_child, put
 from tests.test_space import scenes
@@ -149,7 +149,7 @@ def test_fewer_pictures_than_dimensions_are_learned_from_once(
     put(library, scenes(1, 70, LONG), spec=fake_spec(dimension=LONG))
     relearn(library, 4096)
     assert dimension_of(library) == 69
-    monkeypatch.setattr("indexer.learning.learn", None)
+    monkeypatch.setattr("parecido.indexer.library.upkeep.learn", None)
     relearn(library, 4096)
     relearn(library, 100)
     assert dimension_of(library) == 69
@@ -175,7 +175,7 @@ def test_an_interrupted_run_leaves_the_space_to_the_next_one(
         return seen[-1] >= 64
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("indexer.run.COMMIT_SECONDS", 0.0)
+        patch.setattr("parecido.indexer.indexing.run.COMMIT_SECONDS", 0.0)
         report = index(
             library, [folder], IndexOptions(workers=1), encoder=fake_encoder(), stop=stop
         )
@@ -193,7 +193,10 @@ def test_a_run_that_finds_nothing_new_still_learns_what_an_interrupted_one_left(
     save_pictures(folder, 70)
     with pytest.MonkeyPatch.context() as patch:
         real = settle
-        patch.setattr("indexer.pipeline.settle", lambda *given, **_: real(*given, hurry=True))
+        patch.setattr(
+            "parecido.indexer.indexing.pipeline.settle",
+            lambda *given, **_: real(*given, hurry=True),
+        )
         index(library, [folder], IndexOptions(think_twice=True), encoder=fake_encoder())
     assert dimension_of(library) is None
     report = index(library, [folder], encoder=fake_encoder())
@@ -211,7 +214,7 @@ def test_a_search_is_the_oracle_in_the_space(
     kind: str, asked: int | str, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if kind == "compressed":
-        monkeypatch.setattr("indexer.vectors._FLAT_BYTES", 100 * 24 * 4)
+        monkeypatch.setattr("parecido.indexer.vectors.local.index._FLAT_BYTES", 100 * 24 * 4)
     put(library, scenes(1, 700, LONG), spec=fake_spec(dimension=LONG))
     relearn(library, asked)
     put(library, scenes(2, 30, LONG), spec=fake_spec(dimension=LONG))  # beside the file

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from indexer import Library, verify
-from indexer.changes import Remove
-from indexer.learning import settle
-from indexer.vectors import VectorIndex
-from indexer.writer import CatalogueWriter
-from search.engine import Engine
+from parecido import Library, verify
+from parecido.indexer.catalogue.changes import Remove
+from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
+from parecido.indexer.library.upkeep import settle
+from parecido.indexer.vectors.local.index import VectorIndex
+from parecido.search.engine import Engine
 from tests.harness import CHILDREN, check_sound, put
 from tests.test_kill import _arm
 from tests.test_learning import answer, dimension_of, is_same, oracle
@@ -117,8 +117,8 @@ def test_a_disk_that_refuses_a_cache_is_told_and_nothing_else_is_missing(
 
     put(library, scenes(1, 100))
     place = {
-        "index": "indexer.vectorfile.write",
-        "neighbours": "indexer.neighbours.np.lib.format.write_array",
+        "index": "parecido.indexer.vectors.local.file.write",
+        "neighbours": "parecido.indexer.vectors.neighbours.np.lib.format.write_array",
     }
     with monkeypatch.context() as patch:
         patch.setattr(place[what], refuse)
@@ -137,7 +137,7 @@ def test_a_disk_that_refuses_a_cache_is_told_and_nothing_else_is_missing(
 def test_a_large_library_is_indexed_once_in_its_new_space(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.vectors._FLAT_BYTES", 100 * 12 * 4)
+    monkeypatch.setattr("parecido.indexer.vectors.local.index._FLAT_BYTES", 100 * 12 * 4)
     saved: list[Sequence[object]] = []
     save: Callable[[VectorIndex], None] = VectorIndex.save
 

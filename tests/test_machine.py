@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.machine import _group_limits, memory
+from parecido.indexer.system.memory import _group_limits, memory
 
 
 def system(root: Path, group: str, limits: dict[str, str]) -> Path:
@@ -23,7 +23,9 @@ def system(root: Path, group: str, limits: dict[str, str]) -> Path:
 def test_a_limit_on_the_group_counts_where_it_is_less(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limits, expected in (([1 << 30, 5000], 5000), ([1 << 62], whole), ([], whole)):
-        monkeypatch.setattr("indexer.machine._group_limits", lambda _, found=limits: found)
+        monkeypatch.setattr(
+            "parecido.indexer.system.memory._group_limits", lambda _, found=limits: found
+        )
         assert memory.__wrapped__() == expected
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import average_precision_score
 
-from indexer.errors import InvalidRequest
-from search.measures import (
+from parecido.indexer.errors import InvalidRequest
+from parecido.search.evaluating.measures import (
     average_precision,
     bootstrap_interval,
     nister_stewenius,

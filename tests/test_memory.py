@@ -16,8 +16,8 @@ PICTURES = 20_000
 CHILD = """
 import json, sys
 import psutil
-from indexer import Library, index
-from indexer.spec import SizePolicy
+from parecido import Library, index
+from parecido.indexer.records.encoder import SizePolicy
 from tests.fakes import fake_encoder
 
 process = psutil.Process()

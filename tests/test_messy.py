@@ -19,20 +19,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-import indexer.flow
-from indexer import Library, index
-from indexer.discover import FileEntry
-from indexer.prepare import Prepared
-from indexer.records import IndexReport
+import parecido.indexer.indexing.workers
+from parecido import Library, index
+from parecido.indexer.pictures.read import Prepared
+from parecido.indexer.pictures.walk import FileEntry
+from parecido.indexer.records.pictures import IndexReport
 from tests.fakes import fake_encoder, save_picture
 from tests.test_decode import KINDS
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parent.parent.parent
 FILES = 527
 # Pillow warns about much of what is in these files
 pytestmark = [pytest.mark.sets, pytest.mark.filterwarnings("ignore")]
 
-# what indexer.decode reads, HEIF aside, which the inventory does not know
+# what parecido.indexer.pictures.decode reads, HEIF aside, which the inventory does not know
 FORMATS = {
     *("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000"),
     *("PPM", "TGA", "ICO", "PSD", "QOI", "PCX", "SGI", "DDS"),
@@ -88,7 +88,7 @@ def outcome(
         inventory = {row["path"]: row for row in csv.DictReader(file)}
     seconds: dict[str, float] = {}
     prepared: dict[str, Prepared] = {}
-    prepare = indexer.flow.prepare
+    prepare = parecido.indexer.indexing.workers.prepare
 
     def timed(entry: FileEntry, *arguments: Any) -> Prepared:
         name = os.fsdecode(os.path.basename(entry.path))
@@ -101,7 +101,7 @@ def outcome(
         pytest.MonkeyPatch.context() as patch,
         Library.create(tmp_path_factory.mktemp("messy") / "library") as library,
     ):
-        patch.setattr(indexer.flow, "prepare", timed)
+        patch.setattr(parecido.indexer.indexing.workers, "prepare", timed)
         report = index(library, [folder], encoder=fake_encoder())
         paths = {os.fsdecode(path) for _, path in library.catalogue.under(os.fsencode(folder))}
         indexed = {str(Path(path).relative_to(folder)) for path in paths}
@@ -229,7 +229,7 @@ def test_indexing_all_of_them_with_the_real_encoder_stays_below_one_and_a_half_g
 # VmHWM and not ru_maxrss: a child inherits the latter from the process that starts it
 MEASURED = """
 import atexit, re, sys
-from search.cli import main
+from parecido.search.cli import main
 
 def tell():
     with open("/proc/self/status") as file:

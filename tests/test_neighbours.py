@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.changes import Remove
-from indexer.learning import settle
-from indexer.library import NEIGHBOURS, Library
-from indexer.neighbours import KEPT, USED, Neighbours, update
-from search.around import Around
+from parecido.indexer.catalogue.changes import Remove
+from parecido.indexer.library.library import NEIGHBOURS, Library
+from parecido.indexer.library.upkeep import settle
+from parecido.indexer.vectors.neighbours import KEPT, USED, Neighbours, update
+from parecido.search.ranking.neighbourhood import Around
 from tests.conftest import OWN_FIXTURES
 from tests.fakes import fake_spec
 from tests.harness import put
@@ -195,7 +195,7 @@ def test_what_did_not_change_is_not_looked_for(
     add(library, groups(1, 400))
     updated(library)
     looked = []
-    from indexer import neighbours
+    from parecido.indexer.vectors import neighbours
 
     real = neighbours.nearest
 
@@ -319,7 +319,7 @@ def test_another_space_has_a_file_of_its_own(library: Library) -> None:
 def test_of_a_compressed_index_nearly_all_are_found(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.vectors._FLAT_BYTES", 100 * DIMENSION * 4)
+    monkeypatch.setattr("parecido.indexer.vectors.local.index._FLAT_BYTES", 100 * DIMENSION * 4)
     add(library, groups(1, 900))
     kept = updated(library)
     assert library.vectors().kind == "compressed"

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.decode import Limits, decode_file
-from indexer.encoders import Encoder, load_encoder
-from indexer.encoders.keras_runtime import KerasRuntime
-from indexer.encoders.registry import network_named, resolve
-from indexer.errors import InvalidRequest, WeightsInvalid, WeightsUnavailable
-from indexer.library import Library
-from indexer.options import IndexOptions
-from indexer.pipeline import index
-from search.engine import Engine
+from parecido.indexer.encoders.encoder import Encoder, load_encoder
+from parecido.indexer.encoders.registry import network_named, resolve
+from parecido.indexer.encoders.runtimes.keras import KerasRuntime
+from parecido.indexer.errors import InvalidRequest, WeightsInvalid, WeightsUnavailable
+from parecido.indexer.indexing.options import IndexOptions
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import Library
+from parecido.indexer.pictures.decode import Limits, decode_file
+from parecido.search.engine import Engine
 from tests.real import cosines, photographs, plain_keras, squares
 
 # Keras's own code and TensorFlow's warn of their own futures
@@ -145,8 +145,8 @@ def test_each_lite_network_knows_a_cat_and_an_espresso(number: int) -> None:
 def test_other_poolings_match_their_definition(pooling: str, lite: Encoder) -> None:
     import keras
 
-    from indexer.encoders.assemble import GEM_EPSILON
-    from indexer.encoders.registry import weights_of
+    from parecido.indexer.encoders.building.assemble import GEM_EPSILON
+    from parecido.indexer.encoders.registry import weights_of
 
     parts = network_named("efficientnet-lite0").build(weights_of(lite.spec), pooling)
     pixels = squares(224)
@@ -301,7 +301,7 @@ def test_a_warm_search_imports_neither_tensorflow_nor_keras(tmp_path: Path, lite
         index(library, photographs(), encoder=lite)
     Image.open(photographs()[1]).rotate(10).save(tmp_path / "query.png")
     code = (
-        "import sys; from search.cli import cli\n"
+        "import sys; from parecido.search.cli import cli\n"
         "try: cli.main(sys.argv[1:], prog_name='parecido')\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         "heavy = {'tensorflow', 'keras', 'jax', 'torch', 'alembic', 'scipy', 'rich'}\n"

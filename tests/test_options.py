@@ -11,14 +11,14 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from indexer import decode
-from indexer.encoders.words import classes_of
-from indexer.errors import InvalidRequest
-from indexer.filters import Filter
-from indexer.library import Library
-from indexer.pipeline import index
-from search import options
-from search.options import filter_of, filter_options
+from parecido.indexer.encoders.imagenet.words import classes_of
+from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import Library
+from parecido.indexer.pictures import decode
+from parecido.indexer.records.filters import Filter
+from parecido.search.commands import filters as options
+from parecido.search.commands.filters import filter_of, filter_options
 from tests.fakes import fake_encoder, save_picture
 from tests.harness import REPOSITORY
 
@@ -187,8 +187,9 @@ def test_a_tilde_is_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_options_cost_nothing_before_they_are_given() -> None:
     code = (
-        "import sys, search.options\n"
-        "heavy = {'numpy', 'indexer.filters', 'indexer.discover', 'indexer.encoders', 'PIL'}\n"
+        "import sys, parecido.search.commands.filters\n"
+        "rooms = {'records.filters', 'pictures.walk', 'encoders.encoder'}\n"
+        "heavy = {'numpy', 'PIL', *('parecido.indexer.' + room for room in rooms)}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     words = [sys.executable, "-c", code]

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from indexer.discover import Walk
-from indexer.errors import InvalidRequest
-from indexer.kinds import INDEXES, any_content
-from indexer.library import Library
-from indexer.ownfiles import (
+from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.library.library import Library
+from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.system.kinds import INDEXES, any_content
+from parecido.indexer.system.own_files import (
     NotOurs,
     create_file,
     make_folder,
@@ -29,9 +29,9 @@ from indexer.ownfiles import (
     replacing,
     set_aside,
 )
-from search.web.settings import Settings
+from parecido.search.web.settings import Settings
 from tests.fakes import save_pictures
-from tests.harness import REPOSITORY, assert_one_line, parecido
+from tests.harness import REPOSITORY, assert_one_line, run_parecido
 from tests.serving import picture_bytes, serving
 
 INDEX = f"{7:012d}-0123456789abcdef.faiss"
@@ -78,15 +78,15 @@ def test_a_folder_with_anything_else_in_it_becomes_no_library(
     write(tmp_path / "art" / name)
     before = hashes(tmp_path / "art")
     arguments = ("index", pictures, "--think-twice", "--within", "--library", tmp_path / "art")
-    assert_one_line(parecido(*arguments), "is no library", "--library")
+    assert_one_line(run_parecido(*arguments), "is no library", "--library")
     assert hashes(tmp_path / "art") == before
 
 
 def test_what_a_lost_catalogue_left_is_no_hindrance(tmp_path: Path, pictures: Path) -> None:
     arguments = ("index", pictures, "--think-twice", "--within", "--library", tmp_path / "library")
-    assert parecido(*arguments).returncode == 0
+    assert run_parecido(*arguments).returncode == 0
     (tmp_path / "library" / "catalogue.sqlite").unlink()
-    assert parecido(*arguments).returncode == 0
+    assert run_parecido(*arguments).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["vectors", "neighbours", "regions"])
@@ -95,17 +95,17 @@ def test_a_folder_of_the_library_that_is_a_link_is_left_alone(
 ) -> None:
     library, documents = tmp_path / "library", tmp_path / "Documents"
     options = ("--think-twice", "--within", "--library", library)
-    assert parecido("index", pictures, *options).returncode == 0
+    assert run_parecido("index", pictures, *options).returncode == 0
     shutil.move(library / name, documents)
     write(documents / "letter.txt")
     write(documents / INDEX)
     (library / name).symlink_to(documents, target_is_directory=True)
     before = hashes(documents)
     picture = pictures / "0001.png"
-    assert parecido("search", picture, "--library", library).returncode == 0
+    assert run_parecido("search", picture, "--library", library).returncode == 0
     picture.unlink()
     for command in (("index", pictures, *options), ("verify", "--repair", "--library", library)):
-        assert parecido(*command).returncode == 0
+        assert run_parecido(*command).returncode == 0
     assert hashes(documents) == before
 
 
@@ -116,7 +116,7 @@ def test_a_file_of_the_library_that_is_a_link_is_refused(
     library, letter = tmp_path / "library", write(tmp_path / "letter.txt")
     library.mkdir()
     (library / name).symlink_to(letter)
-    done = parecido("index", pictures, "--library", library)
+    done = run_parecido("index", pictures, "--library", library)
     assert_one_line(done, name, "links inside a library are not followed")
     assert letter.read_text() == "mine"
     assert os.listdir(library) == [name]
@@ -157,7 +157,7 @@ def test_a_library_is_opened_through_a_link_while_it_is_written_and_after_a_kill
 def test_one_that_signs_leaves_what_it_cannot_read(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.library._check_own", lambda _: None)
+    monkeypatch.setattr("parecido.indexer.library.library._check_own", lambda _: None)
     (library.folder / "writer.json").write_text("mine")
     with library.writer():
         pass
@@ -200,7 +200,9 @@ def test_a_users_picture_among_the_uploads_is_never_removed_nor_taken_in(
     own.parent.mkdir(parents=True)
     own.write_bytes(picture_bytes(4))
     library = tmp_path / "library"
-    assert parecido("index", tmp_path / "pictures", uploads, "--library", library).returncode == 0
+    assert (
+        run_parecido("index", tmp_path / "pictures", uploads, "--library", library).returncode == 0
+    )
     with serving(library, Settings(uploads=uploads)) as client:
         listed = client.get("/v1/pictures").json()["pictures"]
         (picture,) = [one for one in listed if one["path"] == str(own)]
@@ -315,7 +317,7 @@ def test_the_rules_hold_on_lesser_systems(
 
         monkeypatch.setattr("os.link", refuse)
     else:
-        monkeypatch.setattr("indexer.ownfiles._NO_LINKS", 0)
+        monkeypatch.setattr("parecido.indexer.system.own_files._NO_LINKS", 0)
     for number, test in enumerate(
         (
             test_only_files_of_the_programs_names_that_hold_what_it_writes_are_removed,
@@ -372,9 +374,12 @@ def test_files_are_changed_in_one_place() -> None:
             calls = [node for node in nodes if isinstance(node, ast.Call) and _changes_files(node)]
             if calls:
                 found[str(path.relative_to(REPOSITORY))] = {ast.unparse(c.func) for c in calls}
-    found.pop("indexer/ownfiles.py")
+    found.pop("indexer/system/own_files.py")
     # to sync files and folders, and to read without waiting
-    assert found == {"indexer/durable.py": {"os.open"}, "indexer/decode.py": {"os.open"}}
+    assert found == {
+        "indexer/system/files.py": {"os.open"},
+        "indexer/pictures/decode.py": {"os.open"},
+    }
     for name in found:
         text = (REPOSITORY / name).read_text("utf-8")
         assert "O_RDONLY" in text or "O_NONBLOCK" in text

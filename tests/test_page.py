@@ -20,7 +20,7 @@ from tests.browser import (
     names,
     region_of,
 )
-from tests.harness import parecido
+from tests.harness import run_parecido
 
 pytestmark = [pytest.mark.browser, pytest.mark.network]
 
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with Image.open(folder / "gallery" / query.origin) as picture:
             data = encoded(query.alter(picture), query.name, query.quality)
         (folder / "queries" / query.name).write_bytes(data)
-    done = parecido("index", folder / "gallery", "--library", folder / "library", fake=False)
+    done = run_parecido("index", folder / "gallery", "--library", folder / "library", fake=False)
     assert done.returncode == 0, done.stderr
     return folder
 

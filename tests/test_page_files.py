@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import search.web
+import parecido.search.web
 
-PAGE = Path(search.web.__file__).parent / "page"
+PAGE = Path(parecido.search.web.__file__).parent / "page"
 FILES = sorted(path for path in PAGE.iterdir() if path.stem != "docs")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser import Browser, Page, Server, Watch, expect, ids, names, visiting
 from tests.fakes import save_picture, save_pictures
-from tests.harness import parecido
+from tests.harness import run_parecido
 
 pytestmark = pytest.mark.browser
 
@@ -90,7 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("states")
     save_pictures(folder / "pictures", 30)
     save_picture(folder / "pictures" / MARKUP, 30)
-    done = parecido("index", folder / "pictures", "--library", folder / "library")
+    done = run_parecido("index", folder / "pictures", "--library", folder / "library")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -285,7 +285,7 @@ def test_an_empty_library_says_how_to_fill_it_and_fills(
         expect(page.locator("#state")).to_contain_text("No pictures yet")
         expect(page.locator("#state code")).to_have_text("parecido index FOLDER")
         assert page.evaluate(FAULTS) == []
-        done = parecido("index", tmp_path / "pictures", "--library", tmp_path / "library")
+        done = run_parecido("index", tmp_path / "pictures", "--library", tmp_path / "library")
         assert done.returncode == 0, done.stderr
         expect(page.get_by_test_id("hit")).to_have_count(3)
         expect(page.locator("#state")).to_be_hidden()

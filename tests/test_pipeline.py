@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer import IndexOptions, IndexReport, Library, Limits, index, remove, verify
-from indexer import decode as decode_module
-from indexer.encoders import Encoder
-from indexer.errors import EncoderMismatch, InvalidRequest, PathNotFound, PictureUnreadable
-from indexer.flow import Flow
-from indexer.prepare import Prepared
+from parecido import IndexOptions, IndexReport, Library, Limits, index, remove, verify
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import EncoderMismatch, InvalidRequest, PathNotFound, PictureUnreadable
+from parecido.indexer.indexing.workers import Flow
+from parecido.indexer.pictures import decode as decode_module
+from parecido.indexer.pictures.read import Prepared
 from tests.fakes import fake_encoder, quadrants, save_picture, save_pictures
 
 
@@ -43,7 +43,7 @@ def test_every_picture_gets_the_descriptor_of_its_own_pixels(
     files = save_pictures(tmp_path / "p", 9)
     report = index(library, [tmp_path / "p"], encoder=encoder)
     assert (report.added, report.encoded, report.skipped) == (9, 9, [])
-    from indexer.decode import Limits, decode_file
+    from parecido.indexer.pictures.decode import Limits, decode_file
 
     for path, picture_id in paths_of(library).items():
         pixels = decode_file(Path(path), encoder.spec, Limits()).pixels
@@ -64,7 +64,7 @@ def test_a_second_run_encodes_nothing_and_writes_nothing(
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("an unchanged file was read")
 
-    monkeypatch.setattr("indexer.flow.prepare", forbidden)
+    monkeypatch.setattr("parecido.indexer.indexing.workers.prepare", forbidden)
     second = index(library, [tmp_path / "p"], encoder=encoder)
     assert (second.added, second.unchanged, second.encoded, len(second.skipped)) == (0, 5, 0, 1)
     after = {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in library.folder.rglob("*.*")}
@@ -261,7 +261,7 @@ def test_a_folder_that_cannot_be_listed_keeps_its_pictures(
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr("indexer.discover.os.scandir", refuse)
+    monkeypatch.setattr("parecido.indexer.pictures.walk.os.scandir", refuse)
     report = index(library, [tmp_path / "p"], encoder=encoder)
     assert report.removed == 0
     assert [skip.kind for skip in report.skipped] == ["unreadable"]
@@ -287,13 +287,13 @@ def test_a_skipped_file_is_tried_again_only_when_it_changes(
     bad.write_bytes(b"\x89PNG nonsense")
     index(library, [tmp_path / "p"], encoder=encoder)
     tried = []
-    from indexer.prepare import prepare
+    from parecido.indexer.pictures.read import prepare
 
     def watched(entry, *rest):  # type: ignore[no-untyped-def]
         tried.append(entry.path)
         return prepare(entry, *rest)
 
-    monkeypatch.setattr("indexer.flow.prepare", watched)
+    monkeypatch.setattr("parecido.indexer.indexing.workers.prepare", watched)
     report = index(library, [tmp_path / "p"], encoder=encoder)
     assert tried == []
     assert [skip.path for skip in report.skipped] == [str(bad)]
@@ -328,7 +328,7 @@ def test_a_file_without_permission_is_tried_again_and_writes_nothing_meanwhile(
             raise PictureUnreadable("the file cannot be read (Permission denied)", "unreadable")
         return probe(path, limits)
 
-    monkeypatch.setattr("indexer.prepare.probe", refuse)
+    monkeypatch.setattr("parecido.indexer.pictures.read.probe", refuse)
     index(library, [tmp_path / "p"], encoder=encoder)
     written = (library.folder / "catalogue.sqlite").stat().st_mtime_ns
     assert len(index(library, [tmp_path / "p"], encoder=encoder).skipped) == 1
@@ -461,7 +461,7 @@ def test_copies_that_wait_for_their_twin_hold_no_pixels(
     first = save_picture(tmp_path / "p" / "0.png", 1)
     for number in range(1, 30):
         shutil.copyfile(first, tmp_path / "p" / f"{number}.png")
-    monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 1e9)
+    monkeypatch.setattr("parecido.indexer.indexing.run.COMMIT_SECONDS", 1e9)
     held = []
     encode = Flow._encode
 

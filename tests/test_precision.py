@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer import IndexOptions, Library, index, load_encoder
-from indexer.encoders.devices import has_amx
-from indexer.errors import EncoderMismatch, InvalidRequest
-from search.engine import Engine
+from parecido import IndexOptions, Library, index, load_encoder
+from parecido.indexer.encoders.machine.devices import has_amx
+from parecido.indexer.errors import EncoderMismatch, InvalidRequest
+from parecido.search.engine import Engine
 from tests.harness import REPOSITORY
 from tests.real import cosines, photographs, squares
 from tests.waiting import PATIENCE
@@ -59,7 +59,7 @@ def test_an_unknown_precision_is_refused() -> None:
 _AT_ONCE = """
 import threading
 import numpy
-from indexer import load_encoder
+from parecido import load_encoder
 encoder = load_encoder("efficientnet-lite0", device="cpu")
 start = threading.Barrier(4)
 def work():

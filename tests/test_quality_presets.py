@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.encoders.registry import MEASURED, resolve
-from indexer.errors import EncoderMismatch, InvalidRequest
-from indexer.library import Library
-from indexer.options import IndexOptions, check_dimension
-from indexer.pipeline import index
-from indexer.quality import DEFAULT_QUALITY, QUALITIES, quality_named, sized
-from indexer.spec import SizePolicy
+from parecido.indexer.encoders.presets import DEFAULT_QUALITY, QUALITIES, quality_named, sized
+from parecido.indexer.encoders.registry import MEASURED, resolve
+from parecido.indexer.errors import EncoderMismatch, InvalidRequest
+from parecido.indexer.indexing.options import IndexOptions, check_dimension
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import Library
+from parecido.indexer.records.encoder import SizePolicy
 from tests.fakes import fake_encoder, save_pictures
 from tests.harness import put
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from indexer.arithmetic import rounding
-from indexer.rabitq import belong
+from parecido.indexer.arithmetic import rounding
+from parecido.indexer.vectors.local.rabitq import belong
 
 Exact = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint8]

@@ -6,9 +6,15 @@ import dataclasses
 
 import pytest
 
-from indexer.errors import InvalidRequest
-from indexer.options import IndexOptions
-from search.recipe import SEARCH_KEYS, Recipe, built_in, index_keys, parse_recipe
+from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.indexing.options import IndexOptions
+from parecido.search.evaluating.recipe import (
+    SEARCH_KEYS,
+    Recipe,
+    built_in,
+    index_keys,
+    parse_recipe,
+)
 
 
 def refused(text: str) -> str:

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from indexer import Library, index
-from indexer.decode import Limits, decode
-from indexer.encoders import Encoder
-from indexer.errors import InvalidRequest, PictureUnreadable
-from indexer.region import Region, decode_region
-from search.engine import Engine
+from parecido import Library, index
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import InvalidRequest, PictureUnreadable
+from parecido.indexer.pictures.decode import Limits, decode
+from parecido.indexer.records.regions import Region, decode_region
+from parecido.search.engine import Engine
 from tests.fakes import fake_spec, save_pictures
 
 

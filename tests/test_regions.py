@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from indexer.regions import (
+from parecido.indexer.regional.codes import (
     REGIONS,
     Box,
     blob_bytes,

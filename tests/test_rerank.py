@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.changes import Remove
-from indexer.filters import Filter
-from indexer.learning import settle
-from indexer.library import Library
-from indexer.neighbours import USED
-from search import ranking
-from search.engine import Engine
-from search.query import Query, Terms
-from search.rerank import NEIGHBOURS, SHORTLIST, Neighbourhood, second_scores
-from search.results import Hit
+from parecido.indexer.catalogue.changes import Remove
+from parecido.indexer.library.library import Library
+from parecido.indexer.library.upkeep import settle
+from parecido.indexer.records.filters import Filter
+from parecido.indexer.vectors.neighbours import USED
+from parecido.search.asking.query import Query, Terms
+from parecido.search.engine import Engine
+from parecido.search.ranking import ranking
+from parecido.search.ranking.rerank import NEIGHBOURS, SHORTLIST, Neighbourhood, second_scores
+from parecido.search.results import Hit
 from tests.test_neighbours import DIMENSION, add, groups
 
 Vectors = npt.NDArray[np.float32]

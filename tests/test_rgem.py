@@ -34,10 +34,10 @@ SHAPES = [
 CHILD = """
 import sys
 import numpy as np
-from indexer.encoders.assemble import assemble
-from indexer.encoders.base import Parts
-from indexer.encoders.frameworks import prepare_keras
-from indexer.spec import SizePolicy
+from parecido.indexer.encoders.building.assemble import assemble
+from parecido.indexer.encoders.networks.base import Parts
+from parecido.indexer.encoders.machine.imports import prepare_keras
+from parecido.indexer.records.encoder import SizePolicy
 from tests.test_rgem import SHAPES
 
 with prepare_keras():
@@ -65,7 +65,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     file = tmp_path_factory.mktemp("rgem") / "outputs.npz"
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(file)],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parent.parent.parent,
         env={**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.encoders import runtimes
-from indexer.encoders.runtimes import _Network, _Room
+from parecido.indexer.encoders.runtimes import openvino as runtimes
+from parecido.indexer.encoders.runtimes.openvino import _Network, _Room
 
 FULL = 4
 SECONDS = 0.6

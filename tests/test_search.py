@@ -16,19 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from indexer.changes import Remove
-from indexer.encoders import Encoder
-from indexer.errors import (
+from parecido.indexer.catalogue.changes import Remove
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import (
     EncoderMismatch,
     InvalidRequest,
     LibraryNotFound,
     PathNotFound,
     PictureUnreadable,
 )
-from indexer.library import Library
-from indexer.pipeline import index, remove
-from search.engine import Engine, similarity_table
-from search.query import Query, Terms
+from parecido.indexer.indexing.pipeline import index, remove
+from parecido.indexer.library.library import Library
+from parecido.search.asking.query import Query, Terms
+from parecido.search.engine import Engine, similarity_table
 from tests.conftest import OWN_FIXTURES
 from tests.fakes import DIMENSION, fake_encoder, quadrants, save_picture
 from tests.harness import put
@@ -91,7 +91,7 @@ def test_after_any_history_search_equals_the_oracle(
     folder = tmp_path_factory.mktemp("history") / "library"
     # how many that have left are asked for in excess, instead of passed over with a selector
     with (
-        patch("indexer.vectors._FEW_DROPPED", few),
+        patch("parecido.indexer.vectors.local.index._FEW_DROPPED", few),
         Library.create(folder) as library,
     ):
         put(library, drawn(0, 5))
@@ -125,8 +125,8 @@ def test_after_any_history_search_equals_the_oracle(
 def test_half_precision_storage_answers_the_same(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.vectors.memory", lambda: 0)
-    monkeypatch.setattr("indexer.vectors._FLAT_BYTES", 0)
+    monkeypatch.setattr("parecido.indexer.vectors.local.index.memory", lambda: 0)
+    monkeypatch.setattr("parecido.indexer.vectors.local.index._FLAT_BYTES", 0)
     with library.writer() as writer:
         writer.keep_exact_index(True)
     put(library, drawn(5, 300))
@@ -154,7 +154,7 @@ def test_a_picture_from_outside_is_encoded_and_found(
 
 
 def _at_size(path: Path, encoder: Encoder) -> npt.NDArray[np.uint8]:
-    from indexer.decode import Limits, decode_file
+    from parecido.indexer.pictures.decode import Limits, decode_file
 
     return decode_file(path, encoder.spec, Limits()).pixels
 
@@ -212,8 +212,8 @@ def test_an_engine_never_mixes_encoders(indexed: Library, tmp_path: Path, encode
         engine.search(query)
     with Engine(indexed, encoder=encoder) as engine:
         assert engine.search(query).hits
-        remove(indexed, tmp_path / "pictures")
-        index(indexed, tmp_path / "pictures", encoder=other)
+        remove(indexed, [tmp_path / "pictures"])
+        index(indexed, [tmp_path / "pictures"], encoder=other)
         with pytest.raises(EncoderMismatch):
             engine.search(query)
 

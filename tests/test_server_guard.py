@@ -11,11 +11,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from indexer.library import Library
-from search.web import Settings, create_app
-from search.web import app as web_app
-from search.web.guard import COOKIE
-from tests.harness import parecido
+from parecido.indexer.library.library import Library
+from parecido.search.web import app as web_app
+from parecido.search.web.guard import COOKIE
+from parecido.web import Settings, create_app
+from tests.harness import run_parecido
 from tests.serving import (
     PNG,
     Client,
@@ -298,7 +298,7 @@ def test_mounted_below_a_prefix_everything_stays_there(indexed: Library) -> None
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.org", ""])
 def test_other_addresses_than_loopback_need_a_token(tmp_path: Path, host: str) -> None:
-    done = parecido("serve", "--host", host, "--port", 0, "--library", tmp_path / "library")
+    done = run_parecido("serve", "--host", host, "--port", 0, "--library", tmp_path / "library")
     assert done.returncode == 2
     assert "PARECIDO_TOKEN" in done.stderr
     assert not (tmp_path / "library").exists()
@@ -306,6 +306,6 @@ def test_other_addresses_than_loopback_need_a_token(tmp_path: Path, host: str) -
 
 def test_an_address_that_cannot_be_listened_on_is_told(tmp_path: Path) -> None:
     library = tmp_path / "library"
-    done = parecido("serve", "--host", "192.0.2.1", "--insecure", "--library", library)
+    done = run_parecido("serve", "--host", "192.0.2.1", "--insecure", "--library", library)
     assert done.returncode == 1
     assert "Cannot listen on 192.0.2.1" in done.stderr

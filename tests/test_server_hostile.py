@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.library import Library
-from indexer.pipeline import index
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import Library
 from tests.fakes import fake_encoder, save_picture, save_pictures
 from tests.harness import check_sound
 from tests.live import Answer, Connection, Server, request, started

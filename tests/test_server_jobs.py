@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from indexer.encoders import Encoder
-from indexer.errors import EncoderUnavailable, ParecidoError, WeightsInvalid
-from indexer.library import Library
-from search.web import Settings
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import EncoderUnavailable, ParecidoError, WeightsInvalid
+from parecido.indexer.library.library import Library
+from parecido.web import Settings
 from tests.fakes import DIMENSION, FakeRuntime, fake_spec, save_pictures
 from tests.harness import snapshot
 from tests.serving import PNG, Client, picture_bytes, refused, serving, use_fakes
@@ -169,11 +169,11 @@ def test_without_allowed_folders_nothing_is_indexed(
 
 def _hold(monkeypatch: pytest.MonkeyPatch, free: int) -> HeldRuntime:
     runtime = HeldRuntime(free)
-    for module in ("indexer.flow", "search.engine"):
+    for module in ("parecido.indexer.indexing.workers", "parecido.search.engine"):
         monkeypatch.setattr(
             f"{module}.open_encoder", lambda *_, **__: Encoder(fake_spec(), runtime)
         )
-    monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("parecido.indexer.indexing.run.COMMIT_SECONDS", 0.0)
     return runtime
 
 
@@ -254,7 +254,7 @@ def test_a_job_that_fails_says_why_and_the_next_one_runs(
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr("indexer.flow.open_encoder", fail)
+            patch.setattr("parecido.indexer.indexing.workers.open_encoder", fail)
             job = client.ended(_index(client, pictures / "some"))
         assert (job["state"], job["error"]["code"]) == ("failed", code)
         assert "secret" not in str(job)
@@ -355,7 +355,7 @@ def test_a_server_is_ready_when_its_encoder_is_open(
         assert leave.wait(PATIENCE)
         return Encoder(fake_spec(), FakeRuntime())
 
-    monkeypatch.setattr("search.engine.open_encoder", slowly)
+    monkeypatch.setattr("parecido.search.engine.open_encoder", slowly)
     with serving(indexed.folder) as client:
         response = client.get("/readyz")
         refused(response, 503, "starting")
@@ -376,7 +376,7 @@ def test_a_server_whose_encoder_does_not_open_is_not_ready(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("search.engine.open_encoder", fail)
+    monkeypatch.setattr("parecido.search.engine.open_encoder", fail)
     with serving(indexed.folder) as client:
         while (told := refused(client.get("/readyz"), 503))["code"] == "starting":
             pass

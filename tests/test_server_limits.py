@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from indexer.encoders import Encoder
-from indexer.library import Library
-from search.web import Settings
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.library.library import Library
+from parecido.web import Settings
 from tests.fakes import FakeRuntime, fake_spec
 from tests.serving import PNG, Client, exchange, picture_bytes, refused, serving, use_fakes
 from tests.waiting import PATIENCE
@@ -122,7 +122,7 @@ class Held:
 
         monkeypatch.setattr(runtime, "run", run)
         monkeypatch.setattr(
-            "search.engine.open_encoder", lambda *_, **__: Encoder(fake_spec(), runtime)
+            "parecido.search.engine.open_encoder", lambda *_, **__: Encoder(fake_spec(), runtime)
         )
 
 
@@ -169,7 +169,7 @@ def test_an_answer_that_takes_too_long_is_given_up(
         limits[-1].reschedule(now)
 
     own = SimpleNamespace(timeout=noted, get_running_loop=asyncio.get_running_loop)
-    monkeypatch.setattr("search.web.guard.asyncio", own)
+    monkeypatch.setattr("parecido.search.web.guard.asyncio", own)
     with serving(indexed.folder, Settings(seconds=PATIENCE)) as client:
         _wait_ready(client)
         held.is_holding = True

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.library import THUMBNAILS, Library
-from indexer.pipeline import index
-from search.web import Settings
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import THUMBNAILS, Library
+from parecido.web import Settings
 from tests.fakes import fake_encoder, quadrants, save_picture
 from tests.serving import (
     COUNT,

@@ -22,9 +22,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from indexer.library import Library
-from indexer.pipeline import index
-from search.web import Settings, create_app
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import Library
+from parecido.web import Settings, create_app
 from tests.fakes import DIMENSION, save_pictures
 from tests.serving import HOST, Client, labelled_encoder, picture_bytes, serving, use_fakes
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.changes import Remove
-from indexer.encoders import EncoderSpec
-from indexer.facts import library_facts
-from indexer.library import Library
-from indexer.pipeline import index
-from indexer.region import Region
-from search.engine import Engine
-from search.web import Settings
+from parecido.indexer.catalogue.changes import Remove
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import Library
+from parecido.indexer.library.summary import library_facts
+from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.records.regions import Region
+from parecido.search.engine import Engine
+from parecido.web import Settings
 from tests.fakes import DIMENSION, fake_encoder, fake_spec, save_pictures
 from tests.harness import in_child, put
 from tests.serving import (

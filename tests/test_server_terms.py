@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from indexer.library import Library
-from indexer.records import Picture
+from parecido.indexer.library.library import Library
+from parecido.indexer.records.pictures import Picture
 from tests.fakes import DIMENSION
 from tests.serving import (
     COUNT,

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from indexer.changes import Withdraw
-from indexer.checkup import _salvage, repair
-from indexer.durable import content_hash
-from indexer.errors import ParecidoError
-from indexer.library import THUMBNAILS, UPLOADS, Library
-from indexer.pipeline import index, remove
-from search.web import Settings
-from search.web.uploads import Uploads
+from parecido.indexer.catalogue.changes import Withdraw
+from parecido.indexer.errors import ParecidoError
+from parecido.indexer.indexing.pipeline import index, remove
+from parecido.indexer.library.library import THUMBNAILS, UPLOADS, Library
+from parecido.indexer.library.verify import _salvage, repair
+from parecido.indexer.system.files import content_hash
+from parecido.search.web.uploads import Uploads
+from parecido.web import Settings
 from tests.fakes import fake_encoder, save_pictures
 from tests.harness import check_sound, snapshot
 from tests.serving import Client, picture_bytes, refused, serving, use_fakes
@@ -142,7 +142,7 @@ def test_what_is_no_picture_leaves_nothing_behind(
     def full(_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("search.web.uploads.create_file", full)
+    monkeypatch.setattr("parecido.search.web.uploads.create_file", full)
     refused(client.send("/v1/pictures", picture_bytes(1)), 507, "no_space")
     assert _files(indexed.folder / UPLOADS) == []
     assert client.read("/v1/pictures")["total"] == 20
@@ -200,7 +200,7 @@ def test_what_takes_longer_becomes_a_job(
     client: Client, indexed: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = _add(client, 107)
-    monkeypatch.setattr("search.web.routes_pictures._PATIENCE", 0.01)
+    monkeypatch.setattr("parecido.search.web.routes.pictures._PATIENCE", 0.01)
     with indexed.writer():  # somebody else's indexing run
         added = client.send("/v1/pictures", picture_bytes(108))
         replaced = client.send(f"/v1/pictures/{own['id']}", picture_bytes(109), method="PUT")
@@ -352,15 +352,15 @@ def _kill(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
         raise ParecidoError("killed")
 
     monkeypatch.setattr(what, fail)
-    monkeypatch.setattr("search.web.jobs.Jobs._discard", lambda *_: None)
+    monkeypatch.setattr("parecido.search.web.jobs.Jobs._discard", lambda *_: None)
 
 
 @pytest.mark.parametrize(
     "before",
     [
-        "search.web.uploads.Uploads.settle",
-        "search.web.uploads.move_new",
-        "search.web.jobs.index",
+        "parecido.search.web.uploads.Uploads.settle",
+        "parecido.search.web.uploads.move_new",
+        "parecido.search.web.jobs.index",
     ],
 )
 def test_an_upload_that_was_on_its_way_when_a_server_ended_is_taken_up_again(
@@ -382,9 +382,9 @@ def test_an_upload_that_was_on_its_way_when_a_server_ended_is_taken_up_again(
 @pytest.mark.parametrize(
     "before",
     [
-        "search.web.uploads.Uploads.settle",
-        "search.web.uploads.move_over",
-        "search.web.jobs.index",
+        "parecido.search.web.uploads.Uploads.settle",
+        "parecido.search.web.uploads.move_over",
+        "parecido.search.web.jobs.index",
     ],
 )
 def test_other_bytes_that_were_on_their_way_when_a_server_ended_come_to_their_place(
@@ -406,7 +406,7 @@ def test_other_bytes_that_were_on_their_way_when_a_server_ended_come_to_their_pl
 
 
 @pytest.mark.parametrize(
-    "before", ["search.web.uploads.Uploads.remove", "search.web.jobs.Jobs._clear"]
+    "before", ["parecido.search.web.uploads.Uploads.remove", "parecido.search.web.jobs.Jobs._clear"]
 )
 def test_a_removal_that_had_begun_when_a_server_ended_is_ended(
     indexed: Library, monkeypatch: pytest.MonkeyPatch, before: str
@@ -471,7 +471,7 @@ def test_what_was_overtaken_does_not_come_back(
         assert client.send(address, picture_bytes(152), method="PUT").status_code == 200
         # killed between the row and the move; then other bytes come
         with monkeypatch.context() as patch:
-            _kill(patch, "search.web.uploads.move_over")
+            _kill(patch, "parecido.search.web.uploads.move_over")
             assert client.send(address, picture_bytes(153), method="PUT").status_code == 500
         assert client.send(address, picture_bytes(154), method="PUT").status_code == 200
         assert path.read_bytes() == picture_bytes(154)
@@ -486,12 +486,12 @@ def test_what_was_overtaken_does_not_come_back(
 def test_what_came_with_a_job_that_was_stopped_or_failed_is_not_taken_up(
     client: Client, indexed: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.web.routes_pictures._PATIENCE", 0.01)
+    monkeypatch.setattr("parecido.search.web.routes.pictures._PATIENCE", 0.01)
     with indexed.writer():
         jobs = [client.send("/v1/pictures", picture_bytes(seed)).json() for seed in (155, 156)]
         for job in jobs:
             client.ask("DELETE", f"/v1/jobs/{job['id']}")
-        monkeypatch.setattr("search.web.jobs._WAITING", 0)
+        monkeypatch.setattr("parecido.search.web.jobs._WAITING", 0)
         refused(client.send("/v1/pictures", picture_bytes(157)), 503, "busy")
     assert [client.ended(job)["state"] for job in jobs] == ["stopped"] * 2
     assert _files(indexed.folder / UPLOADS) == []
@@ -559,7 +559,7 @@ def test_a_repaired_catalogue_knows_its_uploads(
         assert library.catalogue.uploads_taken_over() is None
     _make_old(indexed)
     _salvage(indexed.folder / "catalogue.sqlite")
-    monkeypatch.setattr("indexer.checkup._structure_is_sound", lambda _: False)
+    monkeypatch.setattr("parecido.indexer.library.verify._structure_is_sound", lambda _: False)
     _make_old(indexed)
     repair(indexed.folder)
     with Library.open(indexed.folder) as library:

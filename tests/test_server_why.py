@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.encoders import Encoder
-from indexer.library import Library
-from indexer.pipeline import index
-from search.web import Settings
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import Library
+from parecido.web import Settings
 from tests.fakes import FakeRuntime, fake_spec, quadrants, save_picture, save_pictures
 from tests.serving import Client, labelled_encoder, picture_bytes, refused, serving, use_fakes
 from tests.waiting import PATIENCE
@@ -136,7 +136,7 @@ def test_maps_are_remembered_up_to_a_bound(
         return runtime.pictures - before
 
     with monkeypatch.context() as patch:
-        patch.setattr("search.web.service._MAP_BYTES", 0)
+        patch.setattr("parecido.search.web.service._MAP_BYTES", 0)
         assert passes((2, 1), (2, 1)) == 4  # each drives the other one out
     assert passes((2, 1), (3, 1)) == 2
     assert passes((2, 1), (3, 2), (1, 1)) == 0

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from indexer.library import Library
-from indexer.options import IndexOptions
-from indexer.pipeline import index
-from indexer.region import Region
-from search.engine import Engine
-from search.web import Settings
+from parecido.indexer.indexing.options import IndexOptions
+from parecido.indexer.indexing.pipeline import index
+from parecido.indexer.library.library import Library
+from parecido.indexer.records.regions import Region
+from parecido.search.engine import Engine
+from parecido.web import Settings
 from tests.fakes import save_picture, save_pictures
 from tests.serving import (
     Client,

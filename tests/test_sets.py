@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer import Library, load_encoder
-from indexer.encoders.registry import resolve
-from indexer.quality import DEFAULT_QUALITY, QUALITIES
-from search import Engine
-from search.background import Background
-from search.collection import load_collection
-from search.evaluation import evaluate
-from search.recipe import parse_recipe
+from parecido import Engine, Library, load_encoder
+from parecido.indexer.encoders.presets import DEFAULT_QUALITY, QUALITIES
+from parecido.indexer.encoders.registry import resolve
+from parecido.search.evaluating.evaluation import evaluate
+from parecido.search.evaluating.labelled_pictures import load_collection
+from parecido.search.evaluating.recipe import parse_recipe
+from parecido.search.ranking.expected_by_chance import Background
 
 pytestmark = [pytest.mark.sets, pytest.mark.network]
 

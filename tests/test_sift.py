@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from indexer import IndexOptions, IndexReport, Library, index, remove
-from indexer.catalogue import Known, unpack
-from indexer.changes import Add, Change, SkipFile
-from indexer.decode import decode
-from indexer.discover import Walk
-from indexer.durable import content_hash
-from indexer.encoders import Encoder
-from indexer.errors import PictureUnreadable
-from indexer.idset import IdSet
-from indexer.prepare import Prepared, prepare
-from indexer.sift import Sift
+from parecido import IndexOptions, IndexReport, Library, index, remove
+from parecido.indexer.catalogue.changes import Add, Change, SkipFile
+from parecido.indexer.catalogue.sqlite.reading.catalogue import Known, unpack
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import PictureUnreadable
+from parecido.indexer.indexing.changed_files import Sift
+from parecido.indexer.indexing.idset import IdSet
+from parecido.indexer.pictures.decode import decode
+from parecido.indexer.pictures.read import Prepared, prepare
+from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.system.files import content_hash
 from tests.fakes import DIMENSION, fake_encoder, quadrants, save_picture, save_pictures
 from tests.harness import check_sound, holdings
 
@@ -39,7 +39,7 @@ LIMITS = IndexOptions().limits
 def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """The catalogue's answers come in pages of so many rows."""
     rows: int = request.param
-    monkeypatch.setattr("indexer.catalogue._PAGE", rows)
+    monkeypatch.setattr("parecido.indexer.catalogue.sqlite.reading.catalogue._PAGE", rows)
     return rows
 
 
@@ -219,7 +219,7 @@ def test_a_picture_that_moves_in_the_order_of_the_walk_keeps_its_id(
     encoder: Encoder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("indexer.run.COMMIT_SECONDS", commit_seconds)
+    monkeypatch.setattr("parecido.indexer.indexing.run.COMMIT_SECONDS", commit_seconds)
     folder = tmp_path / "p"
     save_pictures(folder, 6)
     for seed, name in enumerate(("b.png", "m/m.png", "y.png"), 50):
@@ -248,7 +248,7 @@ def test_names_that_change_hands_in_a_circle_keep_one_picture_each(
     encoder: Encoder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("indexer.run.COMMIT_SECONDS", commit_seconds)
+    monkeypatch.setattr("parecido.indexer.indexing.run.COMMIT_SECONDS", commit_seconds)
     folder = tmp_path / "p"
     files = save_pictures(folder, 5)
     index(library, [folder], encoder=encoder)
@@ -379,7 +379,7 @@ def test_a_changed_picture_that_vanishes_before_it_is_read_leaves_the_library(
         first.unlink(missing_ok=True)
         return prepare(entry, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("indexer.flow.prepare", vanishing)
+    monkeypatch.setattr("parecido.indexer.indexing.workers.prepare", vanishing)
     report = index(library, [tmp_path / "p"], encoder=encoder)
     assert (report.removed, report.unchanged) == (1, 1)
     assert [(skip.path, skip.kind) for skip in report.skipped] == [(str(first), "vanished")]
@@ -468,9 +468,11 @@ def test_whatever_becomes_of_the_files_a_run_makes_the_library_what_they_are(
     seed: int, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = random.Random(3000 + seed)
-    monkeypatch.setattr("indexer.catalogue._PAGE", rng.choice((1, 3, 4096)))
-    monkeypatch.setattr("indexer.sift._PULSE", rng.choice((1, 5, 1024)))
-    monkeypatch.setattr("indexer.flow.AHEAD", rng.choice((1, 4, 16)))
+    monkeypatch.setattr(
+        "parecido.indexer.catalogue.sqlite.reading.catalogue._PAGE", rng.choice((1, 3, 4096))
+    )
+    monkeypatch.setattr("parecido.indexer.indexing.changed_files._PULSE", rng.choice((1, 5, 1024)))
+    monkeypatch.setattr("parecido.indexer.indexing.workers.AHEAD", rng.choice((1, 4, 16)))
     folder = tmp_path / "p"
     changing = Changing(folder, rng)
     (folder / "a").mkdir(parents=True)
@@ -478,8 +480,8 @@ def test_whatever_becomes_of_the_files_a_run_makes_the_library_what_they_are(
     changing.change(30)
     encoder = fake_encoder()
     for _ in range(8):
-        monkeypatch.setattr("indexer.run.COMMIT_SECONDS", rng.choice((0.0, 1e9)))
-        monkeypatch.setattr("indexer.run.COMMIT_CHANGES", rng.choice((1, 7, 512)))
+        monkeypatch.setattr("parecido.indexer.indexing.run.COMMIT_SECONDS", rng.choice((0.0, 1e9)))
+        monkeypatch.setattr("parecido.indexer.indexing.run.COMMIT_CHANGES", rng.choice((1, 7, 512)))
         roots = rng.choice(([folder], [folder, folder / "a"], [folder / "a", folder]))
         options = IndexOptions(workers=rng.randint(1, 5))
         if rng.random() < 0.5:  # a run that is stopped anywhere, before the one that ends

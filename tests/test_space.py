@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.changes import Remove
-from indexer.checkup import repair, verify
-from indexer.errors import LibraryDamaged
-from indexer.learning import settle
-from indexer.library import CATALOGUE, Library
-from indexer.space import LEAST_PICTURES, Space, has_outgrown, learn
-from search.engine import Engine
+from parecido.indexer.catalogue.changes import Remove
+from parecido.indexer.errors import LibraryDamaged
+from parecido.indexer.learning.space import LEAST_PICTURES, Space, has_outgrown, learn
+from parecido.indexer.library.library import CATALOGUE, Library
+from parecido.indexer.library.upkeep import settle
+from parecido.indexer.library.verify import repair, verify
+from parecido.search.engine import Engine
 from tests.fakes import DIMENSION, fake_spec
 from tests.harness import put
 

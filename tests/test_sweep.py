@@ -26,11 +26,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from indexer.encoders.quantise import _MARK
-from indexer.errors import ParecidoError
-from indexer.library import UPLOADS
-from search.cli import cli
-from search.web.settings import Settings
+from parecido.indexer.encoders.building.quantise import _MARK
+from parecido.indexer.errors import ParecidoError
+from parecido.indexer.library.library import UPLOADS
+from parecido.search.cli import cli
+from parecido.search.web.settings import Settings
 from tests.fakes import save_pictures
 from tests.serving import Client, picture_bytes, serving, use_fakes
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.errors import InvalidRequest
-from indexer.space import Space
-from search.why import contributions, parts_of, why
+from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.learning.space import Space
+from parecido.search.explaining.contributions import contributions, parts_of, why
 
 Floats = npt.NDArray[np.float32]
 POOLINGS = ("avg", "gem", "rgem", "max")

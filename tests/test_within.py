@@ -13,18 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from indexer import IndexOptions, Library, index, verify
-from indexer.arithmetic import cosines
-from indexer.checkup import repair
-from indexer.encoders import Encoder
-from indexer.errors import InvalidRequest, LibraryDamaged
-from indexer.library import CATALOGUE
-from indexer.pipeline import remove
-from indexer.records import IndexReport
-from indexer.regiongallery import FOLDER, ROWS, STRIDE, region_index
-from indexer.regions import Box, box, describe, pack, unpack
-from search import Engine
-from search.within import Within, views
+from parecido import Engine, IndexOptions, Library, index, verify
+from parecido.indexer.arithmetic import cosines
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import InvalidRequest, LibraryDamaged
+from parecido.indexer.indexing.pipeline import remove
+from parecido.indexer.library.library import CATALOGUE
+from parecido.indexer.library.verify import repair
+from parecido.indexer.records.pictures import IndexReport
+from parecido.indexer.regional.codes import Box, box, describe, pack, unpack
+from parecido.indexer.regional.source import FOLDER, ROWS, STRIDE, region_index
+from parecido.search.ranking.parts import Within, views
 from tests.fakes import DIMENSION, FakeRuntime, fake_encoder, fake_spec, save_picture, save_pictures
 from tests.harness import CHILDREN, check_sound
 
@@ -50,7 +49,7 @@ def stored(library: Library) -> dict[str, bytes]:
 
 def expected(files: list[Path]) -> dict[str, bytes]:
     """What the encoder gives of each file, apart from any library."""
-    from indexer.decode import Limits, decode_file
+    from parecido.indexer.pictures.decode import Limits, decode_file
 
     encoder = fake_encoder()
     found = {}
@@ -157,7 +156,7 @@ def test_the_answers_are_those_of_looking_at_every_region(
 def test_a_compressed_index_of_regions_gives_exact_scores_and_as_many_hits_as_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.vectors._FLAT_BYTES", 1000)
+    monkeypatch.setattr("parecido.indexer.vectors.local.index._FLAT_BYTES", 1000)
     save_pictures(tmp_path / "pictures", 150)
     with Library.create(tmp_path / "library") as library:
         run(library, tmp_path / "pictures", within=True)
@@ -382,12 +381,12 @@ def test_another_encoder_in_an_emptied_library_brings_a_space_of_its_own(
 
 def _index_and_die(folder: Path, pictures: Path, commits: int, within: bool | None) -> None:
     """A run that is killed after so many commits, without a chance to do anything more."""
-    import indexer.flow
-    import indexer.run
-    from indexer.writer import CatalogueWriter
+    import parecido.indexer.indexing.run
+    import parecido.indexer.indexing.workers
+    from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 
-    indexer.run.COMMIT_SECONDS = 0.0
-    indexer.flow.AHEAD = 4  # so that there are many commits
+    parecido.indexer.indexing.run.COMMIT_SECONDS = 0.0
+    parecido.indexer.indexing.workers.AHEAD = 4  # so that there are many commits
     write, left = CatalogueWriter.write, [commits]
 
     def counting(self: CatalogueWriter, *arguments: object, **named: object) -> None:

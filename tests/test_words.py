@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.encoders.labels import IMAGENET_CLASSES, class_lemmas, class_names
-from indexer.encoders.words import classes_of, key, known_words
-from indexer.errors import InvalidRequest
+from parecido.indexer.encoders.imagenet.classes import IMAGENET_CLASSES, class_lemmas, class_names
+from parecido.indexer.encoders.imagenet.words import classes_of, key, known_words
+from parecido.indexer.errors import InvalidRequest
 from tests.harness import REPOSITORY
 
 WORDNET = Path("/usr/share/wordnet")  # where Debian's wordnet-base puts it
-TEXT = files("indexer.encoders").joinpath("imagenet_words.tsv").read_text("utf-8")
+TEXT = files("parecido.indexer.encoders.imagenet").joinpath("words.tsv").read_text("utf-8")
 
 
 def named(word: str) -> set[str]:
@@ -65,12 +65,13 @@ def test_the_script_makes_the_very_same_table_of_wordnet() -> None:
 
 def test_the_table_is_not_read_before_a_word_is_asked_for() -> None:
     code = (
-        "import sys, search.labels, search.options, search.web.models\n"
-        "search.options.filter_of({'format': 'png'})\n"
-        "assert 'indexer.encoders.words' not in sys.modules\n"
-        "from indexer.encoders import words\n"
+        "import sys, parecido.search.asking.words, parecido.search.commands.filters\n"
+        "import parecido.search.web.schemas.requests\n"
+        "parecido.search.commands.filters.filter_of({'format': 'png'})\n"
+        "assert 'parecido.indexer.encoders.imagenet.words' not in sys.modules\n"
+        "from parecido.indexer.encoders.imagenet import words\n"
         "assert words._entries.cache_info().currsize == 0\n"
-        "search.options.filter_of({'label': 'tiger'})\n"
+        "parecido.search.commands.filters.filter_of({'label': 'tiger'})\n"
         "assert words._entries.cache_info().currsize == 1"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)

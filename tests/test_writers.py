@@ -24,13 +24,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from indexer import IndexOptions, Library, index, verify
-from indexer.catalogue import Catalogue
-from indexer.errors import LibraryBusy
-from indexer.facts import library_facts
-from indexer.pipeline import remove
-from indexer.writer import CatalogueWriter
-from search import Engine
+from parecido import Engine, IndexOptions, Library, index, verify
+from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
+from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
+from parecido.indexer.errors import LibraryBusy
+from parecido.indexer.indexing.pipeline import remove
+from parecido.indexer.library.summary import library_facts
 from tests.fakes import DIMENSION, fake_encoder, save_picture, save_pictures
 from tests.harness import (
     CHILDREN,
@@ -39,7 +38,7 @@ from tests.harness import (
     check_sound,
     holdings,
     in_child,
-    parecido,
+    run_parecido,
     snapshot,
 )
 from tests.waiting import PATIENCE, until
@@ -102,7 +101,7 @@ def test_a_second_writer_is_refused_and_told_who_is_first(
     with pytest.raises(LibraryBusy):
         remove(library, [many])
     for command in (["index", many], ["verify", "--repair"]):
-        second = parecido(*command, "--library", library.folder)
+        second = run_parecido(*command, "--library", library.folder)
         assert_one_line(second, *told, "Wait for it to end, or add --wait.")
     assert _kept(library.folder) == before
 
@@ -276,8 +275,8 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> Commits:
         counts.add(catalogue.counts()[0])
 
     monkeypatch.setattr(CatalogueWriter, "write", telling)
-    monkeypatch.setattr("indexer.run.COMMIT_SECONDS", 0.0)
-    monkeypatch.setattr("indexer.flow.AHEAD", 4)
+    monkeypatch.setattr("parecido.indexer.indexing.run.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("parecido.indexer.indexing.workers.AHEAD", 4)
     return counts
 
 

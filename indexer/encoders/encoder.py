@@ -14,22 +14,27 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from indexer.decode import Limits, decode_file
-from indexer.encoders.assemble import window_of
-from indexer.encoders.base import POOLINGS
-from indexer.encoders.devices import gpu_usable, gpu_visible
-from indexer.encoders.labels import IMAGENET_CLASSES, top_labels
-from indexer.encoders.registry import resolve
-from indexer.encoders.runtimes import MapRuntime, OpenVINORuntime, Runtime, openvino_installed
-from indexer.errors import (
+from parecido.indexer.encoders.building.assemble import window_of
+from parecido.indexer.encoders.imagenet.classes import IMAGENET_CLASSES, top_labels
+from parecido.indexer.encoders.machine.devices import gpu_usable, gpu_visible
+from parecido.indexer.encoders.networks.base import POOLINGS
+from parecido.indexer.encoders.registry import resolve
+from parecido.indexer.encoders.runtimes.openvino import (
+    MapRuntime,
+    OpenVINORuntime,
+    Runtime,
+    openvino_installed,
+)
+from parecido.indexer.errors import (
     EncoderUnavailable,
     InvalidRequest,
     PictureUnreadable,
     WeightsInvalid,
     WeightsUnavailable,
 )
-from indexer.records import Encoding, Label
-from indexer.spec import EncoderSpec
+from parecido.indexer.pictures.decode import Limits, decode_file
+from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.records.pictures import Encoding, Label
 
 __all__ = ["DEVICES", "Encoder", "Maps", "load_encoder", "open_encoder"]
 
@@ -144,7 +149,7 @@ class Encoder:
     ) -> Encoding:
         """Describe picture files.
 
-        Raises :class:`~indexer.errors.PictureUnreadable` for the first that is no picture.
+        Raises :class:`~parecido.PictureUnreadable` for the first that is no picture.
         """
         limits = limits or Limits()
         remaining = iter([files] if isinstance(files, (str, os.PathLike)) else files)
@@ -235,9 +240,9 @@ def load_encoder(
 
     ``precision`` is ``float32``, ``half`` (16 bits inside the network where the device is faster
     so) or ``auto``: half on a GPU.  ``device`` is ``auto``, ``cpu`` or ``gpu``; ``batch_size`` 0
-    takes the device's own.  Raises :class:`~indexer.errors.UnknownEncoder`,
-    :class:`~indexer.errors.WeightsUnavailable`, :class:`~indexer.errors.WeightsInvalid` or
-    :class:`~indexer.errors.EncoderUnavailable`.
+    takes the device's own.  Raises :class:`~parecido.UnknownEncoder`,
+    :class:`~parecido.WeightsUnavailable`, :class:`~parecido.WeightsInvalid` or
+    :class:`~parecido.EncoderUnavailable`.
     """
     spec = resolve(
         model,
@@ -318,6 +323,6 @@ def _keras(spec: EncoderSpec, batch_size: int) -> Runtime:
             f"{spec.title} cannot be built: Keras is not installed.",
             "Install it: pip install keras tensorflow.",
         )
-    from indexer.encoders.keras_runtime import KerasRuntime
+    from parecido.indexer.encoders.runtimes.keras import KerasRuntime
 
     return KerasRuntime(spec, batch_size)

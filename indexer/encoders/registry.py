@@ -8,23 +8,27 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from indexer.decode import RESAMPLE
-from indexer.encoders.applications import APPLICATIONS
-from indexer.encoders.base import Network, sha256_of
-from indexer.encoders.build import run_in_child
-from indexer.encoders.cache import cached_folder
-from indexer.encoders.custom import CustomNetwork, check_preprocessing, facts_from_json
-from indexer.encoders.devices import gpu_visible
-from indexer.encoders.lite import LITE_NETWORKS
-from indexer.errors import (
+from parecido.indexer.encoders.building.child_work import run_in_child
+from parecido.indexer.encoders.machine.cache import cached_folder
+from parecido.indexer.encoders.machine.devices import gpu_visible
+from parecido.indexer.encoders.networks.applications import APPLICATIONS
+from parecido.indexer.encoders.networks.base import Network, sha256_of
+from parecido.indexer.encoders.networks.efficientnet_lite import LITE_NETWORKS
+from parecido.indexer.encoders.networks.saved_file import (
+    CustomNetwork,
+    check_preprocessing,
+    facts_from_json,
+)
+from parecido.indexer.encoders.presets import quality_named, sized
+from parecido.indexer.errors import (
     InvalidRequest,
     PathNotFound,
     UnknownEncoder,
     WeightsUnavailable,
 )
-from indexer.ownfiles import create_file
-from indexer.quality import quality_named, sized
-from indexer.spec import EncoderSpec
+from parecido.indexer.pictures.decode import RESAMPLE
+from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.system.own_files import create_file
 
 __all__ = ["ModelInfo", "fetch", "model_table", "network_named", "network_of", "resolve"]
 
@@ -98,7 +102,7 @@ def model_table() -> list[ModelInfo]:
 def fetch(name: str, pooling: str = DEFAULT_POOLING, show_output: bool = False) -> Path:
     """The weights file of a named encoder, checked, downloaded where it is missing or damaged.
 
-    Raises :class:`~indexer.errors.WeightsUnavailable`, which names the missing file, the place
+    Raises :class:`~parecido.WeightsUnavailable`, which names the missing file, the place
     where it would be looked for, and an encoder that works without it.
     """
     network = network_named(name)
@@ -124,14 +128,14 @@ def resolve(
 ) -> EncoderSpec:
     """The encoder that these options mean on this machine, its weights fetched if need be.
 
-    ``precision`` is ``float32``, ``half`` or ``auto``: ``half`` where a GPU is visible.
-    ``model`` is ``auto``, a name, or the path of a network saved by Keras; ``weights`` a file with
-    other weights for a named network; ``pooling`` the network's own by default; ``preprocessing``
-    is for a network file only.  ``size`` is ``256`` or ``224x224``, see
-    :func:`indexer.quality.sized`; ``resample`` a filter that :data:`indexer.decode.RESAMPLE` has.
-    ``quality`` is ``fast``, ``balanced`` or ``best`` and decides what is left open.  ``auto`` is
-    ``resnet50`` where a GPU is visible and its weights can be had and no quality is asked for, the
-    quality's own network otherwise.
+    ``precision`` is ``float32``, ``half`` or ``auto``: ``half`` where a GPU is visible.  ``model``
+    is ``auto``, a name, or the path of a network saved by Keras; ``weights`` a file with other
+    weights for a named network; ``pooling`` the network's own by default; ``preprocessing`` is for
+    a network file only.  ``size`` is ``256`` or ``224x224``, see
+    :func:`parecido.indexer.encoders.presets.sized`; ``resample`` a filter that
+    :data:`parecido.indexer.pictures.decode.RESAMPLE` has.  ``quality`` is ``fast``, ``balanced`` or
+    ``best`` and decides what is left open.  ``auto`` is ``resnet50`` where a GPU is visible and its
+    weights can be had and no quality is asked for, the quality's own network otherwise.
     """
     if precision == "int8":
         raise InvalidRequest(
@@ -207,7 +211,7 @@ def _resolve(
 def weights_of(spec: EncoderSpec) -> Path:
     """The weights file that a spec was made with, fetched if need be.
 
-    Raises :class:`~indexer.errors.WeightsUnavailable` where another file is in its place.
+    Raises :class:`~parecido.WeightsUnavailable` where another file is in its place.
     """
     if spec.weights_file:
         path = Path(spec.weights_file)

@@ -12,13 +12,17 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from indexer.library import Library
-from search.web import routes_about, routes_jobs, routes_pictures, routes_search, routes_why
-from search.web.answers import add_error_handlers
-from search.web.guard import Guard
-from search.web.service import Service
-from search.web.settings import Settings
-from search.web.telemetry import AccessLog, Metrics
+from parecido.indexer.library.library import Library
+from parecido.search.web.errors import add_error_handlers
+from parecido.search.web.guard import Guard
+from parecido.search.web.routes import about as routes_about
+from parecido.search.web.routes import jobs as routes_jobs
+from parecido.search.web.routes import pictures as routes_pictures
+from parecido.search.web.routes import search as routes_search
+from parecido.search.web.routes import why as routes_why
+from parecido.search.web.service import Service
+from parecido.search.web.settings import Settings
+from parecido.search.web.telemetry import AccessLog, Metrics
 
 __all__ = ["create_app", "running"]
 

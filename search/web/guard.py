@@ -18,9 +18,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from indexer.errors import ParecidoError
-from search.web.answers import Refused, error_response, unexpected
-from search.web.settings import Settings
+from parecido.indexer.errors import ParecidoError
+from parecido.search.web.errors import Refused, error_response, unexpected
+from parecido.search.web.settings import Settings
 
 __all__ = ["COOKIE", "Guard", "session_of", "token_matches"]
 

@@ -14,20 +14,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from indexer.catalogue import Catalogue
-from indexer.changes import Disown, Own, Withdraw
-from indexer.encoders import Encoder
-from indexer.errors import LibraryBusy, ParecidoError, PathNotFound
-from indexer.library import Library
-from indexer.options import IndexOptions
-from indexer.ownfiles import is_file
-from indexer.pipeline import index, remove
-from indexer.records import IndexReport
-from indexer.uploads import LEAVING, WAITING, Upload
-from indexer.writer import CatalogueWriter
-from search.web.answers import Refused
-from search.web.settings import Settings
-from search.web.uploads import Arrival, Uploads
+from parecido.indexer.catalogue.changes import Disown, Own, Withdraw
+from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
+from parecido.indexer.catalogue.sqlite.reading.uploads import LEAVING, WAITING, Upload
+from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import LibraryBusy, ParecidoError, PathNotFound
+from parecido.indexer.indexing.options import IndexOptions
+from parecido.indexer.indexing.pipeline import index, remove
+from parecido.indexer.library.library import Library
+from parecido.indexer.records.pictures import IndexReport
+from parecido.indexer.system.own_files import is_file
+from parecido.search.web.errors import Refused
+from parecido.search.web.settings import Settings
+from parecido.search.web.uploads import Arrival, Uploads
 
 __all__ = ["Job", "Jobs"]
 
@@ -101,7 +101,7 @@ class Jobs:
         self._thread.join()
 
     def put(self, job: Job) -> Job:
-        """Line up.  Raises :class:`~search.web.answers.Refused` where too many wait."""
+        """Line up.  Raises :class:`~parecido.search.web.errors.Refused` where too many wait."""
         with self._wake:
             if len(self._waiting) >= _WAITING:
                 self._discard(job)

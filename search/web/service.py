@@ -20,25 +20,25 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from indexer.decode import Decoded, Limits, decode, pillow_limit, probe
-from indexer.durable import content_hash
-from indexer.encoders.encoder import Encoder, Maps
-from indexer.errors import InvalidRequest, ParecidoError, PictureUnreadable
-from indexer.library import THUMBNAILS, UPLOADS, Library
-from indexer.records import Picture
-from indexer.region import Region, decode_region
-from search.asking import Ask, orientations
-from search.engine import Engine
-from search.explanation import Explanation, Look, View, decode_view, explained
-from search.query import Query, Terms, Wish
-from search.results import Hit
-from search.web.answers import Refused, changed, gone, no_picture
-from search.web.gather import Gatherer
-from search.web.jobs import Jobs
-from search.web.settings import Settings
-from search.web.telemetry import Metrics
-from search.web.thumbnails import Thumbnails
-from search.web.uploads import Uploads
+from parecido.indexer.encoders.encoder import Encoder, Maps
+from parecido.indexer.errors import InvalidRequest, ParecidoError, PictureUnreadable
+from parecido.indexer.library.library import THUMBNAILS, UPLOADS, Library
+from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit, probe
+from parecido.indexer.records.pictures import Picture
+from parecido.indexer.records.regions import Region, decode_region
+from parecido.indexer.system.files import content_hash
+from parecido.search.asking.ask import Ask, orientations
+from parecido.search.asking.query import Query, Terms, Wish
+from parecido.search.engine import Engine
+from parecido.search.explaining.explanation import Explanation, Look, View, decode_view, explained
+from parecido.search.results import Hit
+from parecido.search.web.batching import Gatherer
+from parecido.search.web.errors import Refused, changed, gone, no_picture
+from parecido.search.web.jobs import Jobs
+from parecido.search.web.settings import Settings
+from parecido.search.web.telemetry import Metrics
+from parecido.search.web.thumbnails import Thumbnails
+from parecido.search.web.uploads import Uploads
 
 __all__ = ["ById", "Found", "Service"]
 
@@ -288,7 +288,7 @@ class Service:
     async def hits(self, query: Query | ById, by: str) -> Found:
         """The hits of a query; ``by`` is how it was asked, for the metrics.
 
-        Raises :class:`~search.web.answers.Refused` for an id that the library has not.
+        Raises :class:`~parecido.search.web.errors.Refused` for an id that the library has not.
         """
         query.terms.check()
         self.engine.check_chance(query.terms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.limits import Limits
+from parecido.indexer.pictures.limits import Limits
 
 __all__ = ["LOOPBACK", "Settings"]
 

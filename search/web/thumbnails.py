@@ -11,10 +11,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from indexer.decode import Limits, pillow_limit, probe, render
-from indexer.durable import content_hash
-from indexer.kinds import THUMBNAIL_MARK, THUMBNAILS
-from indexer.ownfiles import (
+from parecido.indexer.pictures.decode import Limits, pillow_limit, probe, render
+from parecido.indexer.records.pictures import Picture
+from parecido.indexer.system.files import content_hash
+from parecido.indexer.system.kinds import THUMBNAIL_MARK, THUMBNAILS
+from parecido.indexer.system.own_files import (
     is_folder,
     is_own,
     make_folder,
@@ -22,8 +23,7 @@ from indexer.ownfiles import (
     remove_own,
     replacing,
 )
-from indexer.records import Picture
-from search.web.answers import changed
+from parecido.search.web.errors import changed
 
 __all__ = ["SIZES", "Thumbnails"]
 
@@ -53,7 +53,7 @@ class Thumbnails:
     def get(self, picture: Picture, size: int) -> bytes:
         """A thumbnail as JPEG.
 
-        Raises :class:`~indexer.errors.PictureUnreadable`, or ``Refused`` where the file is another
+        Raises :class:`~parecido.PictureUnreadable`, or ``Refused`` where the file is another
         one than was indexed.
         """
         path = self._path(picture, size)

@@ -18,13 +18,15 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-from indexer.catalogue import Catalogue, Root
-from indexer.changes import Own
-from indexer.discover import signed64
-from indexer.durable import content_hash
-from indexer.kinds import Kind, any_content
-from indexer.library import writing_folder
-from indexer.ownfiles import (
+from parecido.indexer.catalogue.changes import Own
+from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue, Root
+from parecido.indexer.catalogue.sqlite.reading.uploads import LEAVING, Upload
+from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
+from parecido.indexer.library.library import writing_folder
+from parecido.indexer.pictures.walk import signed64
+from parecido.indexer.system.files import content_hash
+from parecido.indexer.system.kinds import Kind, any_content
+from parecido.indexer.system.own_files import (
     create_file,
     is_folder,
     is_own,
@@ -34,9 +36,7 @@ from indexer.ownfiles import (
     own_files,
     remove_own,
 )
-from indexer.uploads import LEAVING, Upload
-from indexer.writer import CatalogueWriter
-from search.web.answers import Refused
+from parecido.search.web.errors import Refused
 
 __all__ = ["Arrival", "Uploads"]
 

@@ -1,0 +1,127 @@
+"""parecido finds the pictures that look like a given one.
+
+>>> from parecido import Engine, Library, index
+>>> with Library.create("my-library") as library:
+...     report = index(library, ["pictures"])
+...     with Engine(library) as engine:
+...         best = engine.search("photo.jpg", k=5).hits[0]
+
+Every public name is here, and those of a server are in :mod:`parecido.web`.  What lies below
+``parecido.indexer`` (the write side) and ``parecido.search`` (the read side) may move.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from parecido.indexer.encoders.encoder import Encoder, load_encoder
+    from parecido.indexer.errors import (
+        EncoderMismatch,
+        EncoderUnavailable,
+        InvalidRequest,
+        LibraryBusy,
+        LibraryDamaged,
+        LibraryNotFound,
+        LibraryReadOnly,
+        LibraryTooNew,
+        NoSpace,
+        ParecidoError,
+        PathNotFound,
+        PictureUnreadable,
+        UnknownEncoder,
+        WeightsInvalid,
+        WeightsUnavailable,
+    )
+    from parecido.indexer.indexing.options import IndexOptions
+    from parecido.indexer.indexing.pipeline import index, remove
+    from parecido.indexer.library.library import Library
+    from parecido.indexer.library.verify import repair, verify
+    from parecido.indexer.pictures.limits import Limits
+    from parecido.indexer.records.filters import Filter
+    from parecido.indexer.records.pictures import Encoding, IndexReport, Label, Picture, Skip
+    from parecido.indexer.records.regions import Region
+    from parecido.search.asking.ask import Ask
+    from parecido.search.asking.words import label_filter
+    from parecido.search.engine import Engine
+    from parecido.search.evaluating.evaluation import evaluate
+    from parecido.search.explaining.explanation import explain
+    from parecido.search.results import Hit, Results
+
+# resolved on first use: importing the package costs nothing
+_HOMES = {
+    name: f"parecido.{home}"
+    for home, names in {
+        "indexer.encoders.encoder": "Encoder load_encoder",
+        "indexer.errors": "EncoderMismatch EncoderUnavailable InvalidRequest LibraryBusy"
+        " LibraryDamaged LibraryNotFound LibraryReadOnly LibraryTooNew NoSpace ParecidoError"
+        " PathNotFound PictureUnreadable UnknownEncoder WeightsInvalid WeightsUnavailable",
+        "indexer.indexing.options": "IndexOptions",
+        "indexer.indexing.pipeline": "index remove",
+        "indexer.library.library": "Library",
+        "indexer.library.verify": "repair verify",
+        "indexer.pictures.limits": "Limits",
+        "indexer.records.filters": "Filter",
+        "indexer.records.pictures": "Encoding IndexReport Label Picture Skip",
+        "indexer.records.regions": "Region",
+        "search.asking.ask": "Ask",
+        "search.asking.words": "label_filter",
+        "search.engine": "Engine",
+        "search.evaluating.evaluation": "evaluate",
+        "search.explaining.explanation": "explain",
+        "search.results": "Hit Results",
+    }.items()
+    for name in names.split()
+}
+
+__all__ = [
+    "Ask",
+    "Encoder",
+    "EncoderMismatch",
+    "EncoderUnavailable",
+    "Encoding",
+    "Engine",
+    "Filter",
+    "Hit",
+    "IndexOptions",
+    "IndexReport",
+    "InvalidRequest",
+    "Label",
+    "Library",
+    "LibraryBusy",
+    "LibraryDamaged",
+    "LibraryNotFound",
+    "LibraryReadOnly",
+    "LibraryTooNew",
+    "Limits",
+    "NoSpace",
+    "ParecidoError",
+    "PathNotFound",
+    "Picture",
+    "PictureUnreadable",
+    "Region",
+    "Results",
+    "Skip",
+    "UnknownEncoder",
+    "WeightsInvalid",
+    "WeightsUnavailable",
+    "evaluate",
+    "explain",
+    "index",
+    "label_filter",
+    "load_encoder",
+    "remove",
+    "repair",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'parecido' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value  # the next use finds it without this function
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,115 @@
+"""The changes that an indexing run makes to a catalogue, as plain records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from parecido.indexer.catalogue.sqlite.reading.regional import Regional
+from parecido.indexer.pictures.exif import UNKNOWN, Taken
+from parecido.indexer.records.pictures import Label
+
+__all__ = [
+    "Add",
+    "Change",
+    "Disown",
+    "Forget",
+    "Move",
+    "Own",
+    "Remove",
+    "SkipFile",
+    "Touch",
+    "Withdraw",
+]
+
+
+@dataclass(frozen=True)
+class Add:
+    """A picture with its descriptor: a new one, or new content for a known ``id``."""
+
+    path: bytes
+    file_size: int
+    mtime_ns: int
+    content_hash: bytes
+    width: int
+    height: int
+    format: str
+    labels: tuple[Label, ...]
+    vector: bytes
+    """Little-endian float16, ``2 × dimension`` bytes."""
+    id: int | None = None
+    taken: Taken = UNKNOWN
+    regional: Regional | None = None
+    """Given where the library keeps regional descriptors."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """The known picture now lies elsewhere, with the same bytes."""
+
+    id: int
+    path: bytes
+    file_size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Touch:
+    """The known picture has another time and the same bytes."""
+
+    id: int
+    file_size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Remove:
+    """These pictures leave the library."""
+
+    ids: Sequence[int]
+
+
+@dataclass(frozen=True)
+class SkipFile:
+    """A file was left out; ``replaces`` is the picture that it used to be, if any."""
+
+    path: bytes
+    file_size: int
+    mtime_ns: int
+    kind: str
+    reason: str
+    replaces: int | None = None
+
+
+@dataclass(frozen=True)
+class Forget:
+    """These files are no longer remembered as skipped."""
+
+    paths: Sequence[bytes]
+
+
+@dataclass(frozen=True)
+class Own:
+    """These bytes were uploaded to a server, which keeps them at this path."""
+
+    path: bytes
+    content_hash: bytes
+    before: bytes = b""
+    stamp: int = 0
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """This upload is to be removed with its picture."""
+
+    path: bytes
+
+
+@dataclass(frozen=True)
+class Disown:
+    """What lies at these paths, if anything, is no server's any more."""
+
+    paths: Sequence[bytes]
+
+
+Change = Add | Move | Touch | Remove | SkipFile | Forget | Own | Withdraw | Disown

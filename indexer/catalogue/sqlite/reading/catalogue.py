@@ -1,0 +1,387 @@
+"""All questions to the catalogue, the only truth of a library.
+
+What is asked is plain SQL on SQLite's own driver, so that a search starts without SQLAlchemy;
+what is written goes through :mod:`parecido.indexer.catalogue.sqlite.writing.writer`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from parecido.indexer.arithmetic import to_grid
+from parecido.indexer.catalogue.sqlite.connections import (
+    SCHEMA_VERSION,
+    Connections,
+    check_version,
+    chunks,
+    explained,
+    marks,
+)
+from parecido.indexer.catalogue.sqlite.reading.regional import RegionRows
+from parecido.indexer.catalogue.sqlite.reading.settings import CatalogueFacts
+from parecido.indexer.catalogue.sqlite.reading.uploads import UploadRows
+from parecido.indexer.errors import LibraryDamaged
+from parecido.indexer.pictures.walk import bounds_below
+from parecido.indexer.records.filters import LIKELY, Filter, likelihood, mention
+from parecido.indexer.records.pictures import Label, Picture, Skip
+
+__all__ = ["Catalogue", "Known", "Root", "pack", "unpack"]
+
+_PAGE = 4096  # rows of a long answer that are read together; no transaction lasts longer
+
+Ids = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
+
+
+class Known(NamedTuple):
+    """What the catalogue knows of a path: a picture (with its id) or a skip (id None)."""
+
+    id: int | None
+    file_size: int
+    mtime_ns: int
+    reason: str = ""
+    kind: str = ""
+
+
+class Root(NamedTuple):
+    """A folder or file that was given to be indexed."""
+
+    path: bytes
+    device: int
+    inode: int
+
+
+class Catalogue(CatalogueFacts, RegionRows, UploadRows):
+    """The catalogue file of a library, open for reading.  Safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connections = Connections(path)
+        try:
+            self._check_version()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._connections.close()
+
+    def _check_version(self) -> None:
+        found = self.version()
+        if found is None:
+            raise LibraryDamaged(
+                f"{self.path} is not a parecido catalogue.",
+                "Choose another library, or remove the file and index again.",
+            )
+        check_version(found, self.path)
+        if found != SCHEMA_VERSION:
+            # an older library, opened for reading: brought up to date by its first writer
+            from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
+
+            CatalogueWriter(self.path).close()
+
+    def version(self) -> str | None:
+        """What it tells as the revision of its schema; None where the file is no catalogue."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"):
+            return None
+        rows = self._rows("SELECT version_num FROM alembic_version")
+        return str(rows[0][0]) if rows else ""
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        return self._connections.rows(query, values)
+
+    # -- counting --------------------------------------------------------------------------------
+
+    def counts(self) -> tuple[int, int]:
+        """How many pictures and how many skipped files."""
+        query = "SELECT (SELECT count(*) FROM pictures), (SELECT count(*) FROM skips)"
+        pictures, skips = self._rows(query)[0]
+        return pictures, skips
+
+    def largest_id(self) -> int:
+        """The largest id given so far, 0 in an empty catalogue."""
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM pictures")[0][0])
+
+    # -- finding ---------------------------------------------------------------------------------
+
+    def known(self, path: bytes) -> Known | None:
+        """What is known of that path."""
+        query = (
+            "SELECT id, file_size, mtime_ns, '', '' FROM pictures WHERE path = ?"
+            " UNION ALL SELECT NULL, file_size, mtime_ns, reason, kind FROM skips WHERE path = ?"
+        )
+        rows = self._rows(query, (path, path))
+        return Known(*rows[0]) if rows else None
+
+    def known_below(self, folder: bytes) -> Iterator[tuple[Any, ...]]:
+        """Everything known below a folder, in byte order of the paths.
+
+        Tuples of the path and a :class:`Known`'s fields; plain ones, because there may be millions.
+        """
+        low, high = bounds_below(folder)
+        query = (
+            "SELECT path, id, file_size, mtime_ns, '', '' FROM pictures WHERE path > ? AND path < ?"
+            " UNION ALL SELECT path, NULL, file_size, mtime_ns, reason, kind FROM skips"
+            " WHERE path > ? AND path < ? ORDER BY path LIMIT ?"
+        )
+        while True:
+            page = self._rows(query, (low, high, low, high, _PAGE))
+            yield from page
+            if len(page) < _PAGE:
+                return
+            low = page[-1][0]
+
+    def has_bytes(self, content_hash: bytes) -> bool:
+        """Whether there is a picture with these very bytes."""
+        query = "SELECT 1 FROM pictures WHERE content_hash = ? LIMIT 1"
+        return bool(self._rows(query, (content_hash,)))
+
+    def twins(self, content_hash: bytes, after: int = 0) -> list[tuple[int, bytes]]:
+        """Ids and paths of the pictures with these very bytes and a larger id, by id."""
+        query = "SELECT id, path FROM pictures WHERE content_hash = ? AND id > ? ORDER BY id"
+        return self._rows(query, (content_hash, after))
+
+    def twin(self, content_hash: bytes) -> Picture | None:
+        """The first picture with these very bytes."""
+        rows = self._rows(f"{_PICTURE} WHERE content_hash = ? ORDER BY id LIMIT 1", (content_hash,))
+        return _picture(rows[0]) if rows else None
+
+    def content_hash(self, picture_id: int) -> bytes | None:
+        """The hash of a picture's file."""
+        rows = self._rows("SELECT content_hash FROM pictures WHERE id = ?", (picture_id,))
+        return rows[0][0] if rows else None
+
+    def pictures(self, ids: Sequence[int]) -> list[Picture]:
+        """The pictures with these ids, in that order; ids that are gone are left out."""
+        found = {}
+        for chunk in chunks(ids):
+            for row in self._rows(f"{_PICTURE} WHERE id IN ({marks(chunk)})", chunk):
+                found[row[0]] = _picture(row)
+        return [found[i] for i in ids if i in found]
+
+    def picture_at(self, path: str) -> Picture | None:
+        """The picture at that absolute path, if it is indexed."""
+        rows = self._rows(f"{_PICTURE} WHERE path = ?", (os.fsencode(path),))
+        return _picture(rows[0]) if rows else None
+
+    def matching(self, wanted: Filter) -> Ids:
+        """Ids of the pictures that pass a filter, ascending."""
+        condition, values = wanted.where()
+        rows = self._rows(f"SELECT id FROM pictures WHERE {condition} ORDER BY id", values)
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+    def listed(self, wanted: Filter, order: str, limit: int, offset: int = 0) -> list[Picture]:
+        """Pictures that pass a filter, by ``path`` or as they were ``added``, newest first."""
+        condition, values = wanted.where()
+        query = f"{_PICTURE} WHERE {condition} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?"
+        return [_picture(row) for row in self._rows(query, (*values, limit, offset))]
+
+    def handful(self, wanted: Filter, count: int) -> list[Picture]:
+        """Up to so many pictures that pass a filter, drawn at random."""
+        if not wanted.passes_all:
+            ids = self.matching(wanted).tolist()
+        elif self.counts()[0] <= 2 * count:
+            ids = self.ids().tolist()
+        else:  # points on the line of ids, and what comes next: no look at a million rows
+            largest = self.largest_id()
+            found: set[int] = set()
+            while len(found) < count:
+                query = "SELECT min(id) FROM pictures WHERE id >= ?"
+                found.add(self._rows(query, (random.randint(1, largest),))[0][0])
+            ids = list(found)
+        return self.pictures(random.sample(ids, min(count, len(ids))))
+
+    def under(self, path: bytes) -> Iterator[tuple[int, bytes]]:
+        """Ids and paths of the pictures at that path or below it, in byte order of the paths."""
+        yield from self._rows("SELECT id, path FROM pictures WHERE path = ?", (path,))
+        yield from self._paged("SELECT id, path FROM pictures", path)
+
+    def skips_under(self, path: bytes) -> Iterator[bytes]:
+        """Paths of the skipped files at that path or below it."""
+        for row in self._rows("SELECT path FROM skips WHERE path = ?", (path,)):
+            yield row[0]
+        for row in self._paged("SELECT path FROM skips", path):
+            yield row[0]
+
+    def _paged(self, query: str, folder: bytes) -> Iterator[Any]:
+        low, high = bounds_below(folder)
+        query = f"{query} WHERE path > ? AND path < ? ORDER BY path LIMIT ?"
+        while True:
+            page = self._rows(query, (low, high, _PAGE))
+            yield from page
+            if len(page) < _PAGE:
+                return
+            low = page[-1][-1]
+
+    def skipped(self) -> list[Skip]:
+        """Every remembered skip, by path."""
+        rows = self._rows("SELECT path, reason, kind FROM skips ORDER BY path")
+        return [Skip(os.fsdecode(path), reason, kind) for path, reason, kind in rows]
+
+    def roots(self) -> list[Root]:
+        """What was given to be indexed, by path."""
+        return [Root(*r) for r in self._rows("SELECT path, device, inode FROM roots ORDER BY path")]
+
+    def by_label(self, wanted: Filter, limit: int, offset: int = 0) -> list[tuple[Picture, float]]:
+        """Pictures that pass a filter with ``classes``, the likeliest first, equal ones by id.
+
+        With each how likely it shows one of these classes, 0.05 to 1.
+        """
+        classes = wanted.classes or ()
+        condition, values = replace(wanted, classes=None).where()
+        # the inner limit limits nothing: without it SQLite would reckon each likelihood twice
+        query = (
+            f"SELECT id, likely FROM (SELECT id, {likelihood(classes)} AS likely FROM pictures"
+            f" WHERE {condition} AND {mention(classes)} LIMIT -1)"
+            " WHERE likely >= ? ORDER BY likely DESC, id LIMIT ? OFFSET ?"
+        )
+        likely: dict[int, float] = dict(self._rows(query, (*values, LIKELY, limit, offset)))
+        return [(picture, likely[picture.id]) for picture in self.pictures(list(likely))]
+
+    # -- descriptors -----------------------------------------------------------------------------
+
+    def descriptors(self, ids: Sequence[int]) -> tuple[Ids, Vectors]:
+        """Ids ``(n,)`` in ascending order with their descriptors ``(n, dimension)``.
+
+        Float32 of unit length (the stored float16 is normalised again).  Ids that are gone are
+        left out.
+        """
+        rows: list[Any] = []
+        for chunk in chunks(sorted(ids)):
+            query = (
+                "SELECT picture_id, vector FROM descriptors"
+                f" WHERE picture_id IN ({marks(chunk)}) ORDER BY picture_id"
+            )
+            rows += self._rows(query, chunk)
+        return _matrix(rows)
+
+    def descriptors_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
+        """All descriptors written after that generation, in chunks of ascending ids."""
+        # all of them: along the table, not its index
+        newer = "generation > ? AND picture_id > ?" if generation >= 0 else "picture_id > ?"
+        values = (generation,) if generation >= 0 else ()
+        for rows in self._descriptor_pages(newer, values):
+            yield _matrix(rows)
+
+    def raw_descriptors(self) -> Iterator[list[tuple[int, bytes]]]:
+        """Every stored descriptor as it lies in the file, in chunks of ascending ids."""
+        yield from self._descriptor_pages("picture_id > ?", ())
+
+    def _descriptor_pages(self, condition: str, values: tuple[Any, ...]) -> Iterator[list[Any]]:
+        query = (
+            f"SELECT picture_id, vector FROM descriptors WHERE {condition}"
+            " ORDER BY picture_id LIMIT ?"
+        )
+        last = -1
+        while rows := self._rows(query, (*values, last, _PAGE)):
+            yield rows
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
+
+    def ids(self, before: int | None = None) -> Ids:
+        """Ids of all descriptors, ascending; with ``before``, of those not written after it."""
+        query = "SELECT picture_id FROM descriptors"
+        values: tuple[int, ...] = ()
+        if before is not None:
+            query, values = f"{query} WHERE generation <= ?", (before,)
+        rows = self._rows(f"{query} ORDER BY picture_id", values)
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+    def removed_after(self, generation: int) -> Ids:
+        """Ids of the pictures that left the library after that generation, ascending."""
+        query = "SELECT picture_id FROM removals WHERE generation > ? ORDER BY picture_id"
+        rows = self._rows(query, (generation,))
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+    # -- checking --------------------------------------------------------------------------------
+
+    def integrity(self) -> list[str]:
+        """What SQLite's own check finds; empty where all is well."""
+        with explained(self.path):
+            found = [row[0] for row in self._rows("PRAGMA integrity_check(20)")]
+            broken = self._rows("PRAGMA foreign_key_check")
+        problems = [] if found == ["ok"] else [f"SQLite: {line}" for line in found]
+        if broken:
+            problems.append(f"{len(broken)} descriptors belong to no picture")
+        return problems
+
+    def without_descriptor(self) -> list[int]:
+        """Ids of pictures that have no descriptor."""
+        query = "SELECT id FROM pictures WHERE id NOT IN (SELECT picture_id FROM descriptors)"
+        return [row[0] for row in self._rows(query)]
+
+
+def pack(vector: npt.NDArray[np.float32]) -> bytes:
+    """A descriptor as it is stored: little-endian float16."""
+    return vector.astype("<f2").tobytes()
+
+
+def unpack(blob: bytes) -> npt.NDArray[np.float32]:
+    """A stored descriptor ``(dimension,)`` as float32, as it lies in the file."""
+    return np.frombuffer(blob, "<f2").astype(np.float32)
+
+
+def _matrix(rows: list[Any]) -> tuple[Ids, Vectors]:
+    if not rows:
+        return np.empty(0, np.int64), np.empty((0, 0), np.float32)
+    width = len(rows[0][1])
+    if any(len(row[1]) != width for row in rows):
+        raise LibraryDamaged(
+            "Descriptors of unequal length lie in the catalogue.", "Run: parecido verify --repair."
+        )
+    flat = np.frombuffer(b"".join(row[1] for row in rows), "<f2")
+    vectors = flat.reshape(len(rows), -1).astype(np.float32)
+    # exact in any order: squares of float16 are multiples of 2⁻⁴⁸, and their sum is about 1
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    # in float64, for a length in float32 would show in the seventh digit of all scores
+    np.divide(vectors, np.maximum(lengths, 1e-12)[:, None], out=vectors, casting="same_kind")
+    ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+    return ids, to_grid(vectors)
+
+
+_PICTURE = (
+    "SELECT id, path, width, height, format, file_size, mtime_ns, content_hash, labels,"
+    " taken_at, camera, added_at FROM pictures"
+)
+
+
+_ORDERS = {"path": "path", "added": "added_at DESC, id DESC"}
+
+
+def _picture(row: Any) -> Picture:
+    picture_id, path, width, height, form, file_size, mtime_ns, content_hash, labels, *rest = row
+    return Picture(
+        picture_id,
+        os.fsdecode(path),
+        width,
+        height,
+        form,
+        file_size,
+        mtime_ns,
+        content_hash,
+        tuple(Label(*label) for label in json.loads(labels)),
+        *rest,
+    )

@@ -1,0 +1,93 @@
+"""What is asked of a catalogue about regional descriptors; a part of it.
+
+A library that keeps them has a row for every picture.  A row without vectors is a picture that was
+there before and waits for the next run over its file; an index of these rows alone tells at once
+which they are, for a run over unchanged files must not look at every blob.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from parecido.indexer.catalogue.sqlite.connections import chunks, marks
+
+__all__ = ["RegionRows", "Regional"]
+
+_PAGE = 512  # rows of 6 kB that are read together
+
+
+@dataclass(frozen=True)
+class Regional:
+    """The regional descriptors of one picture, as they are stored."""
+
+    rows: int
+    columns: int
+    """Cells of the feature map that they are pooled from."""
+    vectors: bytes
+    """As :func:`parecido.indexer.regional.codes.pack` gives them."""
+
+
+class RegionRows:
+    """Questions about regional descriptors, for :class:`Catalogue`."""
+
+    if TYPE_CHECKING:
+
+        def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]: ...
+
+        def _fact(self, key: str) -> str | None: ...
+
+    def keeps_regions(self) -> bool:
+        """Whether the library keeps regional descriptors beside the global ones."""
+        return self._fact("within") == "on"
+
+    def regional_space_fingerprint(self) -> str:
+        """Of the space in which they are compared; empty where it is the encoder's own."""
+        return self._fact("regional_space") or ""
+
+    def regions(self, ids: Sequence[int]) -> dict[int, Regional]:
+        """The regional descriptors of pictures, by id; those that have none are left out."""
+        found: dict[int, Regional] = {}
+        for chunk in chunks(ids):
+            query = (
+                "SELECT picture_id, map_rows, map_columns, vectors FROM regions"
+                f" WHERE map_rows > 0 AND picture_id IN ({marks(chunk)})"
+            )
+            for picture_id, *rest in self._rows(query, chunk):
+                found[picture_id] = Regional(*rest)
+        return found
+
+    def raw_regions(self) -> Iterator[list[tuple[int, int, int, bytes]]]:
+        """Every row that does not wait, in pages: id, rows and columns of the map, vectors."""
+        query = (
+            "SELECT picture_id, map_rows, map_columns, vectors FROM regions"
+            " WHERE map_rows != 0 AND picture_id > ? ORDER BY picture_id LIMIT ?"
+        )
+        last = -1
+        while rows := self._rows(query, (last, _PAGE)):
+            yield rows
+            last = rows[-1][0]
+
+    def waiting_for_regions(self) -> list[int]:
+        """Ids of the pictures whose regional descriptors the next run makes, ascending."""
+        query = "SELECT picture_id FROM regions WHERE map_rows = 0 ORDER BY picture_id"
+        return [row[0] for row in self._rows(query)]
+
+    def without_regions(self) -> list[int]:
+        """Ids of the pictures that have no row, not even one that waits."""
+        query = "SELECT id FROM pictures WHERE id NOT IN (SELECT picture_id FROM regions)"
+        return [row[0] for row in self._rows(query)]
+
+    def has_bytes_and_regions(self, content_hash: bytes) -> bool:
+        """Whether there is a picture with these very bytes that has its regional descriptors."""
+        return self.twin_with_regions(content_hash) is not None
+
+    def twin_with_regions(self, content_hash: bytes) -> int | None:
+        """The first picture with these very bytes that has its regional descriptors."""
+        query = (
+            "SELECT id FROM pictures JOIN regions ON picture_id = id"
+            " WHERE content_hash = ? AND map_rows > 0 ORDER BY id LIMIT 1"
+        )
+        rows = self._rows(query, (content_hash,))
+        return int(rows[0][0]) if rows else None

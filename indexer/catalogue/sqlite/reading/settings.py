@@ -1,0 +1,118 @@
+"""The single values that a catalogue keeps: what the library was told, and what it learned."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parecido.indexer.errors import LibraryDamaged
+from parecido.indexer.learning.chance import Chance
+from parecido.indexer.learning.space import Space
+from parecido.indexer.learning.space_effect import Judgement
+from parecido.indexer.records.encoder import EncoderSpec
+
+__all__ = ["CatalogueFacts"]
+
+
+class CatalogueFacts(ABC):
+    """Reads the table ``facts`` and the library's space; see
+    :mod:`parecido.indexer.catalogue.sqlite.schema`.
+    """
+
+    path: Path
+
+    @abstractmethod
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """The rows of a query."""
+
+    def encoder(self) -> EncoderSpec | None:
+        """The encoder that the library was built with; None before the first picture."""
+        value = self._fact("encoder")
+        try:
+            return EncoderSpec.from_json(value) if value else None
+        except (ValueError, TypeError) as error:
+            raise LibraryDamaged(
+                f"{self.path} does not tell its encoder ({error}).",
+                "It may come from a newer version: pip install --upgrade parecido.",
+            ) from error
+
+    def generation(self) -> int:
+        """A number that rises with every committed change of pictures or descriptors."""
+        return int(self._fact("generation") or 0)
+
+    def keeps_exact_index(self) -> bool:
+        """Whether the library's index was asked to be exhaustive at any size."""
+        return self._fact("index") == "exact"
+
+    def dimension(self) -> str:
+        """Of the space, as it was asked for: ``auto``, ``full`` (the encoder's own) or a number."""
+        return self._fact("dimension") or "auto"
+
+    def thinks_twice(self) -> bool:
+        """Whether searches expand and re-rank unless told otherwise."""
+        return self._fact("think_twice") == "on"
+
+    def chance(self) -> Chance | None:
+        """What is known of chance in the space in use; None where nothing is."""
+        text = self._fact("chance")
+        try:
+            found = Chance.from_json(text) if text else None
+        except (ValueError, TypeError):
+            return None  # learned again with the next run
+        return found if found and found.space == self.space_fingerprint() else None
+
+    def judgement(self) -> Judgement | None:
+        """What the space in use was found to lose or gain; None where there is none."""
+        text = self._fact("judgement")
+        try:
+            found = Judgement.from_json(text) if text else None
+        except (ValueError, TypeError):
+            return None
+        return found if found and found.space == self.space_fingerprint() else None
+
+    def uploads_taken_over(self) -> list[str] | None:
+        """Folders whose uploads of before they had rows got some; None in a newer library."""
+        text = self._fact("uploads")
+        try:
+            found = json.loads(text) if text else None
+        except ValueError:
+            found = []
+        return found if found is None or isinstance(found, list) else []
+
+    def space_fingerprint(self) -> str:
+        """Of the library's own space; empty where it has none."""
+        return self._fact("space") or ""
+
+    def space(self, key: str = "space") -> Space | None:
+        """The library's own space, or its ``regional_space``; None where it has none.
+
+        Raises :class:`~parecido.LibraryDamaged` where it is not what was written.
+        """
+        query = (
+            "SELECT mean, matrix, fingerprint, pictures FROM spaces JOIN facts ON key = ?"
+            " AND value = fingerprint"
+        )
+        rows = self._rows(query, (key,))
+        if not rows:
+            return None
+        fingerprint, pictures = rows[0][2:]
+        try:
+            mean, matrix = (np.frombuffer(blob, "<f4").astype(np.float32) for blob in rows[0][:2])
+            space = Space(mean, matrix.reshape(-1, len(mean)), pictures)
+        except ValueError:
+            space = None
+        if space is None or space.fingerprint != fingerprint:
+            raise LibraryDamaged(
+                f"The space that {self.path} has learned is damaged.",
+                "Learn it again: parecido verify --repair.",
+            )
+        return space
+
+    def _fact(self, key: str) -> str | None:
+        rows = self._rows("SELECT value FROM facts WHERE key = ?", (key,))
+        return rows[0][0] if rows else None

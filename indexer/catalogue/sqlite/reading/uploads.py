@@ -1,0 +1,72 @@
+"""Files that were uploaded to a server: what the catalogue knows of each.
+
+A row, and neither a name nor a place, tells that a file is the server's to replace and to delete,
+and it tells of which bytes: what somebody puts in the file's place is not.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from parecido.indexer.catalogue.sqlite.connections import chunks, marks
+
+__all__ = ["KEPT", "LEAVING", "WAITING", "Upload", "UploadRows"]
+
+_UPLOAD = "SELECT path, content_hash, before, state, stamp FROM uploads"
+
+WAITING, KEPT, LEAVING = "waiting", "kept", "leaving"
+
+
+class Upload(NamedTuple):
+    """A file that was uploaded."""
+
+    path: bytes
+    content_hash: bytes
+    """Of what was uploaded last."""
+    before: bytes = b""
+    """Of what lay there when that came; empty where nothing did."""
+    state: str = WAITING
+    """``waiting`` to be indexed, ``kept``, or ``leaving``: to be removed with its picture."""
+    stamp: int = 0
+    """When that came, nanoseconds since 1970: what came earlier does not replace it."""
+
+    def holds(self, content_hash: bytes) -> bool:
+        """Whether bytes with that hash were uploaded for it."""
+        return bool(content_hash) and content_hash in (self.content_hash, self.before)
+
+
+class UploadRows(ABC):
+    """Reads the table ``uploads``."""
+
+    @abstractmethod
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """The rows of a query."""
+
+    def upload_at(self, path: bytes) -> Upload | None:
+        """The upload at that path."""
+        rows = self._rows(f"{_UPLOAD} WHERE path = ?", (path,))
+        return Upload(*rows[0]) if rows else None
+
+    def uploads(self, state: str = "") -> list[Upload]:
+        """Every upload, or every one in that state, by path."""
+        query = f"{_UPLOAD} WHERE ? IN (state, '') ORDER BY path"
+        return [Upload(*row) for row in self._rows(query, (state,))]
+
+    def uploaded(self, ids: Sequence[int]) -> set[int]:
+        """Those of the pictures that were uploaded, and are still what was uploaded."""
+        found: set[int] = set()
+        for chunk in chunks(ids):
+            query = (
+                "SELECT id FROM pictures JOIN uploads ON uploads.path = pictures.path"
+                f" WHERE id IN ({marks(chunk)})"
+                " AND pictures.content_hash IN (uploads.content_hash, uploads.before)"
+            )
+            found.update(row[0] for row in self._rows(query, chunk))
+        return found
+
+    def hashes_between(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
+        """Paths and hashes of the pictures between two paths, both exclusive."""
+        query = "SELECT path, content_hash FROM pictures WHERE path > ? AND path < ?"
+        return self._rows(query, (low, high))

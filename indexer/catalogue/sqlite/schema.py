@@ -1,0 +1,164 @@
+"""The catalogue's tables, as the newest migration leaves them.
+
+Paths are the file system's own bytes (``os.fsencode``): exact for any name, and ordered as bytes.
+Descriptors are little-endian float16, ``2 × dimension`` bytes, of unit length.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+__all__ = [
+    "descriptors",
+    "facts",
+    "metadata",
+    "pictures",
+    "regions",
+    "removals",
+    "roots",
+    "skips",
+    "spaces",
+    "uploads",
+]
+
+metadata = MetaData()
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""Single values.
+
+``encoder``: JSON of the spec.  ``generation``: rises with every change.  ``index``: ``exact`` or
+``auto``.  ``dimension``: ``auto``, ``full`` or a number, as it was asked for.  ``space``: the
+fingerprint of the space in use.  ``think_twice``: ``on`` or ``off``.  ``within``: ``on`` or
+``off``, whether regional descriptors are kept.  ``regional_space``: the fingerprint of the space in
+which they are compared.  ``chance``: JSON of what was learned of chance.  ``judgement``: JSON of
+what the space loses or gains.  ``uploads``: JSON of the folders whose uploads of before they had
+rows were taken over; only in libraries of that time.
+"""
+
+roots = Table(
+    "roots",
+    metadata,
+    Column("path", LargeBinary, primary_key=True),
+    # the folder's identity tells an unplugged disk's empty mount point from an emptied folder
+    Column("device", BigInteger, nullable=False),
+    Column("inode", BigInteger, nullable=False),
+)
+"""What was given to be indexed."""
+
+pictures = Table(
+    "pictures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("path", LargeBinary, nullable=False, unique=True),
+    Column("file_size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("content_hash", LargeBinary, nullable=False, index=True),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("format", Text, nullable=False),
+    # JSON [[name, probability, class index], …], best first
+    Column("labels", Text, nullable=False),
+    # seconds since 1970, UTC
+    Column("added_at", Float, nullable=False),
+    # by the camera's clock, 2024-05-01T12:30:00, so that text sorts as time does
+    Column("taken_at", Text),
+    Column("camera", Text, nullable=False, server_default=""),
+    # an id is never given twice: the vector index recognises deletions by ids that are gone
+    sqlite_autoincrement=True,
+)
+
+descriptors = Table(
+    "descriptors",
+    metadata,
+    Column(
+        "picture_id",
+        Integer,
+        ForeignKey("pictures.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # the generation that wrote it: the vector index fetches what is newer than itself
+    Column("generation", BigInteger, nullable=False, index=True),
+    Column("vector", LargeBinary, nullable=False),
+)
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("picture_id", Integer, primary_key=True, autoincrement=False),
+    # the generation that removed it: a vector index drops what left since it was written
+    Column("generation", BigInteger, nullable=False, index=True),
+)
+"""Pictures that left the library; their ids are never given again."""
+
+spaces = Table(
+    "spaces",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    # how many there were when it was learned
+    Column("pictures", Integer, nullable=False),
+    # little-endian float32, (d,) and (m, d)
+    Column("mean", LargeBinary, nullable=False),
+    Column("matrix", LargeBinary, nullable=False),
+)
+"""The library's own spaces, one for whole pictures and one for regions, where it has them."""
+
+regions = Table(
+    "regions",
+    metadata,
+    Column(
+        "picture_id",
+        Integer,
+        ForeignKey("pictures.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # cells of the feature map that they were pooled from; 0 where a picture waits for its own
+    Column("map_rows", Integer, nullable=False),
+    Column("map_columns", Integer, nullable=False),
+    # nine descriptors, four bits a number
+    Column("vectors", LargeBinary, nullable=False),
+)
+"""Regional descriptors: a row for every picture of a library that keeps them, else none."""
+
+Index("ix_regions_waiting", regions.c.picture_id, sqlite_where=regions.c.map_rows == 0)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("path", LargeBinary, primary_key=True),
+    Column("content_hash", LargeBinary, nullable=False),
+    Column("before", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("stamp", BigInteger, nullable=False),
+)
+"""Files that were uploaded to a server; see
+:class:`parecido.indexer.catalogue.sqlite.reading.uploads.Upload`.
+"""
+
+skips = Table(
+    "skips",
+    metadata,
+    Column("path", LargeBinary, primary_key=True),
+    Column("file_size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""Files that were left out, remembered so that they are tried again only when they change."""

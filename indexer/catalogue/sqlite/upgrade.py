@@ -1,0 +1,84 @@
+"""How the catalogue's SQLite file is written: SQLAlchemy's engine, migrations, installation."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.pool import QueuePool
+
+from parecido.indexer.catalogue.sqlite.connections import (
+    SCHEMA_VERSION,
+    check_version,
+    explained,
+    open_for_writing,
+)
+from parecido.indexer.system.kinds import JOURNALS, Kind, any_content
+from parecido.indexer.system.own_files import move_over, remove_own
+
+__all__ = ["engine", "install", "migrate"]
+
+
+def engine(path: Path) -> Engine:
+    """An engine on the catalogue file whose transactions take the write lock at their start."""
+    made = create_engine(
+        "sqlite://",
+        creator=lambda: open_for_writing(path),
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=64,
+    )
+
+    @event.listens_for(made, "begin")
+    def begin(connection: Connection) -> None:
+        # not by the driver's guess: at the first change it would be too late to wait for others
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return made
+
+
+def install(fresh: Path, path: Path) -> None:
+    """Let a closed catalogue file take its place, without the journal of what lay there before.
+
+    SQLite would replay an old journal into the new file.
+    """
+    with explained(path), closing(sqlite3.connect(fresh)) as connection:
+        # folds the file's own journal into it, which a full disk prevents when it is closed
+        connection.execute("PRAGMA journal_mode = DELETE")
+    folder = Path(os.path.realpath(path.parent))
+    for end in ("wal", "shm"):
+        remove_own(folder, Kind(re.compile(re.escape(f"{path.name}-{end}")), JOURNALS[end]))
+    # whatever lay there is not lost: a damaged one was set aside, and one that is new has no other
+    move_over(folder / fresh.name, folder / path.name, any_content)
+
+
+def migrate(engine: Engine, path: Path) -> None:
+    """Bring the schema to this program's version, in one transaction; nothing to do as a rule.
+
+    Raises :class:`~parecido.LibraryTooNew` where a newer program wrote it.
+    """
+    with engine.connect() as connection, connection.begin():
+        found = _version(connection)
+        if found == SCHEMA_VERSION:
+            return
+        check_version(found, path)
+        # imported here: a quarter of a second that only new and old libraries pay
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config(attributes={"connection": connection, "folder": path.parent})
+        config.set_main_option("script_location", "parecido.indexer.catalogue.sqlite:migrations")
+        command.upgrade(config, SCHEMA_VERSION)
+
+
+def _version(connection: Connection) -> str | None:
+    has_table = connection.scalar(
+        text("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
+    )
+    if not has_table:
+        return None
+    return str(connection.scalar(text("SELECT version_num FROM alembic_version")) or "")

@@ -1,0 +1,284 @@
+"""How each change of :mod:`parecido.indexer.catalogue.changes` is written, inside the caller's
+transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from itertools import count, groupby
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    bindparam,
+    delete,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
+
+from parecido.indexer.catalogue.changes import (
+    Add,
+    Change,
+    Disown,
+    Forget,
+    Move,
+    Own,
+    Remove,
+    SkipFile,
+    Touch,
+    Withdraw,
+)
+from parecido.indexer.catalogue.sqlite.connections import chunks
+from parecido.indexer.catalogue.sqlite.reading.uploads import KEPT, LEAVING, WAITING
+from parecido.indexer.catalogue.sqlite.schema import (
+    descriptors,
+    facts,
+    pictures,
+    regions,
+    removals,
+    roots,
+    skips,
+    spaces,
+    uploads,
+)
+from parecido.indexer.learning.space import Space
+
+__all__ = [
+    "apply",
+    "await_regions",
+    "drop_orphans",
+    "drop_root",
+    "fact",
+    "keep_regions",
+    "put",
+    "put_root",
+    "put_space",
+]
+
+_SPACES = ("space", "regional_space")
+
+
+def put(connection: Connection, key: str, value: str) -> None:
+    connection.execute(insert(facts).prefix_with("OR REPLACE").values(key=key, value=value))
+
+
+def fact(connection: Connection, key: str) -> str | None:
+    return connection.scalar(select(facts.c.value).where(facts.c.key == key))
+
+
+def put_space(connection: Connection, space: Space | None, key: str = "space") -> None:
+    """Keep this space and no other under its key, a fact."""
+    others = select(facts.c.value).where(facts.c.key.in_([k for k in _SPACES if k != key]))
+    connection.execute(delete(spaces).where(spaces.c.fingerprint.not_in(others)))
+    put(connection, key, space.fingerprint if space is not None else "")
+    if space is not None:
+        values = {
+            "fingerprint": space.fingerprint,
+            "pictures": space.pictures,
+            "mean": space.mean.astype("<f4").tobytes(),
+            "matrix": space.matrix.astype("<f4").tobytes(),
+        }
+        connection.execute(insert(spaces).values(**values))
+
+
+def keep_regions(connection: Connection, wanted: bool) -> None:
+    """Let every picture wait for its regional descriptors, or let all of them go."""
+    put(connection, "within", "on" if wanted else "off")
+    if wanted:
+        await_regions(connection)
+    else:
+        connection.execute(delete(regions))
+        put_space(connection, None, "regional_space")
+
+
+def await_regions(connection: Connection, ids: Sequence[int] = ()) -> None:
+    """Let these pictures, and those without a row, wait for their regional descriptors."""
+    for chunk in chunks(ids):
+        connection.execute(delete(regions).where(regions.c.picture_id.in_(chunk)))
+    missing = select(pictures.c.id, literal(0), literal(0), literal(b"", LargeBinary)).where(
+        pictures.c.id.not_in(select(regions.c.picture_id))
+    )
+    connection.execute(insert(regions).from_select(list(regions.c), missing))
+
+
+def put_root(connection: Connection, path: bytes, device: int, inode: int) -> None:
+    values = {"path": path, "device": device, "inode": inode}
+    connection.execute(insert(roots).prefix_with("OR REPLACE").values(**values))
+
+
+def drop_root(connection: Connection, path: bytes) -> None:
+    connection.execute(delete(roots).where(roots.c.path == path))
+
+
+def drop_orphans(connection: Connection, generation: int) -> int:
+    """Remove descriptors without a picture and pictures without a descriptor; how many rows."""
+    gone = sum(
+        connection.execute(
+            delete(table).where(table.c.picture_id.not_in(select(pictures.c.id)))
+        ).rowcount
+        for table in (descriptors, regions)
+    )
+    bare = pictures.c.id.not_in(select(descriptors.c.picture_id))
+    return gone + _remove(connection, bare, generation)
+
+
+def apply(connection: Connection, changes: Iterable[Change], generation: int) -> bool:
+    """Write changes in their order; whether any changed pictures or descriptors."""
+    changed = False
+    for kind, group in groupby(changes, type):
+        if kind is Add:
+            _add(connection, [change for change in group if isinstance(change, Add)], generation)
+            changed = True
+        else:
+            written = [_apply(connection, change, generation) for change in group]
+            changed |= any(written)
+    return changed
+
+
+def _apply(connection: Connection, change: Change, generation: int) -> bool:
+    match change:
+        case Move():
+            _forget_skip(connection, change.path)
+            connection.execute(
+                update(pictures)
+                .where(pictures.c.id == change.id)
+                .values(path=change.path, file_size=change.file_size, mtime_ns=change.mtime_ns)
+            )
+        case Touch():
+            connection.execute(
+                update(pictures)
+                .where(pictures.c.id == change.id)
+                .values(mtime_ns=change.mtime_ns, file_size=change.file_size)
+            )
+            return False
+        case Remove():
+            for chunk in chunks(change.ids):
+                _remove(connection, pictures.c.id.in_(chunk), generation)
+        case SkipFile():
+            connection.execute(
+                insert(skips)
+                .prefix_with("OR REPLACE")
+                .values(
+                    path=change.path,
+                    file_size=change.file_size,
+                    mtime_ns=change.mtime_ns,
+                    kind=change.kind,
+                    reason=change.reason,
+                )
+            )
+            if change.replaces is None:
+                return False
+            _remove(connection, pictures.c.id == change.replaces, generation)
+        case Forget():
+            for path in change.paths:
+                _forget_skip(connection, path)
+            return False
+        case Own() | Withdraw() | Disown():
+            _apply_upload(connection, change)
+            return False
+    return True
+
+
+def _apply_upload(connection: Connection, change: Own | Withdraw | Disown) -> None:
+    match change:
+        case Own():
+            indexed = select(pictures.c.id).where(
+                pictures.c.path == change.path, pictures.c.content_hash == change.content_hash
+            )
+            values = {
+                "path": change.path,
+                "content_hash": change.content_hash,
+                "before": change.before,
+                "state": KEPT if connection.scalar(indexed) else WAITING,
+                "stamp": change.stamp,
+            }
+            connection.execute(insert(uploads).prefix_with("OR REPLACE").values(**values))
+        case Withdraw():
+            connection.execute(
+                update(uploads).where(uploads.c.path == change.path).values(state=LEAVING)
+            )
+        case Disown():
+            for chunk in chunks(change.paths):
+                connection.execute(delete(uploads).where(uploads.c.path.in_(chunk)))
+
+
+def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
+    """New pictures, or new content of known ones, in a few statements for all of them."""
+    query = text("SELECT seq FROM sqlite_sequence WHERE name = 'pictures'")
+    given = count(int(connection.scalar(query) or 0) + 1)
+    now = time.time()
+    rows = [
+        {
+            "id": next(given) if change.id is None else change.id,
+            "path": change.path,
+            "file_size": change.file_size,
+            "mtime_ns": change.mtime_ns,
+            "content_hash": change.content_hash,
+            "width": change.width,
+            "height": change.height,
+            "format": change.format,
+            "labels": json.dumps([[n, round(p, 6), i] for n, p, i in change.labels]),
+            "taken_at": change.taken.at,
+            "camera": change.taken.camera,
+        }
+        for change in added
+    ]
+    fresh = [
+        {**row, "added_at": now}
+        for row, change in zip(rows, added, strict=True)
+        if change.id is None
+    ]
+    known = [
+        {"known": row["id"], **{name: row[name] for name in row if name != "id"}}
+        for row, change in zip(rows, added, strict=True)
+        if change.id is not None
+    ]
+    if fresh:
+        connection.execute(insert(pictures), fresh)
+    if known:
+        connection.execute(update(pictures).where(pictures.c.id == bindparam("known")), known)
+    connection.execute(
+        insert(descriptors).prefix_with("OR REPLACE"),
+        [
+            {"picture_id": row["id"], "generation": generation, "vector": change.vector}
+            for row, change in zip(rows, added, strict=True)
+        ],
+    )
+    regional = [
+        {
+            "picture_id": row["id"],
+            "map_rows": change.regional.rows,
+            "map_columns": change.regional.columns,
+            "vectors": change.regional.vectors,
+        }
+        for row, change in zip(rows, added, strict=True)
+        if change.regional is not None
+    ]
+    if regional:
+        connection.execute(insert(regions).prefix_with("OR REPLACE"), regional)
+    if len(regional) < len(rows) and fact(connection, "within") == "on":
+        had = {row["picture_id"] for row in regional}
+        await_regions(connection, [i for row in rows if (i := int(str(row["id"]))) not in had])
+    paths = [{"added": row["path"]} for row in rows]
+    connection.execute(delete(skips).where(skips.c.path == bindparam("added")), paths)
+    if connection.scalar(select(uploads.c.path).limit(1)) is not None:
+        waiting = (uploads.c.path == bindparam("added")) & (uploads.c.state == WAITING)
+        connection.execute(update(uploads).where(waiting).values(state=KEPT), paths)
+
+
+def _remove(connection: Connection, which: ColumnElement[bool], generation: int) -> int:
+    """Remove pictures, their descriptors with them, and remember that they left; how many."""
+    leaving = select(pictures.c.id, literal(generation)).where(which)
+    columns = [removals.c.picture_id, removals.c.generation]
+    connection.execute(insert(removals).prefix_with("OR REPLACE").from_select(columns, leaving))
+    return connection.execute(delete(pictures).where(which)).rowcount
+
+
+def _forget_skip(connection: Connection, path: bytes) -> None:
+    connection.execute(delete(skips).where(skips.c.path == path))

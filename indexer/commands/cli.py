@@ -1,0 +1,337 @@
+"""The commands of the write side.  No logic here: options in, words out.
+
+Heavy imports stand inside the commands: ``parecido --help`` must not pay for them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from parecido.indexer.commands.terminal import (
+    common_options,
+    debug_option,
+    fail,
+    print_json,
+    quiet_decoders,
+)
+from parecido.indexer.system.text import plural, printable, relative
+
+if TYPE_CHECKING:
+    from parecido.indexer.records.pictures import IndexReport
+
+_SHOWN_SKIPS = 10
+_SHOWN_ROOTS = 10
+
+
+@click.command("index")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="Encoder: a name that `parecido models` lists, a network FILE.keras, or auto.  "
+    "[default: the library's own; auto for a new one]",
+)
+@click.option(
+    "--quality",
+    type=click.Choice(["fast", "balanced", "best"]),
+    help="How much to find for how much time; best also thinks twice about every search.  "
+    "[default: the library's own; balanced for a new one]",
+)
+@click.option("--weights", metavar="FILE", type=click.Path(), help="Other weights for --model.")
+@click.option(
+    "--pooling",
+    type=click.Choice(["avg", "max", "gem", "rgem", "fc1", "fc2", "none"]),
+    help="How the feature map becomes a descriptor; fc1 and fc2 are VGG's.  [default: rgem for "
+    "EfficientNet-Lite, avg for others]",
+)
+@click.option(
+    "--size",
+    metavar="N|WxH",
+    help="Pixels at which pictures enter the network: 256 keeps their shapes, 224x224 squeezes "
+    "them.  [default: 256 for EfficientNet-Lite, the network's own for others]",
+)
+@click.option(
+    "--resample",
+    type=click.Choice(["nearest", "bilinear", "bicubic", "lanczos"]),
+    help="How pictures are brought to size.  [default: bicubic]",
+)
+@click.option(
+    "--preprocessing",
+    type=click.Choice(["none", "caffe", "tf", "torch"]),
+    help="Input of a network of your own: RGB in 0..255, or as Keras prepares it.  [default: none]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "half", "int8"]),
+    help="Arithmetic inside the network.  half: 16 bits, twice as fast on GPUs and on processors "
+    "with AMX.  int8: 8 bits on a CPU, calibrated on the first pictures of a new library; needs "
+    "parecido[int8].  [default: the library's own; for a new one half on a GPU, else float32]",
+)
+@click.option(
+    "--dimension",
+    metavar="N|auto|full",
+    help="Numbers of a picture that are compared, in a space learned from the library; full: all, "
+    "as the network gives them.  [default: as before; auto, 128 or 256, for a new library]",
+)
+@click.option(
+    "--think-twice/--no-think-twice",
+    default=None,
+    help="Let searches expand and re-rank unless told otherwise, and keep the neighbours that this "
+    "needs.  [default: as before; for a new library with --quality best]",
+)
+@click.option(
+    "--within/--no-within",
+    default=None,
+    help="Keep descriptors of parts of pictures too, for search --within; 8 kB a picture.  "
+    "[default: as before; --no-within for a new library]",
+)
+@click.option(
+    "--exact/--no-exact",
+    default=None,
+    help="Keep an exhaustive vector index at any size, or the one that suits the size.  "
+    "[default: as before; --no-exact for a new library]",
+)
+@click.option(
+    "--exclude",
+    metavar="GLOB",
+    multiple=True,
+    help="Leave out what matches, as in a .gitignore; repeatable.",
+)
+@click.option("--hidden", is_flag=True, help="Go into hidden folders too.")
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Threads that read, decode and encode.  [default: one more than cores]",
+)
+@click.option(
+    "--batch-size",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Pictures in a batch.  [default: the device's own]",
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True
+)
+@click.option(
+    "--max-megapixels",
+    metavar="N",
+    type=click.FloatRange(min=0, min_open=True),
+    default=200.0,
+    show_default=True,
+    help="Skip larger pictures.",
+)
+@click.option(
+    "--max-megabytes",
+    metavar="N",
+    type=click.FloatRange(min=0, min_open=True),
+    default=512.0,
+    show_default=True,
+    help="Skip larger files.",
+)
+@click.option("--wait", is_flag=True, help="Wait for another writer instead of refusing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@common_options
+def index_command(paths: tuple[str, ...], library: str | None, as_json: bool, **given: Any) -> None:
+    """Add pictures, and follow what changed, moved or went.
+
+    Folders are searched recursively; pictures are only read.  A run can be interrupted at any time
+    and goes on where it stopped.
+    """
+    from parecido.indexer.commands.progress import progress_bar, stop_on_signal
+    from parecido.indexer.indexing.pipeline import IndexOptions, index
+    from parecido.indexer.library.library import Library
+    from parecido.indexer.library.summary import report_dict
+    from parecido.indexer.pictures.decode import Limits
+
+    limits = Limits(
+        pixels=_whole(given.pop("max_megapixels")), bytes=_whole(given.pop("max_megabytes"))
+    )
+    terminal = sys.stderr.isatty()
+    options = IndexOptions(limits=limits, show_output=terminal, **given)
+    _check_there(paths, library)
+    with Library.create(library) as opened, quiet_decoders(), stop_on_signal() as stop:
+        bar = progress_bar(paths, options, opened.folder) if terminal else nullcontext()
+        with bar as progress:
+            report = index(opened, paths, options, progress=progress, stop=stop)
+        pictures, folder = opened.catalogue.counts()[0], opened.folder
+    if as_json:
+        print_json(report_dict(report))
+    else:
+        _print_report(report, pictures, str(folder))
+    for root in report.missing_roots:
+        fail(
+            f"{root} is not there, or an empty folder lies in its place (an unplugged disk?); its "
+            "pictures were kept.",
+            f"To drop them: parecido remove {root}",
+        )
+    if report.interrupted:
+        raise SystemExit(130)
+    if report.missing_roots:
+        raise SystemExit(1)
+
+
+def _whole(millions: float) -> int:
+    if not math.isfinite(millions):
+        raise click.UsageError(f"A limit must be a number, got {millions}.")
+    return int(millions * 1e6)
+
+
+def _check_there(paths: tuple[str, ...], library: str | None) -> None:
+    """Refuse a mistyped path before a new library is made for it."""
+    from parecido.indexer.errors import PathNotFound
+    from parecido.indexer.library.library import CATALOGUE, library_path
+    from parecido.indexer.pictures.walk import absolute
+
+    if (library_path(library) / CATALOGUE).exists():
+        return
+    for path in paths:
+        if not os.path.lexists(absolute(path)):
+            raise PathNotFound(f"{path} is not there.", "Check the path; nothing was changed.")
+
+
+def _print_report(report: IndexReport, pictures: int, folder: str) -> None:
+    if report.interrupted and not (report.added or report.updated or report.moved):
+        click.echo("Interrupted before anything was ready; the next run starts where this one did.")
+        return
+    counts = [
+        f"{getattr(report, name):,} {name}"
+        for name in ("added", "updated", "moved", "removed", "unchanged")
+        if getattr(report, name)
+    ] or ["nothing to do"]
+    speed = f" ({report.pictures_per_second:.0f} pictures/s)" if report.added else ""
+    if report.preparing_seconds >= 1:
+        speed += f", {report.preparing_seconds:.0f} s of it to prepare the encoder"
+    if report.interrupted:
+        click.echo("Interrupted; what was ready is in the library, the next run goes on from here.")
+    click.echo(f"{', '.join(counts)} in {report.seconds:.1f} s{speed}")
+    if report.skipped:
+        _print_skips(report)
+    click.echo(f"{plural(pictures, 'picture')} in {printable(relative(folder, os.getcwd()))}")
+
+
+def _print_skips(report: IndexReport) -> None:
+    kinds: dict[str, int] = {}
+    for skip in report.skipped:
+        kinds[skip.kind] = kinds.get(skip.kind, 0) + 1
+    parts = [f"{count:,} {kind.replace('-', ' ')}" for kind, count in sorted(kinds.items())]
+    click.echo(f"{plural(len(report.skipped), 'file')} skipped: {', '.join(parts)}")
+    # films and notes among the pictures are expected; what looks like a picture and fails is news
+    telling = [skip for skip in report.skipped if skip.kind != "not-a-picture"]
+    for skip in telling[:_SHOWN_SKIPS]:
+        path = relative(skip.path, os.getcwd())
+        click.echo(f"  {printable(path)}: {printable(skip.reason)}")
+    if len(telling) > _SHOWN_SKIPS:
+        click.echo(f"  … and {len(telling) - _SHOWN_SKIPS:,} more; --json lists all")
+
+
+@click.command("info")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+def info_command(library: str | None, as_json: bool) -> None:
+    """Tell what a library holds and how."""
+    from parecido.indexer.library.library import Library
+    from parecido.indexer.library.summary import library_facts
+
+    with Library.open(library) as opened:
+        facts = library_facts(opened)
+    if as_json:
+        print_json(facts)
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        click.echo(f"{name:<{width}}  {printable(_shown(name, value))}")
+
+
+def _shown(name: str, value: object) -> str:
+    if isinstance(value, list):
+        more = f" and {len(value) - _SHOWN_ROOTS:,} more" if len(value) > _SHOWN_ROOTS else ""
+        return ", ".join(map(str, value[:_SHOWN_ROOTS])) + more
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value / 1e6:,.1f} MB" if name.endswith("bytes") else f"{value:,}"
+    return "-" if value is None else str(value)
+
+
+@click.command("verify")
+@click.option("--repair", is_flag=True, help="Mend what can be mended.")
+@click.option("--wait", is_flag=True, help="Wait for another writer instead of refusing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+def verify_command(library: str | None, repair: bool, wait: bool, as_json: bool) -> None:
+    """Check a library from top to bottom."""
+    from parecido.indexer.library.library import Library
+    from parecido.indexer.library.verify import repair as mend
+    from parecido.indexer.library.verify import verify
+
+    done = mend(library, wait=wait) if repair else []
+    with Library.open(library) as opened:
+        problems = verify(opened)
+    if as_json:
+        print_json({"ok": not problems, "problems": [p.what for p in problems], "repaired": done})
+    else:
+        for line in done:
+            click.echo(line)
+        for problem in problems:
+            click.echo(problem.what)
+        if not problems:
+            click.echo("The library is sound.")
+    if problems:
+        if any(problem.repairable for problem in problems):
+            fail(f"{plural(len(problems), 'problem')} found.", "Mend: parecido verify --repair")
+        raise SystemExit(1)
+
+
+@click.command("remove")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.option("--wait", is_flag=True, help="Wait for another writer instead of refusing.")
+@common_options
+def remove_command(paths: tuple[str, ...], library: str | None, wait: bool) -> None:
+    """Take pictures out of the library; the files stay."""
+    from parecido.indexer.indexing.pipeline import remove
+    from parecido.indexer.library.library import Library
+
+    with Library.open(library) as opened:
+        count = remove(opened, paths, wait=wait)
+    click.echo(f"{plural(count, 'picture')} removed from the library; no file was touched.")
+
+
+@click.command("models")
+@click.option("--fetch", metavar="NAME", help="Get the weights of an encoder beforehand.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one encoder a line.")
+@debug_option
+def models_command(fetch: str | None, as_json: bool) -> None:
+    """List the encoders, and whether their weights are here."""
+    from dataclasses import asdict
+
+    from parecido.indexer.encoders.registry import fetch as fetch_weights
+    from parecido.indexer.encoders.registry import model_table
+
+    if fetch:
+        weights = fetch_weights(fetch, show_output=sys.stderr.isatty())
+        click.echo(f"{fetch}: {printable(str(weights))}")
+        return
+    table = model_table()
+    if as_json:
+        for model in table:
+            print_json({**asdict(model), "available": bool(model.weights)})
+        return
+    click.echo(f"{'name':<20}{'dimension':>9}{'pixels':>8}  {'weights':<9}poolings")
+    for model in table:
+        here = "here" if model.weights else "-"
+        click.echo(
+            f"{model.name:<20}{model.dimension:>9}{model.native:>8}  {here:<9}"
+            f"{', '.join(model.poolings)}"
+        )
+    click.echo(
+        "\nWeights that are not here are downloaded on first use, or with --fetch NAME.", err=True
+    )

@@ -1,0 +1,102 @@
+"""A progress bar for people and a way to stop kindly; only the command line uses this."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from parecido.indexer.errors import ParecidoError
+from parecido.indexer.indexing.options import IndexOptions
+from parecido.indexer.indexing.run import Progress
+from parecido.indexer.pictures.walk import Walk, absolute
+from parecido.indexer.records.pictures import IndexReport
+
+__all__ = ["progress_bar", "stop_on_signal"]
+
+
+@contextmanager
+def progress_bar(paths: Sequence[str], options: IndexOptions, library: Path) -> Iterator[Progress]:
+    """A bar on stderr with pictures a second, time left and skips.
+
+    The files are counted beside the run, so that it starts at once and knows its end soon.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[skips]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task("indexing", total=None, speed="", skips="")
+    ended = threading.Event()
+
+    def count() -> None:
+        total = 0
+        walk = Walk([absolute(p) for p in paths], options.exclude, options.hidden, library)
+        try:
+            for _ in walk:
+                total += 1
+                if ended.is_set():
+                    return
+        except ParecidoError:
+            return
+        bar.update(task, total=total)
+
+    def show(report: IndexReport) -> None:
+        seen = report.added + report.updated + report.unchanged + report.moved
+        rate = bar.tasks[0].speed or 0.0
+        bar.update(
+            task,
+            completed=seen + len(report.skipped),
+            speed=f"{rate:.0f} pictures/s" if rate else "",
+            skips=f"{len(report.skipped):,} skipped" if report.skipped else "",
+        )
+
+    threading.Thread(target=count, daemon=True, name="count").start()
+    with bar:
+        try:
+            yield show
+        finally:
+            ended.set()
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a request to stop; the second acts at once.
+
+    So with SIGTERM, and with the SIGHUP of a terminal that is closed.
+    """
+    asked = threading.Event()
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        asked.set()
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP"):
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

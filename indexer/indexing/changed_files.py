@@ -1,0 +1,89 @@
+"""Walk and catalogue side by side: which files are new or changed.
+
+Both come in byte order of the paths, so one look at each is enough, and memory stays flat.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue, Known
+from parecido.indexer.indexing.idset import IdSet
+from parecido.indexer.pictures.walk import FileEntry, Walk
+from parecido.indexer.records.pictures import IndexReport, Skip
+
+__all__ = ["Sift"]
+
+# What refused these may be otherwise now, with the file as it was: permissions, the limits
+_WORTH_ANOTHER_TRY = ("unreadable", "too-large")
+_PULSE = 1024  # unchanged files between two looks at other things
+
+
+@dataclass
+class Sift:
+    """Passes on what needs a look, and counts the rest as unchanged or skipped.
+
+    ``pulse`` is called now and then while files are unchanged; when it returns true, the walk ends.
+    """
+
+    catalogue: Catalogue
+    report: IndexReport
+    seen: IdSet
+    pulse: Callable[[], bool]
+    seen_skips: set[bytes]
+    again: Collection[int] = ()
+    """Ids of pictures that need a look although they are unchanged."""
+    files: int = 0
+    """Files that the walk found."""
+    missed: bool = False
+    """Whether the catalogue knows paths below the walked folders that the walk did not come to."""
+    stopped: bool = False
+
+    def __call__(self, walk: Walk) -> Iterator[tuple[FileEntry, Known | None]]:
+        for folder, entries in walk.segments():
+            if folder is None:
+                (root,) = entries
+                one = self.catalogue.known(root.path)
+                known = iter([] if one is None else [(root.path, *one)])
+                # it may have been a folder
+                self.missed |= next(self.catalogue.known_below(root.path), None) is not None
+            else:
+                known = self.catalogue.known_below(folder)
+                # it may have been a file
+                self.missed |= self.catalogue.known(folder) is not None
+            yield from self._sifted(entries, known)
+            if self.stopped:
+                return
+
+    def _sifted(
+        self, entries: Iterable[FileEntry], known: Iterator[tuple[Any, ...]]
+    ) -> Iterator[tuple[FileEntry, Known | None]]:
+        row = next(known, None)
+        for entry in entries:
+            self.files += 1
+            path, file_size, mtime_ns = entry
+            while row is not None and row[0] < path:
+                self.missed = True
+                row = next(known, None)
+            if row is None or row[0] != path:
+                # asked again: a picture may have been moved to this path since the page was read
+                yield entry, self.catalogue.known(path)
+            else:
+                _, picture_id, old_size, old_mtime_ns, reason, kind = row
+                has_changed = file_size != old_size or mtime_ns != old_mtime_ns
+                if has_changed or kind in _WORTH_ANOTHER_TRY or picture_id in self.again:
+                    yield entry, Known(*row[1:])
+                elif picture_id is None:
+                    self.seen_skips.add(path)
+                    self.report.skipped.append(Skip(os.fsdecode(path), reason, kind))
+                else:
+                    self.seen.add(picture_id)
+                    self.report.unchanged += 1
+                row = next(known, None)
+            if self.files % _PULSE == 0 and self.pulse():
+                self.stopped = True
+                return
+        self.missed |= row is not None

@@ -1,0 +1,78 @@
+"""What a space with few dimensions loses or gains, told by the library's own pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from parecido.indexer.learning.space import Space
+
+__all__ = ["QUERIES", "SAMPLE", "Judgement", "judged"]
+
+Vectors = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+SAMPLE = 8192
+"""Pictures among which neighbours are looked for."""
+QUERIES = 1024
+"""Pictures whose neighbours are looked for."""
+_NEAREST = 10
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The ten nearest of a sample of pictures, in a space and in others."""
+
+    space: str
+    """The fingerprint of the space that was judged."""
+    kept: float
+    """Share of the ten nearest with all of the space's dimensions that are among the ten nearest
+    with those that were kept."""
+    same_class: float | None
+    """Share of the ten nearest whose likeliest ImageNet class is the query's; None without."""
+    same_class_before: float | None
+    """The same for descriptors as the encoder gives them."""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Judgement:
+        """What :meth:`to_json` wrote.  Raises ``ValueError`` or ``TypeError`` for other things."""
+        return cls(**json.loads(text))
+
+
+def judged(whole: Space, space: Space, vectors: Vectors, classes: Ids) -> Judgement:
+    """A space that keeps the first dimensions of a ``whole`` one.
+
+    ``vectors`` ``(n, d)`` are descriptors of the encoder, ``classes`` ``(n,)`` their likeliest
+    classes, -1 where there are none.
+    """
+    ours = _nearest(space.apply(vectors))
+    theirs = _nearest(whole.apply(vectors)) if whole.dimension > space.dimension else ours
+    both = [len(np.intersect1d(a, b)) for a, b in zip(ours, theirs, strict=True)]
+    has_classes = bool((classes >= 0).all()) and len(classes) > 1
+    return Judgement(
+        space.fingerprint,
+        round(float(np.sum(both) / max(ours.size, 1)), 4),
+        _same(ours, classes) if has_classes else None,
+        _same(_nearest(vectors), classes) if has_classes else None,
+    )
+
+
+def _nearest(vectors: Vectors) -> Ids:
+    """For each of the first pictures the ten nearest others ``(q, 10)``, in no order."""
+    queries = min(len(vectors), QUERIES)
+    k = min(_NEAREST, len(vectors) - 1)
+    scores = vectors[:queries] @ vectors.T
+    scores[np.arange(queries), np.arange(queries)] = -np.inf
+    # of 1,024 among 2,560 pictures sorting takes 118 ms, this 22
+    best: Ids = np.argpartition(scores, len(vectors) - k - 1, axis=1)[:, -k:]
+    return best
+
+
+def _same(nearest: Ids, classes: Ids) -> float:
+    return round(float((classes[nearest] == classes[: len(nearest), None]).mean()), 4)

@@ -1,0 +1,311 @@
+"""Bytes of a picture file → an upright RGB array at the size that an encoder wants.
+
+Nothing is decoded before its dimensions have passed the limits.  Only decoders that run in this
+process are used: formats that Pillow hands to another program (EPS) are refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import stat
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from parecido.indexer.errors import ParecidoError, PictureUnreadable
+from parecido.indexer.pictures.colours import shown, shrunk
+from parecido.indexer.pictures.exif import UNKNOWN, Taken, taken
+from parecido.indexer.pictures.limits import Limits, pillow_limit
+from parecido.indexer.records.encoder import EncoderSpec
+
+__all__ = [
+    "RESAMPLE",
+    "Decoded",
+    "Limits",
+    "Rendered",
+    "decode",
+    "decode_file",
+    "pillow_limit",
+    "probe",
+    "render",
+]
+
+# Pillow's plug-in modules, and the formats that they read; HEIF comes from pillow-heif
+_PLUGINS = (
+    *("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Jpeg2K"),
+    *("Ppm", "Tga", "Ico", "Psd", "Qoi", "Pcx", "Sgi", "Dds"),
+)
+_FORMATS = (
+    *("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000"),
+    # TGA last: it has no signature, and takes some icons for its own
+    *("PPM", "ICO", "PSD", "QOI", "PCX", "SGI", "DDS", "TGA"),
+)
+RESAMPLE = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+"""Filters by the names that an encoder's spec gives them."""
+_SIGNATURES = (
+    *(b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"8BPS"),
+    *(b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51", b"DDS "),
+)
+# Brands of HEIF and AVIF; films have the same container and others ("isom", "mp42", "qt  ")
+_HEIF_BRANDS = (b"hei", b"hev", b"mif", b"msf", b"mia", b"avi")
+_ICON = b"\0\0\1\0"
+_ORIENTATION = 0x0112
+_SWAPPING = (5, 6, 7, 8)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Above this many pixels, pictures are decoded one at a time: 32 megapixels are 128 MB in
+# memory (Pillow keeps RGB in four bytes), and the default limit of 200 would be 800 MB a worker.
+_LARGE_PIXELS = 32_000_000
+_large = threading.Lock()
+_SMALL_BYTES = 8 << 20  # read whole at once: looking at the header first takes 0.1 ms
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture, ready for the network."""
+
+    pixels: npt.NDArray[np.uint8]
+    """Upright RGB ``(height, width, 3)`` at the encoder's size."""
+    width: int
+    """Upright width of the whole picture, in pixels."""
+    height: int
+    """Upright height of the whole picture, in pixels."""
+    format: str
+    """Pillow's name of the file format."""
+    taken: Taken = UNKNOWN
+    """When, and with which camera."""
+
+
+class Rendered(NamedTuple):
+    """A picture as a viewer would show it."""
+
+    image: Image.Image
+    """Upright RGB."""
+    width: int
+    """Upright width of the whole picture, in pixels."""
+    height: int
+    """Upright height of the whole picture, in pixels."""
+    format: str
+    """Pillow's name of the file format."""
+    taken: Taken
+    """When, and with which camera."""
+
+
+def probe(path: Path, limits: Limits) -> bytes:
+    """The bytes of a picture file that passes the limits.
+
+    Only the header is read of a large file that is no picture; of a small one, whether it is shows
+    when it is decoded.  Raises :class:`PictureUnreadable`.
+    """
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise PictureUnreadable("not a regular file", "not-a-picture")
+            if status.st_size == 0:
+                raise PictureUnreadable("the file is empty (zero bytes)", "empty")
+            _check_bytes(status.st_size, limits)
+            if status.st_size > _SMALL_BYTES:
+                with _opened(file, limits):
+                    pass
+                file.seek(0)
+            return file.read()
+    except FileNotFoundError as error:
+        raise PictureUnreadable("the file is not there any more", "vanished") from error
+    except OSError as error:
+        raise PictureUnreadable(
+            f"the file cannot be read ({error.strerror or error})", "unreadable"
+        ) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a named pipe that replaced the file without waiting for a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def decode_file(path: Path, spec: EncoderSpec, limits: Limits) -> Decoded:
+    """A picture file at the encoder's size.  Raises :class:`PictureUnreadable`."""
+    with pillow_limit(limits):
+        return decode(probe(path, limits), spec, limits)
+
+
+def decode(data: bytes, spec: EncoderSpec, limits: Limits) -> Decoded:
+    """A picture's bytes at the encoder's size.  Raises :class:`PictureUnreadable`."""
+    found = render(data, spec.size.target, limits, RESAMPLE[spec.resample])
+    pixels = np.asarray(found.image)
+    return Decoded(pixels, found.width, found.height, found.format, found.taken)
+
+
+def render(
+    data: bytes,
+    target: Callable[[int, int], tuple[int, int]],
+    limits: Limits,
+    resample: Image.Resampling = Image.Resampling.LANCZOS,
+) -> Rendered:
+    """A picture as a viewer would show it, at a chosen size.
+
+    ``target`` maps the upright ``(width, height)`` to the wanted one.  The first frame of an
+    animation; transparency over white; embedded colour profiles converted to sRGB.  Raises
+    :class:`PictureUnreadable`, and what ``target`` raises of this project's errors.
+    """
+    if not data:
+        raise PictureUnreadable("the file is empty (zero bytes)", "empty")
+    _check_bytes(len(data), limits)
+    try:
+        with _opened(io.BytesIO(data), limits) as image:
+            whole = image.size
+            form = image.format or ""
+            if form in ("JPEG", "MPO"):
+                wanted = target(*_turned(whole, _orientation(image)))
+                # the decoder scales by 1/2, 1/4 or 1/8 in the DCT: 12 megapixels in 73 ms, not 260
+                image.draft("RGB" if image.mode != "L" else "L", (max(wanted), max(wanted)))
+            if image.width * image.height > _LARGE_PIXELS:
+                with _large:
+                    return _finished(image, whole, form, target, resample)
+            return _finished(image, whole, form, target, resample)
+    except (ParecidoError, ImportError):  # a missing module is no damaged file
+        raise
+    except MemoryError as error:
+        raise PictureUnreadable("not enough memory to decode it", "too-large") from error
+    except Exception as error:  # decoders raise almost anything on damaged bytes
+        raise _damaged(error) from error
+
+
+def _finished(
+    image: Image.Image,
+    whole: tuple[int, int],
+    form: str,
+    target: Callable[[int, int], tuple[int, int]],
+    resample: Image.Resampling,
+) -> Rendered:
+    drafted = image.size != whole
+    image.load()
+    # asked again: the decoders of TIFF and AVIF turn the picture themselves while they load it
+    orientation = _orientation(image)
+    upright = _turned(whole if drafted else image.size, orientation)
+    wanted = target(*upright)
+    stored = _turned(wanted, orientation)
+    small = shown(shrunk(image, stored), image.info).resize(stored, resample, reducing_gap=2.0)
+    if orientation != 1:
+        # turned when it is small; flips and quarter turns commute with the resampling.  Not with
+        # ImageOps.exif_transpose: it writes the EXIF anew, and fails where another tag is damaged.
+        small = small.transpose(_UPRIGHT[orientation])
+    return Rendered(small, *upright, form, taken(image))
+
+
+@contextmanager
+def _opened(file: IO[bytes], limits: Limits) -> Iterator[Image.Image]:
+    """A picture within the limits, of which only the header was read."""
+    head = file.read(32)
+    file.seek(0)
+    formats = _readable(head[4:8] == b"ftyp")  # outside: a missing module is no damaged file
+    if head.startswith(_ICON):
+        _check_icon(file, limits)
+    try:
+        image = Image.open(file, formats=formats)
+    except UnidentifiedImageError as error:
+        heif = head[4:8] == b"ftyp" and head[8:12].startswith(_HEIF_BRANDS)
+        if head.startswith(_SIGNATURES) or heif or head[8:12] == b"WEBP":
+            raise PictureUnreadable("damaged: its header cannot be read", "damaged") from error
+        raise PictureUnreadable("not a picture in a format that is read", "not-a-picture") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureUnreadable(
+            f"too large: more pixels than the limit of {limits.pixels / 1e6:.0f} megapixels",
+            "too-large",
+        ) from error
+    except Exception as error:
+        raise _damaged(error) from error
+    with image:
+        _check_pixels(image.size, limits)
+        yield image
+
+
+@cache
+def _readable(heif: bool) -> tuple[str, ...]:
+    """The formats to try, their decoders registered; HEIF's only where a file looks like one."""
+    for name in _PLUGINS:
+        importlib.import_module(f"PIL.{name}ImagePlugin")
+    if not heif:
+        return tuple(name for name in _FORMATS if name in Image.OPEN)
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return ("AVIF", "HEIF")
+
+
+def _check_bytes(size: int, limits: Limits) -> None:
+    if size > limits.bytes:
+        raise PictureUnreadable(
+            f"too large: {size / 1e6:.0f} MB, and the limit is {limits.bytes / 1e6:.0f} MB",
+            "too-large",
+        )
+
+
+def _check_icon(file: IO[bytes], limits: Limits) -> None:
+    """Look at the picture inside an icon: Pillow decodes it, whatever its size, on opening."""
+    from PIL.IcoImagePlugin import IcoFile
+
+    try:
+        file.seek(IcoFile(file).entry[0].offset)
+        header = file.read(24)
+        png = header.startswith(b"\x89PNG")
+        width, height = (
+            struct.unpack(">II", header[16:]) if png else struct.unpack_from("<ii", header, 4)
+        )
+    except (IndexError, ValueError, struct.error):
+        return  # damaged, or no icon: Image.open finds that too
+    finally:
+        file.seek(0)
+    _check_pixels((max(1, width), max(1, abs(height))), limits)
+
+
+def _check_pixels(size: tuple[int, int], limits: Limits) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise PictureUnreadable(f"damaged: its size is {width} × {height}", "damaged")
+    if width * height > limits.pixels:
+        raise PictureUnreadable(
+            f"too large: {width} × {height} pixels, and the limit is "
+            f"{limits.pixels / 1e6:.0f} megapixels",
+            "too-large",
+        )
+
+
+def _damaged(error: Exception) -> PictureUnreadable:
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    return PictureUnreadable(f"damaged: {text}", "damaged")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged EXIF does not make a picture unreadable
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return (size[1], size[0]) if orientation in _SWAPPING else size

@@ -1,0 +1,206 @@
+"""Paths → the files below them, in a stable order, each once."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from parecido.indexer.errors import InvalidRequest, PathNotFound
+
+__all__ = ["SEPARATOR", "FileEntry", "Walk", "absolute", "signed64"]
+
+SEPARATOR = os.fsencode(os.sep)
+
+
+class FileEntry(NamedTuple):
+    """A file as the walk saw it."""
+
+    path: bytes
+    """Absolute, as the file system's bytes."""
+    file_size: int
+    mtime_ns: int
+
+
+def signed64(number: int) -> int:
+    """The number folded into SQLite's range, -2^63 to 2^63 - 1.
+
+    Inode numbers of some file systems and times after the year 2262 lie outside.
+    """
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """The absolute path without ``.``, ``..`` and ``~``; symbolic links are kept.
+
+    Raises ``InvalidRequest`` for an empty path, which would name the current folder.
+    """
+    given = os.fsencode(path)
+    if not given or b"\0" in given:
+        raise InvalidRequest("A path is empty or holds a NUL.", "Name a file or a folder.")
+    return os.path.abspath(os.path.expanduser(os.fspath(path)))
+
+
+def _entry(path: bytes, status: os.stat_result) -> FileEntry:
+    return FileEntry(path, status.st_size, signed64(status.st_mtime_ns))
+
+
+@dataclass
+class Walk:
+    """Walks roots in byte order of the paths, and tells what it could not see.
+
+    Hidden names are left out, unless named as a root or asked for; so are excluded ones and
+    ``avoid`` (the library itself).  Symbolic links are followed; a folder is entered once, by its
+    own place rather than by a link where both lie under one root, so loops end.
+    """
+
+    roots: Sequence[str]
+    exclude: Sequence[str] = ()
+    """Patterns as in a ``.gitignore``, relative to each root."""
+    hidden: bool = False
+    avoid: Path | None = None
+    unreadable: list[bytes] = field(default_factory=list)
+    """What could not be looked at; it, and what lies below it, is unknown, not gone."""
+    broken: list[bytes] = field(default_factory=list)
+    """Symbolic links without a target; what lies behind them is unknown too."""
+
+    def __post_init__(self) -> None:
+        self._visited: set[tuple[int, int]] = set()
+        self._files: set[bytes] = set()
+        self._spec = None
+        if self.exclude:
+            import pathspec
+
+            if isinstance(self.exclude, str):
+                self.exclude = [self.exclude]
+
+            try:
+                self._spec = pathspec.GitIgnoreSpec.from_lines(self.exclude)
+            except (ValueError, re.error) as error:
+                raise InvalidRequest(
+                    f"An exclusion pattern among {', '.join(map(repr, self.exclude))} cannot be "
+                    f"read: {error}.",
+                    "Write it as in a .gitignore.",
+                ) from error
+        self._avoided: set[tuple[int, int]] = set()
+        if self.avoid is not None and self.avoid.exists():
+            status = self.avoid.stat()
+            self._visited.add((status.st_dev, status.st_ino))
+            # Not even read, be it by a link: when a process closes a file, all locks that it holds
+            # on it are gone, SQLite's too.
+            for path in self.avoid.glob("catalogue.sqlite*"):
+                with suppress(OSError):
+                    status = path.stat()
+                    self._avoided.add((status.st_dev, status.st_ino))
+
+    def __iter__(self) -> Iterator[FileEntry]:
+        for _, entries in self.segments():
+            yield from entries
+
+    def segments(self) -> Iterator[tuple[bytes | None, Iterable[FileEntry]]]:
+        """The walk in pieces: a folder with the files below it, in byte order of their paths.
+
+        Files that were given as roots come first, with None for a folder.  A segment must be used
+        up before the next is asked for.
+        """
+        folders: list[tuple[bytes, os.stat_result]] = []
+        for root in dict.fromkeys(self.roots):
+            try:
+                status = os.stat(root)
+            except OSError as error:
+                raise PathNotFound(
+                    f"{root} is not there.", "Check the path; nothing was removed."
+                ) from error
+            path = os.fsencode(root)
+            if stat.S_ISDIR(status.st_mode):
+                folders.append((path, status))
+            else:
+                self._files.add(path)
+                if (status.st_dev, status.st_ino) not in self._avoided:
+                    yield None, [_entry(path, status)]
+        # links last: what they point at may lie under a root and belongs there
+        folders.sort(key=lambda folder: os.path.islink(folder[0]))
+        links: list[tuple[bytes, bytes]] = []
+        for folder, status in folders:
+            yield folder, self._below(folder, folder, status, links)
+        for folder, link in links:
+            try:
+                status = os.stat(link)
+            except OSError:
+                self.broken.append(link)
+            else:
+                yield link, self._below(folder, link, status, links)
+
+    def _below(
+        self, root: bytes, folder: bytes, status: os.stat_result, links: list[tuple[bytes, bytes]]
+    ) -> Iterator[FileEntry]:
+        # a stack of listings, not recursion: folders may lie deeper than Python's limit
+        stack = [self._listing(folder, status)]
+        while stack:
+            for entry in stack[-1]:
+                if not self.hidden and entry.name.startswith(b"."):
+                    continue
+                path = entry.path
+                try:
+                    is_folder = entry.is_dir()
+                    if self._spec is not None and self._excluded(root, path, is_folder):
+                        continue
+                    found = entry.stat()
+                except OSError as error:
+                    self._unseen(path, error)
+                    continue
+                if not is_folder:
+                    is_avoided = (found.st_dev, found.st_ino) in self._avoided
+                    if stat.S_ISREG(found.st_mode) and path not in self._files and not is_avoided:
+                        yield _entry(path, found)
+                elif entry.is_symlink():
+                    links.append((root, path))
+                else:
+                    stack.append(self._listing(path, found))
+                    break
+            else:
+                stack.pop()
+
+    def _unseen(self, path: bytes, error: OSError) -> None:
+        if os.path.islink(path):
+            self.broken.append(path)
+        elif not isinstance(error, FileNotFoundError):  # else it went a moment ago
+            self.unreadable.append(path)
+
+    def _listing(self, folder: bytes, status: os.stat_result) -> Iterator[os.DirEntry[bytes]]:
+        identity = (status.st_dev, status.st_ino)
+        if identity in self._visited:
+            return iter(())
+        self._visited.add(identity)
+        try:
+            with os.scandir(folder) as listing:
+                return iter(sorted(listing, key=_place))
+        except OSError:
+            self.unreadable.append(folder)
+            return iter(())
+
+    def _excluded(self, root: bytes, path: bytes, is_folder: bool) -> bool:
+        # patterns become regular expressions, in which "." and "$" take a line's end for special
+        relative = os.fsdecode(os.path.relpath(path, root)).replace(os.sep, "/")
+        relative = relative.replace("\n", "\0")
+        assert self._spec is not None
+        return bool(self._spec.match_file(relative + "/" if is_folder else relative))
+
+
+def bounds_below(folder: bytes) -> tuple[bytes, bytes]:
+    """Between which two paths everything below a folder lies, both exclusive."""
+    folder = folder.rstrip(SEPARATOR)
+    return folder + SEPARATOR, folder + bytes([SEPARATOR[0] + 1])
+
+
+def _place(entry: os.DirEntry[bytes]) -> bytes:
+    """By which names are sorted so that the paths of all files below come in byte order."""
+    try:
+        return entry.name + SEPARATOR if entry.is_dir(follow_symlinks=False) else entry.name
+    except OSError:
+        return entry.name

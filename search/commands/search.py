@@ -1,0 +1,377 @@
+"""The commands of the read side.  No logic here: options in, words out."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from parecido.indexer.commands.terminal import (
+    common_options,
+    debug_option,
+    fail,
+    print_json,
+    quiet_decoders,
+)
+from parecido.indexer.system.text import printable
+from parecido.search.commands.filters import CHANCE, filter_options
+from parecido.search.commands.output import Show, shown_first, standard_input
+
+if TYPE_CHECKING:
+    from parecido.indexer.encoders.encoder import Encoder
+    from parecido.indexer.errors import ParecidoError
+    from parecido.indexer.records.pictures import Encoding
+    from parecido.search.asking.ask import Ask
+    from parecido.search.engine import Engine
+    from parecido.search.results import Results
+
+_device = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="cpu", show_default=True
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document a line.")
+
+
+@click.command("search")
+@click.argument("images", metavar="[IMAGE...]", nargs=-1, type=click.Path())
+@click.option(
+    "-k",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many hits.  [default: 10]",
+)
+@click.option(
+    "--min-score", type=click.FloatRange(-1, 1), metavar="X", help="Leave out lower cosines."
+)
+@click.option(
+    "--max-chance",
+    metavar="X",
+    type=CHANCE,
+    help="Leave out what more than X pictures of the library would score by chance: picture (the "
+    "same one), thing (the same), kind (the same), or a number.",
+)
+@click.option(
+    "--region",
+    metavar="X,Y,W,H",
+    help="Search for this part of the picture, in pixels or percent: 10%,20%,50%,50%.",
+)
+@click.option("--within", is_flag=True, help="Look for it as a part of pictures, too.")
+@click.option("--any-orientation", is_flag=True, help="However turned or mirrored.")
+@click.option(
+    "--together",
+    type=click.Choice(["mean", "any"]),
+    help="Make one query of all pictures: like all of them, or like any one.",
+)
+@click.option(
+    "--like",
+    metavar="IMAGE",
+    multiple=True,
+    type=click.Path(),
+    help="One more picture to be like, together with the others; repeatable.",
+)
+@click.option(
+    "--unlike",
+    metavar="IMAGE",
+    multiple=True,
+    type=click.Path(),
+    help="A picture that hits should have nothing of; repeatable.",
+)
+@filter_options
+@click.option(
+    "--expand/--no-expand",
+    default=None,
+    help="Compare what pictures have in common with their neighbours.  [default: as the library "
+    "was told, off for most]",
+)
+@click.option(
+    "--rerank/--no-rerank",
+    default=None,
+    help="Put those first that share neighbours with the query.  [default: the same]",
+)
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="Look at every picture, however large the library.",
+)
+@click.option("--include-self", is_flag=True, help="Let an indexed picture find itself.")
+@_json
+@click.option("--paths", "as_paths", is_flag=True, help="Print paths only, one a line.")
+@click.option("-0", "--null", is_flag=True, help="With --paths: end each with NUL, for xargs -0.")
+@click.option(
+    "--sheet", metavar="OUT.png", type=click.Path(), help="Write query and hits as one picture."
+)
+@click.option(
+    "--why",
+    metavar="OUT.png",
+    type=click.Path(),
+    help="Write query and hits with the places that made them match.",
+)
+@_device
+@common_options
+def search_command(
+    images: tuple[str, ...],
+    as_json: bool,
+    as_paths: bool,
+    null: bool,
+    sheet: str | None,
+    why: str | None,
+    device: str,
+    library: str | None,
+    **given: Any,
+) -> None:
+    """Find the pictures most like a picture.
+
+    IMAGE is a picture file, - for standard input, or an indexed path, whose stored descriptor is
+    used and which is left out of its own hits.  Several are several queries, unless --together,
+    --like or --unlike makes one of them.  Without any, --label alone finds what shows a thing.
+    """
+    if as_json and as_paths:
+        raise click.UsageError("--json and --paths exclude each other.")
+    if null and not as_paths:
+        raise click.UsageError("-0 goes with --paths.")
+    if sheet and why and os.path.realpath(sheet) == os.path.realpath(why):
+        raise click.UsageError("--sheet and --why need a file each.")
+    show = Show(as_json, as_paths, b"\0" if null else b"\n")
+    if not images and not given["like"] and not given["unlike"]:
+        if given["label"] is None:
+            raise click.UsageError("Missing argument 'IMAGE...', or a --label.")
+        _search_by_label(given, show, sheet or why, library)
+        return
+    from parecido.indexer.errors import PathNotFound, PictureUnreadable
+    from parecido.indexer.library.library import Library
+    from parecido.search.engine import Engine
+
+    if sheet:
+        from parecido.search.sheets.sheet import check_target
+
+        check_target(sheet)
+    if why:
+        from parecido.search.sheets.canvas import check_target as check_drawing
+
+        check_drawing(why)
+    asks, more = _asks(images, given)
+    failed = False
+    answered: list[tuple[Results, bytes | str]] = []
+    with Library.open(library) as opened, Engine(opened, device=device) as engine:
+        if more["wanted"].classes is not None:
+            from parecido.search.asking.words import require_labels
+
+            require_labels(opened)
+        for ask in asks:
+            try:
+                with quiet_decoders():
+                    results = engine.ask(ask, **more)
+            except (PathNotFound, PictureUnreadable) as error:
+                # one bad query among many is told, and the rest answered
+                failed = True
+                _fail_query(ask.name, error)
+                continue
+            show(results)
+            answered.append((results, shown_first(ask)))
+        if answered:
+            _write_pictures(engine, answered, sheet, why)
+    if failed:
+        raise SystemExit(1)
+
+
+def _asks(images: tuple[str, ...], given: dict[str, Any]) -> tuple[list[Ask], dict[str, Any]]:
+    """The queries that the options ask for, and what goes for all of them."""
+    from parecido.indexer.records.regions import Region
+    from parecido.search.asking.ask import Ask
+    from parecido.search.commands.filters import filter_of
+
+    like, unlike, together = given.pop("like"), given.pop("unlike"), given.pop("together")
+    region = Region.parse(text) if (text := given.pop("region")) is not None else None
+    turned = given.pop("any_orientation")
+    sources = [standard_input() if one == "-" else one for one in (*images, *like)]
+    is_one = together or like or unlike
+    groups = [tuple(sources)] if is_one else [(source,) for source in sources]
+    asks = [Ask(group, unlike, together or "mean", region, turned) for group in groups]
+    for ask in asks:
+        ask.check()
+    wanted = filter_of(given)
+    return asks, {**given, "wanted": wanted}
+
+
+def _write_pictures(
+    engine: Engine,
+    answered: list[tuple[Results, bytes | str]],
+    sheet: str | None,
+    why: str | None,
+) -> None:
+    with quiet_decoders():
+        if sheet:
+            from parecido.search.sheets.sheet import write_sheet
+
+            write_sheet(answered, sheet)
+            click.echo(f"sheet written to {printable(sheet)}", err=True)
+        if why:
+            from parecido.search.commands.explain import write_why
+
+            write_why(engine, answered, why)
+            click.echo(f"reasons written to {printable(why)}", err=True)
+
+
+def _search_by_label(
+    given: dict[str, Any], show: Show, drawn: str | None, library: str | None
+) -> None:
+    """The pictures that show a thing, the likeliest first."""
+    pictorial = {
+        "min_score": "--min-score",
+        "max_chance": "--max-chance",
+        "region": "--region",
+        "within": "--within",
+        "any_orientation": "--any-orientation",
+        "together": "--together",
+        "expand": "--expand",
+        "rerank": "--rerank",
+        "exact": "--exact",
+        "include_self": "--include-self",
+    }
+    for name, option in pictorial.items():
+        if given[name] not in (None, False, ()):
+            raise click.UsageError(f"{option} needs a picture to compare with.")
+    if drawn:
+        raise click.UsageError("Without a picture there is nothing to draw beside the hits.")
+    from time import perf_counter
+
+    from parecido.indexer.library.library import Library
+    from parecido.search.asking.words import labelled
+    from parecido.search.commands.filters import filter_of
+    from parecido.search.results import Results
+
+    started, word = perf_counter(), given["label"]
+    wanted = filter_of(given)
+    with Library.open(library) as opened:
+        hits = labelled(opened, wanted, k=given["k"])
+        spec = opened.encoder
+    took = (perf_counter() - started) * 1000
+    show(Results(word, spec.title if spec else "", took, hits))
+
+
+def _fail_query(image: str, error: ParecidoError) -> None:
+    from parecido.indexer.errors import PictureUnreadable
+
+    if isinstance(error, PictureUnreadable):
+        fail(f"{image} cannot be searched for: {error.reason}.", "Give a picture that opens.")
+    else:
+        fail(error.message, error.remedy)
+
+
+@click.command("compare")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
+@click.option("--model", metavar="NAME", help="Encoder.  [default: the library's, or auto]")
+@_json
+@_device
+@common_options
+def compare_command(
+    images: tuple[str, ...], model: str | None, as_json: bool, device: str, library: str | None
+) -> None:
+    """Print the cosines between given pictures.
+
+    1 is the same picture; what two pictures of one thing reach depends on the encoder.
+    """
+    from parecido.search.engine import similarity_table
+    from parecido.search.results import table_text
+
+    if len(images) < 2:
+        raise click.UsageError("Give at least two pictures.")
+    encoder = _encoder(model, device, library)
+    with quiet_decoders():
+        encoding = _encode_named(encoder, images, 5)
+    table = similarity_table(encoding.descriptors)
+    if as_json:
+        rows = [[round(float(x), 6) for x in row] for row in table]
+        print_json({"images": list(images), "encoder": encoder.spec.title, "cosines": rows})
+    else:
+        click.echo(table_text(images, table))
+
+
+@click.command("labels")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "-k", type=click.IntRange(1, 1000), default=5, show_default=True, help="Classes for each."
+)
+@click.option("--model", metavar="NAME", help="Encoder.  [default: the library's, or auto]")
+@_json
+@_device
+@common_options
+def labels_command(
+    images: tuple[str, ...],
+    k: int,
+    model: str | None,
+    as_json: bool,
+    device: str,
+    library: str | None,
+) -> None:
+    """Print the ImageNet classes of pictures."""
+    from parecido.indexer.errors import EncoderUnavailable, PathNotFound, PictureUnreadable
+
+    encoder = _encoder(model, device, library)
+    failed = False
+    for image in images:
+        try:
+            with quiet_decoders():
+                labels = _encode_named(encoder, (image,), k).labels[0]
+        except (PathNotFound, PictureUnreadable) as error:
+            failed = True
+            fail(error.message, error.remedy)
+            continue
+        if not labels:
+            raise EncoderUnavailable(
+                f"{encoder.spec.title} has no ImageNet classifier.",
+                "Choose one that has: --model efficientnet-lite0.",
+            )
+        if as_json:
+            print_json({"image": image, "labels": [[n, round(p, 6), i] for n, p, i in labels]})
+            continue
+        click.echo(printable(image))
+        for name, probability, _ in labels:
+            click.echo(f"  {probability:6.1%}  {name}")
+    if failed:
+        raise SystemExit(1)
+
+
+def _encoder(model: str | None, device: str, library: str | None) -> Encoder:
+    """The encoder that was asked for, else the library's, else what suits this machine."""
+    from parecido.indexer.encoders.encoder import load_encoder, open_encoder
+    from parecido.indexer.errors import LibraryNotFound
+    from parecido.indexer.library.library import Library
+
+    if model is None:
+        try:
+            with Library.open(library) as opened:
+                spec, folder = opened.encoder, opened.folder
+            if spec is not None:
+                return open_encoder(spec, device=device, streams=1, folder=folder)
+        except LibraryNotFound:
+            pass  # these commands need no library
+    return load_encoder(model or "auto", device=device)
+
+
+def _encode_named(encoder: Encoder, images: tuple[str, ...], k: int) -> Encoding:
+    """Encode files; one that is not there or not readable is named."""
+    from parecido.indexer.errors import PathNotFound
+
+    paths = [os.path.expanduser(image) for image in images]
+    for path in paths:
+        if not os.path.lexists(path):
+            raise PathNotFound(f"{path} is not there.", "Check the path.")
+    return encoder.encode_files(paths, labels=k)
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@debug_option
+def completion_command(shell: str) -> None:
+    """Print a shell completion script.
+
+    For bash: `parecido completion bash >> ~/.bashrc`; for zsh the same with ~/.zshrc; for fish:
+    `parecido completion fish > ~/.config/fish/completions/parecido.fish`.
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    root = click.get_current_context().find_root().command
+    click.echo(kind(root, {}, "parecido", "_PARECIDO_COMPLETE").source())

@@ -1,0 +1,275 @@
+"""The nearest pictures of a library: candidates from its vector index, scores from its catalogue.
+
+Several questions at once take one pass through the index and one look into the catalogue.  What a
+question asks about is a descriptor of the encoder; it is compared in the library's own space.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from parecido.indexer.arithmetic import cosines
+from parecido.indexer.library.library import Library
+from parecido.indexer.records.filters import Filter
+from parecido.search.ranking.candidates import (
+    SPARE,
+    Found,
+    Question,
+    Work,
+    is_short,
+    needs_scan,
+    prepare,
+    scanned,
+    searched,
+)
+from parecido.search.ranking.expected_by_chance import Background
+from parecido.search.ranking.neighbourhood import Around
+from parecido.search.ranking.rerank import SHORTLIST, second_scores
+
+if TYPE_CHECKING:
+    from parecido.indexer.vectors.local.index import VectorIndex
+
+__all__ = ["Ranked", "Ranking"]
+
+_log = logging.getLogger("parecido")
+
+_FILTERS = 16  # whose answers are remembered until the library changes
+
+Ids = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
+
+
+class Ranked(NamedTuple):
+    """The nearest neighbours, best first, equal scores by id."""
+
+    ids: Ids
+    scores: Vectors
+    """Exact cosines in the library's space, float32."""
+    seconds: Vectors | None = None
+    """What a second thought scored, float32, in whose order they are; NaN beyond its shortlist."""
+    chances: npt.NDArray[np.float64] | None = None
+    """How many pictures of the library are expected to score so by chance."""
+
+    def first(self, k: int) -> Ranked:
+        """The ``k`` best."""
+        seconds = None if self.seconds is None else self.seconds[:k]
+        chances = None if self.chances is None else self.chances[:k]
+        return Ranked(self.ids[:k], self.scores[:k], seconds, chances)
+
+
+class Ranking:
+    """Finds the nearest pictures of a library, in its committed state at the time of a question.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._index: VectorIndex | None = None
+        self._of = ("", "")
+        self._around: Around | None = None
+        self._background: Background | None = None
+        self._lock = threading.Lock()
+        self._passing: OrderedDict[Filter, Ids] = OrderedDict()
+        self._passing_at = -1
+        self._ahead: threading.Thread | None = None
+
+    def close(self) -> None:
+        """Let go of the index."""
+        if self._ahead is not None:
+            self._ahead.join()
+        with self._lock:
+            self._index = self._around = self._background = None
+
+    def open_ahead(self, fingerprint: str) -> None:
+        """Open what a question needs on a thread of its own, while the caller makes its descriptor.
+
+        A search from the shell takes 0.51 s so instead of 0.59.
+        """
+
+        def open_it() -> None:
+            try:
+                with self._lock:
+                    self._background_of(self._fresh(fingerprint)).draw()
+            except Exception as error:  # the question itself meets it again, and tells
+                _log.debug("The index could not be opened ahead: %s", error)
+
+        if self._index is None and self._ahead is None:
+            self._ahead = threading.Thread(target=open_it, name="open-ahead")
+            self._ahead.start()
+
+    def nearest(self, questions: Sequence[Question], fingerprint: str) -> list[Ranked]:
+        """The answers to questions, in their order.
+
+        ``fingerprint`` is the encoder's: a library that was emptied may have got another, whose
+        descriptors need another index.
+        """
+        answers: list[Ranked] = [_NOTHING] * len(questions)
+        work = [
+            Work(question, number, allowed, question.nearest + SPARE)
+            for number, question in enumerate(questions)
+            for allowed in [self._allowed(question.wanted)]
+            if allowed is None or len(allowed)
+        ]
+        while work:
+            index, found = self._candidates(work, fingerprint)
+            candidates = np.unique(np.concatenate([f.ids for f in found]))
+            ids, vectors = index.gallery.descriptors(candidates.tolist())
+            again, answered = [], []
+            for item, one in zip(work, found, strict=True):
+                ranked = _ranked(item, one, ids, vectors)
+                if ranked is None:
+                    item.asked *= 4  # one that was left out could come before the last
+                    again.append(item)
+                else:
+                    if item.question.is_second:
+                        ranked = self._thought_again(item, index, ranked, ids, vectors)
+                    answered.append((item, ranked.first(item.question.k)))
+            chances = self._chances(answered, index)
+            for (item, _), ranked in zip(answered, chances, strict=True):
+                answers[item.number] = ranked
+            work = again
+        return answers
+
+    def passing(self, wanted: Filter) -> Ids:
+        """Ids of the pictures that pass a filter, ascending."""
+        allowed = self._allowed(wanted)
+        return self._library.catalogue.ids() if allowed is None else allowed
+
+    def count(self, wanted: Filter) -> int:
+        """How many pictures pass a filter."""
+        allowed = self._allowed(wanted)
+        return self._library.catalogue.counts()[0] if allowed is None else len(allowed)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _allowed(self, wanted: Filter) -> Ids | None:
+        if wanted.passes_all:
+            return None
+        generation = self._library.catalogue.generation()
+        with self._lock:
+            if generation != self._passing_at:
+                self._passing.clear()
+                self._passing_at = generation
+            elif wanted in self._passing:
+                self._passing.move_to_end(wanted)
+                return self._passing[wanted]
+        ids = self._library.catalogue.matching(wanted)
+        with self._lock:
+            if generation == self._passing_at:
+                self._passing[wanted] = ids
+                while len(self._passing) > _FILTERS:
+                    self._passing.popitem(last=False)
+        return ids
+
+    def _candidates(
+        self, work: Sequence[Work], fingerprint: str
+    ) -> tuple[VectorIndex, list[Found]]:
+        """Candidates for each question, and the index that they are from.
+
+        What looks at every descriptor holds no lock.
+        """
+        found: dict[int, Found] = {}
+        with self._lock:
+            index = self._fresh(fingerprint)
+            gallery = index.gallery
+            prepare(work, gallery)
+            is_exhaustive = index.is_exhaustive
+            scans = [w for w in work if not is_exhaustive and needs_scan(w)]
+            rest = [w for w in work if w not in scans]
+            while rest:  # those with the same filter go together
+                allowed = rest[0].allowed
+                group = [w for w in rest if w.allowed is allowed]
+                rest = [w for w in rest if w.allowed is not allowed]
+                found |= searched(index, group, allowed)
+        if not is_exhaustive:
+            # a compressed index looks into the lists near the query, where few may pass a filter
+            scans += [w for w in work if w.number in found and is_short(w, found[w.number])]
+        for item in scans:
+            found[item.number] = scanned(item, gallery)
+        return index, [found[item.number] for item in work]
+
+    def _thought_again(
+        self, item: Work, index: VectorIndex, ranked: Ranked, ids: Ids, vectors: Vectors
+    ) -> Ranked:
+        """The shortlist in the order of a second thought, and then the rest as it was.
+
+        By the index that the shortlist is from: others may be in another space by now.
+        """
+        question = item.question
+        shortlist = ranked.ids[:SHORTLIST]
+        if not len(shortlist):
+            return ranked
+        rows = vectors[np.searchsorted(ids, shortlist)]
+        around = None
+        if question.expand:
+            with self._lock:
+                if self._around is None or self._around.index is not index:
+                    self._around = Around(self._library, index)
+                around = self._around.of(shortlist, question.leave_out)
+        seconds = second_scores(item.vector, rows, around, rerank=question.rerank)
+        order = np.lexsort((shortlist, -seconds))
+        rest = np.arange(len(shortlist), len(ranked.ids))
+        order = np.concatenate([order, rest])
+        seconds = np.concatenate([seconds, np.full(len(rest), np.nan, np.float32)])
+        return Ranked(ranked.ids[order], ranked.scores[order], seconds[order])
+
+    def _chances(self, answered: Sequence[tuple[Work, Ranked]], index: VectorIndex) -> list[Ranked]:
+        """The answers with what chance gives."""
+        if not answered:
+            return []
+        queries = np.stack([item.vector for item, _ in answered])
+        with self._lock:
+            background = self._background_of(index)
+            drawn = background.cosines(queries)
+            if drawn is None:
+                return [ranked for _, ranked in answered]
+            return [
+                ranked._replace(
+                    chances=background.expected(row, ranked.scores, item.question.leave_out)
+                )
+                for row, (item, ranked) in zip(drawn, answered, strict=True)
+            ]
+
+    def _background_of(self, index: VectorIndex) -> Background:
+        if self._background is None or self._background.index is not index:
+            self._background = Background(index)
+        return self._background
+
+    def _fresh(self, fingerprint: str) -> VectorIndex:
+        of = (fingerprint, self._library.catalogue.space_fingerprint())
+        if self._index is None or self._of != of:
+            self._index = self._library.vectors()
+            self._of = of
+            if self._index.file_bytes == 0:
+                self._index.save_if_worthwhile()  # lost or damaged: for the next time
+        self._index.refresh()
+        return self._index
+
+
+def _ranked(item: Work, found: Found, ids: Ids, vectors: Vectors) -> Ranked | None:
+    """The best of the candidates by their exact scores; None where too few were asked for.
+
+    ``ids`` ``(n,)``, ascending, and ``vectors`` are what is still there of all candidates.
+    """
+    wanted = item.question.nearest
+    rows = np.searchsorted(ids, found.ids)
+    rows[rows == len(ids)] = 0
+    rows = rows[ids[rows] == found.ids] if len(ids) else rows[:0]  # some have just left
+    scores = cosines(item.vector, vectors[rows])
+    order = np.lexsort((ids[rows], -scores))
+    if not found.is_all and (len(order) < wanted or scores[order[wanted - 1]] <= found.least):
+        return None
+    ranked = ids[rows][order]
+    keep = order[np.isin(ranked, list(item.question.leave_out), invert=True)]
+    return Ranked(ids[rows][keep], scores[keep])
+
+
+_NOTHING = Ranked(np.empty(0, np.int64), np.empty(0, np.float32))

@@ -1,0 +1,276 @@
+"""The pictures of the library: their records, thumbnails and files; adding and removing some."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import FileResponse, Response
+
+from parecido.indexer.errors import PictureUnreadable
+from parecido.indexer.pictures.decode import render
+from parecido.indexer.pictures.walk import signed64
+from parecido.indexer.records.pictures import Picture
+from parecido.search.asking.words import require_labels
+from parecido.search.web.errors import Refused, changed, gone, json_response
+from parecido.search.web.jobs import Job
+from parecido.search.web.routes.bodies import PICTURE_BODY, Upload, one_picture
+from parecido.search.web.routes.shared import (
+    PICTURE_ID,
+    errors,
+    located,
+    picture_of,
+    service_of,
+    writable,
+)
+from parecido.search.web.schemas.json import job_dict, picture_dict
+from parecido.search.web.schemas.requests import JobOut, ListTerms, PictureOut, PicturesOut
+from parecido.search.web.service import Service
+from parecido.search.web.thumbnails import SIZES
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/pictures", tags=["pictures"])
+Reached = Annotated[Service, Depends(service_of)]
+Writable = Annotated[Service, Depends(writable)]
+
+# as long as a client is kept waiting for a change before it gets a job to ask about
+_PATIENCE = 10.0
+_SHARE = 0.5  # of the time that a request may take
+# what browsers show as a picture and never run; everything else is only saved
+_SHOWN = {
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "PNG": "image/png",
+    "GIF": "image/gif",
+    "WEBP": "image/webp",
+    "AVIF": "image/avif",
+    "BMP": "image/bmp",
+    "ICO": "image/x-icon",
+}
+_RANGE = re.compile(r"\s*([0-9]{0,18})-([0-9]{0,18})\s*")
+# browsers lay a lone picture out with styles of their own
+_PICTURE_POLICY = (
+    "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+_PICTURE_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+}
+_ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobOut, "description": "It takes longer: ask for the job."}
+}
+
+
+@router.get("", response_model=PicturesOut, responses=errors(400), summary="List pictures")
+async def listed(service: Reached, given: Annotated[ListTerms, Query()]) -> Response:
+    """Pictures of the library that pass the filters: newest first, by path, or some at random."""
+    if given.label is not None:
+        require_labels(service.library)
+    wanted, catalogue = given.filter(), service.library.catalogue
+    total = await service.call(service.engine.count, wanted)
+    if given.order == "random":
+        pictures = await service.call(catalogue.handful, wanted, given.limit)
+        more = total > len(pictures)
+    else:
+        pictures = await service.call(
+            catalogue.listed, wanted, given.order, given.limit, given.offset
+        )
+        more = given.offset + len(pictures) < total and bool(pictures)
+    uploaded = await service.call(catalogue.uploaded, [picture.id for picture in pictures])
+    shown = [picture_dict(picture, picture.id in uploaded) for picture in pictures]
+    return json_response({"pictures": shown, "total": total, "more": more})
+
+
+@router.get(
+    "/{picture_id}", response_model=PictureOut, responses=errors(400, 404), summary="A picture"
+)
+async def record(picture_id: PICTURE_ID, service: Reached) -> Response:
+    """What the library knows of a picture."""
+    return json_response(_shown(service, picture_of(service, picture_id)))
+
+
+@router.get(
+    "/{picture_id}/thumbnail",
+    response_class=Response,
+    responses={**_PICTURE_FILE, 304: {"description": "As before."}, **errors(400, 404, 413, 422)},
+    summary="A small picture",
+)
+async def thumbnail(
+    picture_id: PICTURE_ID,
+    request: Request,
+    service: Reached,
+    size: Annotated[Literal["128", "256", "512", "1024"], Query()] = "256",
+) -> Response:
+    """A JPEG, upright, its longer side at most `size` pixels."""
+    picture = picture_of(service, picture_id)
+    tag = f'"{picture.content_hash.hex()}-{size}"'
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=600"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    assert int(size) in SIZES
+    try:
+        data = await service.call(service.thumbnails.get, picture, int(size))
+    except PictureUnreadable as error:
+        raise gone(error) from error
+    return Response(data, headers=headers, media_type="image/jpeg")
+
+
+@router.get(
+    "/{picture_id}/original",
+    response_class=Response,
+    responses={
+        **_PICTURE_FILE,
+        206: {"description": "A part of the file, as the range asks for."},
+        304: {"description": "As before."},
+        **errors(400, 404, 416),
+    },
+    summary="The picture's file",
+)
+async def original(
+    picture_id: PICTURE_ID, request: Request, service: Reached, download: bool = False
+) -> Response:
+    """The file as it lies on the disk; formats that browsers do not show are only saved."""
+    picture = picture_of(service, picture_id)
+    try:
+        status = await service.call(os.stat, picture.path)
+    except OSError as error:
+        raise gone(error) from error
+    # what was put in its place since, by a link for example, was not indexed and is not shown
+    seen = (status.st_size, signed64(status.st_mtime_ns))
+    if seen != (picture.file_size, picture.mtime_ns):
+        raise changed()
+    headers = {"ETag": f'"{picture.content_hash.hex()}"', "Cache-Control": "private, no-cache"}
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    headers["Content-Security-Policy"] = _PICTURE_POLICY
+    _check_range(request, status.st_size)
+    media = _SHOWN.get(picture.format)
+    return FileResponse(
+        picture.path,
+        media_type=media or "application/octet-stream",
+        filename=os.fsencode(os.path.basename(picture.path)).decode("utf-8", "replace"),
+        content_disposition_type="attachment" if download or media is None else "inline",
+        stat_result=status,
+        headers=headers,
+    )
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=PictureOut,
+    responses={**_ACCEPTED, **errors(400, 404, 408, 409, 413, 415, 422, 507)},
+    openapi_extra=PICTURE_BODY,
+    summary="Add a picture",
+)
+async def add(
+    request: Request,
+    service: Writable,
+    name: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+) -> Response:
+    """Put a picture into the server's own folder and into the library."""
+    upload = await one_picture(request)
+    await _check(service, upload)
+    arrival = await service.call(service.uploads.take, upload.data, name or upload.name)
+    job = service.jobs.put(Job("add", str(arrival.place), arrival=arrival))
+    return await _changed(request, job, 201)
+
+
+@router.put(
+    "/{picture_id}",
+    response_model=PictureOut,
+    responses={**_ACCEPTED, **errors(400, 404, 408, 409, 413, 415, 422, 507)},
+    openapi_extra=PICTURE_BODY,
+    summary="Replace an uploaded picture",
+)
+async def replace(picture_id: PICTURE_ID, request: Request, service: Writable) -> Response:
+    """Give an uploaded picture other bytes; its id stays."""
+    picture = picture_of(service, picture_id)
+    if not service.library.catalogue.uploaded([picture_id]):
+        raise Refused(
+            403,
+            "not_owned",
+            "Only pictures that were uploaded here can be replaced.",
+            "Change the file itself, and index its folder.",
+        )
+    upload = await one_picture(request)
+    await _check(service, upload)
+    path = Path(picture.path)
+    arrival = await service.call(service.uploads.take_other, path, upload.data)
+    job = service.jobs.put(Job("replace", picture.path, picture_id, arrival))
+    return await _changed(request, job, 200)
+
+
+@router.delete(
+    "/{picture_id}",
+    status_code=204,
+    response_class=Response,
+    responses={**_ACCEPTED, **errors(400, 404, 409, 507)},
+    summary="Remove a picture",
+)
+async def delete(picture_id: PICTURE_ID, request: Request, service: Writable) -> Response:
+    """Take a picture out of the library; its file goes only where it was uploaded here."""
+    picture = picture_of(service, picture_id)
+    job = service.jobs.put(Job("delete", picture.path, picture_id))
+    if not await job.wait(_patience(service)):
+        return _accepted(request, job)
+    if not service.library.catalogue.has_bytes(picture.content_hash):
+        await service.call(service.thumbnails.forget, picture)
+    return Response(status_code=204)
+
+
+# -- inside ----------------------------------------------------------------------------------------
+
+
+def _patience(service: Service) -> float:
+    return min(_PATIENCE, _SHARE * service.settings.seconds)
+
+
+async def _changed(request: Request, job: Job, status: int) -> Response:
+    """The picture that a job made or changed, or the job where that takes long."""
+    service = await service_of(request)
+    if not await job.wait(_patience(service)):
+        return _accepted(request, job)
+    if job.picture is None:
+        raise Refused(409, "not_added", "The picture was not added.", "Try again.")
+    picture = picture_of(service, job.picture)
+    location = located(request, f"/v1/pictures/{picture.id}") if status == 201 else {}
+    return json_response(_shown(service, picture), status, location)
+
+
+def _shown(service: Service, picture: Picture) -> dict[str, Any]:
+    return picture_dict(picture, bool(service.library.catalogue.uploaded([picture.id])))
+
+
+def _accepted(request: Request, job: Job) -> Response:
+    return json_response(job_dict(job), 202, located(request, f"/v1/jobs/{job.id}"))
+
+
+async def _check(service: Service, upload: Upload) -> None:
+    """Raise for what is no picture, before anything is written."""
+    if service.library.encoder is not None:
+        await service.pixels(upload.data)
+        return
+    await service.call(render, upload.data, lambda width, height: (1, 1), service.settings.limits)
+
+
+def _check_range(request: Request, size: int) -> None:
+    """Raise for parts beyond a file's end; what is no range is as if it were not there."""
+    asked = request.headers.get("range", "")
+    found = [_RANGE.fullmatch(part) for part in asked.removeprefix("bytes=").split(",")]
+    parts = [(match[1], match[2]) for match in found if match and match[0].strip() != "-"]
+    is_range = asked.startswith("bytes=") and len(parts) == len(found)
+    if not is_range or any(a and b and int(a) > int(b) for a, b in parts):
+        request.scope["headers"] = [h for h in request.scope["headers"] if h[0] != b"range"]
+    elif any(int(a) >= size if a else int(b) == 0 for a, b in parts):
+        raise Refused(
+            416,
+            "range_not_satisfiable",
+            f"The file has {size} bytes.",
+            "Ask for a part within it.",
+            {"Content-Range": f"bytes */{size}"},
+        )

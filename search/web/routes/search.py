@@ -1,0 +1,285 @@
+"""Search: by an uploaded picture, by a picture of the library, by a vector, several at once."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import time
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from parecido.indexer.errors import InvalidRequest, ParecidoError
+from parecido.indexer.records.regions import Region
+from parecido.search.asking.query import Query as Asked
+from parecido.search.asking.query import Terms
+from parecido.search.asking.words import require_labels
+from parecido.search.results import Results
+from parecido.search.web.errors import Refused, error_dict, json_response
+from parecido.search.web.routes.bodies import (
+    PICTURE_BODY,
+    is_form,
+    one_picture,
+    several_pictures,
+    whole_body,
+)
+from parecido.search.web.routes.shared import PICTURE_ID, errors, picture_of, service_of
+from parecido.search.web.schemas.json import page_dict
+from parecido.search.web.schemas.requests import (
+    BatchIn,
+    BatchOut,
+    LabelsOut,
+    QueryIn,
+    RegionTerms,
+    ResultsOut,
+    SearchTerms,
+    SimilarTerms,
+    VectorIn,
+)
+from parecido.search.web.service import ById, Found, Service
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1", tags=["search"])
+Reached = Annotated[Service, Depends(service_of)]
+
+
+@router.post(
+    "/search",
+    response_model=ResultsOut,
+    responses=errors(400, 404, 408, 413, 415, 422),
+    openapi_extra=PICTURE_BODY,
+    summary="Search by an uploaded picture",
+)
+async def search(
+    request: Request, service: Reached, given: Annotated[RegionTerms, Query()]
+) -> Response:
+    """The pictures most like the one in the body, or like a region of it."""
+    started = time.perf_counter()
+    terms, region = _terms(service, given), _region(given)
+    upload = await one_picture(request)
+    if given.within:
+        found = await service.hits_within(upload.data, region, given.any_orientation, terms)
+        return json_response(_told(found, terms, started, upload.name))
+    if given.any_orientation:
+        wishes = await service.describe_turned(upload.data, region)
+        asked = Asked(wishes[0].vectors[0], terms, None, wishes)
+    else:
+        asked = Asked((await service.describe(upload.data, region))[0], terms)
+    return await _answer(service, asked, started, "picture", upload.name)
+
+
+@router.get(
+    "/pictures/{picture_id}/similar",
+    response_model=ResultsOut,
+    responses=errors(400, 404, 413, 422),
+    summary="Search by a picture of the library",
+)
+async def similar(
+    picture_id: PICTURE_ID, service: Reached, given: Annotated[SimilarTerms, Query()]
+) -> Response:
+    """The pictures most like one that is in the library, or like a region of it.
+
+    Answered from its stored descriptor; for a region, any orientation, or a search within pictures
+    its file is read.
+    """
+    started = time.perf_counter()
+    terms, region = _terms(service, given), _region(given)
+    if region is None and not given.any_orientation and not given.within:
+        return await _answer(service, ById(picture_id, terms, given.include_self), started, "id")
+    picture = picture_of(service, picture_id)
+    out = frozenset() if given.include_self else frozenset([picture_id])
+    if given.within:
+        turned = given.any_orientation
+        found = await service.hits_within(picture, region, turned, terms, out)
+        return json_response(_told(found, terms, started))
+    if given.any_orientation:
+        wishes = await service.describe_turned(picture, region)
+        asked = Asked(wishes[0].vectors[0], terms, out, wishes)
+    else:
+        assert region is not None
+        asked = Asked(await service.describe_part(picture, region), terms, out)
+    return await _answer(service, asked, started, "id", picture.path)
+
+
+@router.post(
+    "/search/vector",
+    response_model=ResultsOut,
+    responses=errors(400, 404, 413),
+    summary="Search by a vector",
+)
+async def search_vector(
+    body: VectorIn, service: Reached, given: Annotated[SearchTerms, Query()]
+) -> Response:
+    """The pictures nearest to a descriptor of the library's own encoder, made elsewhere."""
+    started = time.perf_counter()
+    asked = Asked(service.engine.unit(body.vector), _terms(service, given))
+    return await _answer(service, asked, started, "vector", "vector")
+
+
+@router.post(
+    "/search/batch",
+    response_model=BatchOut,
+    responses=errors(400, 404, 408, 413, 415),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": BatchIn.document()},
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["image"],
+                        "properties": {
+                            "image": {
+                                "type": "array",
+                                "minItems": 1,
+                                "items": {"type": "string", "format": "binary"},
+                            }
+                        },
+                    }
+                },
+            },
+        }
+    },
+    summary="Several queries at once",
+)
+async def search_batch(
+    request: Request, service: Reached, given: Annotated[SearchTerms, Query()]
+) -> Response:
+    """An answer for each query in order: hits, or what is wrong with that query."""
+    terms = _terms(service, given)
+    most = service.settings.pictures_per_request
+    service.engine.spec  # noqa: B018  # told for all of them where the library holds nothing
+    if is_form(request):
+        uploads = await several_pictures(request, most)
+        asked = [_one(service, terms, u.name, data=u.data) for u in uploads]
+    else:
+        queries = (await _batch(request)).queries
+        if sum(query.image is not None for query in queries) > most or len(queries) > 1000:
+            raise Refused(
+                400,
+                "too_many",
+                f"Expected at most {most} pictures and 1000 queries at once.",
+                "Send several requests.",
+            )
+        for query in queries:
+            _check_query(query)
+        asked = [_one_given(service, terms, query) for query in queries]
+    return json_response({"results": await asyncio.gather(*asked)})
+
+
+@router.post(
+    "/labels",
+    response_model=LabelsOut,
+    responses=errors(400, 404, 408, 413, 415, 422, 503),
+    openapi_extra=PICTURE_BODY,
+    summary="The likeliest classes of a picture",
+)
+async def labels(
+    request: Request, service: Reached, k: Annotated[int, Query(ge=1, le=1000)] = 5
+) -> Response:
+    """The ImageNet classes that the library's encoder sees in a picture."""
+    upload = await one_picture(request)
+    _, found = await service.describe(upload.data, labels=k)
+    rows = [[name, round(probability, 6), index] for name, probability, index in found]
+    return json_response({"image": upload.name, "labels": rows})
+
+
+# -- inside ----------------------------------------------------------------------------------------
+
+
+async def _answer(
+    service: Service, asked: Asked | ById, started: float, by: str, name: str = ""
+) -> Response:
+    return json_response(await _page(service, asked, started, by, name))
+
+
+async def _page(
+    service: Service, asked: Asked | ById, started: float, by: str, name: str = ""
+) -> dict[str, Any]:
+    return _told(await service.hits(asked, by), asked.terms, started, name)
+
+
+def _told(found: Found, terms: Terms, started: float, name: str = "") -> dict[str, Any]:
+    took = (time.perf_counter() - started) * 1000
+    return page_dict(Results(name or found.path, found.encoder, took, found.hits), terms)
+
+
+def _terms(service: Service, given: SearchTerms) -> Terms:
+    if given.label is not None:
+        require_labels(service.library)
+    return given.terms()
+
+
+def _region(given: RegionTerms) -> Region | None:
+    return None if given.region is None else Region.parse(given.region)
+
+
+async def _batch(request: Request) -> BatchIn:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refused(
+            415, "unsupported_media_type", "Expected JSON or a form.", "See /docs for both."
+        )
+    try:
+        return BatchIn.model_validate_json(await whole_body(request))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "The body"
+        raise InvalidRequest(f"{where}: {first['msg']}.", "See /docs for the shape.") from None
+
+
+def _check_query(query: QueryIn) -> None:
+    given = [name for name in ("id", "vector", "image") if getattr(query, name) is not None]
+    if len(given) != 1:
+        raise InvalidRequest(
+            "Each query has an id, a vector or an image, and one of them only.",
+            'Send {"queries": [{"id": 7}]}, say.',
+        )
+
+
+def _one_given(service: Service, terms: Terms, query: QueryIn) -> Coroutine[Any, Any, Any]:
+    if query.id is not None:
+        return _one(service, terms, str(query.id), picture_id=query.id)
+    if query.vector is not None:
+        return _one(service, terms, "vector", vector=query.vector)
+    return _one(service, terms, "-", base64_data=query.image)
+
+
+async def _one(
+    service: Service,
+    terms: Terms,
+    name: str,
+    *,
+    data: bytes | None = None,
+    base64_data: str | None = None,
+    picture_id: int | None = None,
+    vector: list[float] | None = None,
+) -> dict[str, Any]:
+    """The answer to one of several queries; what is wrong with it, if it fails."""
+    started = time.perf_counter()
+    try:
+        if picture_id is not None:
+            return await _page(service, ById(picture_id, terms), started, "id")
+        if vector is not None:
+            asked = Asked(service.engine.unit(vector), terms)
+            return await _page(service, asked, started, "vector", name)
+        if base64_data is not None:
+            data = _decoded(base64_data)
+        assert data is not None
+        found, _ = await service.describe(data)
+        return await _page(service, Asked(found, terms), started, "picture", name)
+    except ParecidoError as error:
+        return {"query": name, "error": error_dict(error)}
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest("The image is not Base64.", "Encode the file's bytes.") from None
