@@ -18,7 +18,7 @@ demo: $(VENV)/.demo ## index a small gallery, search it, and draw data/sheets/de
 	@$(BIN)/python data/demo.py
 
 test: $(VENV)/.dev ## run the tests
-	@sh tests/install_browser.sh
+	@sh tests/support/install_browser.sh
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.dev ## check style, types and the order of imports

@@ -26,7 +26,7 @@ from benchmarks.plan import ROOT, say
 from parecido.indexer.arithmetic import unit
 from parecido.indexer.vectors.local import compressed
 from parecido.indexer.vectors.local import file as vectorfile
-from tests.kernels import GENERIC, Kernels, check
+from tests.support.kernels import GENERIC, Kernels, check
 
 _SETS = (GENERIC, Kernels("AVX2", "Haswell"), Kernels("AVX512", "SkylakeX"))
 _CHUNK = 20  # libraries for each start of a process

@@ -145,7 +145,7 @@ def server(
     process = subprocess.Popen(
         [*words, "--library", str(library), *options],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / ".package")])},
         stderr=subprocess.DEVNULL,
     )
     try:

@@ -15,17 +15,16 @@ from hypothesis import HealthCheck, settings
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.library.library import Library
-from tests.fakes import fake_encoder, save_pictures
+from tests.support.fakes import fake_encoder, save_pictures
+from tests.support.places import SHARED_SETS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from parecido.search.engine import Engine
-    from tests.browser import Server, Watch
-    from tests.serving import Client
+    from tests.support.browser import Server, Watch
+    from tests.support.serving import Client
 
-REPOSITORY = Path(__file__).parent.parent
-SHARED_SETS = REPOSITORY.parent / "shared" / "sets"
 
 # an example may take any time, and so may making it up: the machine may be busy
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -95,7 +94,7 @@ def sets() -> Callable[[str], Path]:
 @pytest.fixture
 def few_files_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """The calling thread is never far ahead of the workers, whatever suits real runs."""
-    from tests.flowing import AHEAD
+    from tests.support.flowing import AHEAD
 
     monkeypatch.setattr("parecido.indexer.indexing.workers.AHEAD", AHEAD)
 
@@ -113,8 +112,8 @@ def no_thread_outlives_its_run() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
-    """The library that server tests ask and leave as it is; see ``tests.serving.make_gallery``."""
-    from tests.serving import make_gallery
+    """The library that server tests ask and leave as it is: ``serving.make_gallery``."""
+    from tests.support.serving import make_gallery
 
     with Library.open(make_gallery(tmp_path_factory.mktemp("gallery"))) as library:
         yield library
@@ -123,7 +122,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
 @pytest.fixture(scope="module")
 def client(gallery: Library) -> Iterator[Client]:
     """A client of a server with the gallery."""
-    from tests.serving import serving, use_fakes
+    from tests.support.serving import serving, use_fakes
 
     with pytest.MonkeyPatch.context() as patch:
         use_fakes(patch)
@@ -135,7 +134,7 @@ def client(gallery: Library) -> Iterator[Client]:
 def engine(gallery: Library) -> Iterator[Engine]:
     """The oracle of the server's answers: an engine on the same library."""
     from parecido.search.engine import Engine
-    from tests.serving import labelled_encoder
+    from tests.support.serving import labelled_encoder
 
     with Engine(gallery, encoder=labelled_encoder()) as engine:
         yield engine
@@ -144,7 +143,7 @@ def engine(gallery: Library) -> Iterator[Engine]:
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake encoder for every library of a test."""
-    from tests.serving import use_fakes
+    from tests.support.serving import use_fakes
 
     use_fakes(monkeypatch)
 
@@ -155,7 +154,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The machine's own browser."""
-    from tests.browser import chromium
+    from tests.support.browser import chromium
 
     with chromium() as browser:
         yield browser
@@ -166,7 +165,7 @@ def visit(
     browser: Browser, server: Server, request: pytest.FixtureRequest
 ) -> Iterator[tuple[Page, Watch]]:
     """A fresh page at the server's start, and what watches over it."""
-    from tests.browser import visiting
+    from tests.support.browser import visiting
 
     with visiting(browser, server.url, request) as visit:
         yield visit

@@ -1,0 +1,180 @@
+"""Filters: a plain look at every picture is the oracle; k hits come back when k exist."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import os
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from parecido import Library
+from parecido.indexer.catalogue.changes import Add
+from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
+from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.pictures.exif import Taken
+from parecido.indexer.records.filters import Filter
+from parecido.indexer.records.pictures import Label, Picture
+from parecido.search.engine import Engine
+from tests.ranking.test_search import Vectors, oracle
+from tests.support.fakes import DIMENSION, fake_spec
+
+COUNT = 400
+NAMES = ("tabby", "Egyptian cat", 'a "quoted" name', "crème brûlée", "tiger")
+
+
+def add(i: int, vector: Vectors) -> Add:
+    folder = ("/p/holiday", "/p/holiday2", "/p/wörk", "/q")[i % 4]
+    date = f"20{10 + i % 15:02d}-{1 + i % 12:02d}-{1 + i % 28:02d}T{i % 24:02d}:30:00"
+    return Add(
+        path=os.fsencode(f"{folder}/{i % 7}/IMG_{i:04d}.{'jpg' if i % 3 else 'PNG'}"),
+        file_size=i,
+        mtime_ns=i,
+        content_hash=i.to_bytes(16, "big"),
+        width=100 + i,
+        height=900 - i,
+        format="JPEG" if i % 3 else "PNG",
+        labels=(
+            Label(NAMES[i % 5], 0.5, i % 5),
+            Label(NAMES[(i + 1) % 5], 0.04 + 0.02 * (i % 2), 9),
+        ),
+        vector=pack(vector / np.linalg.norm(vector)),
+        taken=Taken(None if i % 10 == 0 else date, "Canon EOS 5D" if i % 2 else ""),
+    )
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    rows = np.random.default_rng(7).normal(size=(COUNT, DIMENSION)).astype(np.float32)
+    library = Library.create(tmp_path_factory.mktemp("filters") / "library")
+    with library.writer() as writer:
+        writer.write([add(i, row) for i, row in enumerate(rows)], encoder=fake_spec())
+    return library
+
+
+def labelled(word: str) -> Callable[[Picture], bool]:
+    return lambda p: any(word in n.lower() and c >= 0.05 for n, c, _ in p.labels)
+
+
+CASES: list[tuple[Filter, Callable[[Picture], bool]]] = [
+    (Filter(), lambda p: True),
+    (Filter(path="/p/holiday"), lambda p: p.path.startswith("/p/holiday/")),
+    (Filter(path="/p/holiday/"), lambda p: p.path.startswith("/p/holiday/")),
+    (Filter(path="/p/wörk/3"), lambda p: p.path.startswith("/p/wörk/3/")),
+    (Filter(path="/"), lambda p: True),
+    (Filter(path="/q/3/IMG_0003.PNG"), lambda p: p.path == "/q/3/IMG_0003.PNG"),
+    (
+        Filter(path="*/IMG_00?[1-3].jpg"),
+        lambda p: fnmatch.fnmatchcase(p.path, "*/IMG_00?[1-3].jpg"),
+    ),
+    (Filter(path="/p/w*"), lambda p: p.path.startswith("/p/w")),
+    (Filter(path="/nowhere"), lambda p: False),
+    (Filter(label="CAT"), labelled("cat")),
+    (Filter(label="brûlée"), labelled("brûlée")),
+    (Filter(label='"quoted"'), labelled('"quoted"')),
+    (Filter(label="%"), lambda p: False),
+    (Filter(label="0.5"), lambda p: False),
+    (Filter(format="png"), lambda p: p.format == "PNG"),
+    (Filter(camera="eos"), lambda p: p.camera != ""),
+    (Filter(min_width=300, max_width=310), lambda p: 300 <= p.width <= 310),
+    (Filter(min_height=700, max_height=702), lambda p: 700 <= p.height <= 702),
+    (Filter(taken_from="2015"), lambda p: (p.taken_at or "") >= "2015"),
+    (Filter(taken_to="2015"), lambda p: "0" < (p.taken_at or "") < "2016"),
+    (
+        Filter(taken_from="2012-03", taken_to="2012-03"),
+        lambda p: (p.taken_at or "").startswith("2012-03"),
+    ),
+    (Filter(taken_to="2014-12"), lambda p: "0" < (p.taken_at or "") < "2015"),
+    (
+        Filter(taken_from="2011-02-02", taken_to="2011-02-02"),
+        lambda p: (p.taken_at or "").startswith("2011-02-02"),
+    ),
+    (
+        Filter(taken_to="2011-02-02T01:30:00"),
+        lambda p: "0" < (p.taken_at or "") <= "2011-02-02T01:30:00",
+    ),
+    (Filter(added_since="2020-01-01"), lambda p: True),
+    (Filter(added_since="2999-01-01T00:00:00+00:00"), lambda p: False),
+    (
+        Filter(path="/p", label="tiger", format="JPEG", min_width=200),
+        lambda p: (
+            p.path.startswith("/p/")
+            and labelled("tiger")(p)
+            and p.format == "JPEG"
+            and p.width >= 200
+        ),
+    ),
+]
+
+
+def told(wanted: Filter) -> str:
+    given = dataclasses.asdict(wanted).items()
+    return " ".join(f"{name}={value}" for name, value in given if value is not None) or "all"
+
+
+@pytest.mark.parametrize(("wanted", "passes"), CASES, ids=[told(wanted) for wanted, _ in CASES])
+def test_a_filter_lets_through_what_a_look_at_each_picture_does(
+    filled: Library, wanted: Filter, passes: Callable[[Picture], bool]
+) -> None:
+    everything = filled.catalogue.pictures(filled.catalogue.ids().tolist())
+    expected = [p.id for p in everything if passes(p)]
+    assert filled.catalogue.matching(wanted).tolist() == expected
+    listed = filled.catalogue.listed(wanted, "path", 1000)
+    by_path = sorted(expected, key=lambda i: os.fsencode(everything[i - 1].path))
+    assert [p.id for p in listed] == by_path
+    some = filled.catalogue.handful(wanted, 5)
+    assert {p.id for p in some} <= set(expected)
+    assert len({p.id for p in some}) == min(5, len(expected))
+    query = np.random.default_rng(3).normal(size=DIMENSION).astype(np.float32)
+    query /= np.linalg.norm(query)
+    with Engine(filled) as engine:
+        hits = engine.search_vector(query, k=9, wanted=wanted)
+        assert engine.count(wanted) == len(expected)
+    nearest = [i for i, _ in oracle(filled, query) if i in set(expected)]
+    assert [hit.id for hit in hits] == nearest[:9]
+
+
+def test_pages_put_together_are_one_long_answer(filled: Library) -> None:
+    query = np.ones(DIMENSION, np.float32)
+    with Engine(filled) as engine:
+        whole = engine.search_vector(query, k=100)
+        pages = [engine.search_vector(query, k=7, offset=start) for start in range(0, 100, 7)]
+    assert [hit for page in pages for hit in page][:100] == list(whole)
+    assert [hit.rank for hit in pages[3]] == list(range(22, 29))
+
+
+def test_listings_go_newest_first_and_in_pages(filled: Library) -> None:
+    pages = [filled.catalogue.listed(Filter(), "added", 90, start) for start in range(0, 450, 90)]
+    assert [p.id for page in pages for p in page] == list(range(COUNT, 0, -1))
+
+
+def test_what_a_filter_lets_through_follows_the_library(library: Library) -> None:
+    rows = np.eye(DIMENSION, dtype=np.float32)[:4]
+    with library.writer() as writer:
+        writer.write([add(i, row) for i, row in enumerate(rows[:2])], encoder=fake_spec())
+    with Engine(library) as engine:
+        wanted = Filter(path="/p")
+        assert len(engine.search_vector(rows[0], wanted=wanted)) == 2
+        before = time.time()
+        with library.writer() as writer:
+            writer.write([add(2, rows[2])])
+        assert len(engine.search_vector(rows[0], wanted=wanted)) == 3
+        newest = filter(
+            lambda p: p.added_at >= before, library.catalogue.listed(wanted, "added", 9)
+        )
+        assert [p.id for p in newest] == [3]
+
+
+@pytest.mark.parametrize("field", ["taken_from", "taken_to", "added_since"])
+@pytest.mark.parametrize("text", ["soon", "2024-13", "2024-02-30", "24", "", "2024-05-01 25:00"])
+def test_what_is_no_date_is_told(field: str, text: str) -> None:
+    with pytest.raises(InvalidRequest, match="is no date"):
+        dataclasses.replace(Filter(), **{field: text})
+
+
+def test_a_pattern_with_many_stars_is_refused_before_it_takes_for_ever() -> None:
+    with pytest.raises(InvalidRequest, match="8 stars"):
+        Filter(path="*a" * 20)

@@ -1,0 +1,67 @@
+"""The command line with the fake encoder in place of every other, as a program to run.
+
+Where ``FAKE_GATE`` names a path, the encoder makes the file ``PATH.reached`` with its first batch
+and goes on when a file lies at the path itself.  ``FAKE_DIMENSION`` is how long the descriptors of
+new libraries are, 12 by default.  A server waits for uploads, and when it stops, as long
+as a test does.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import parecido.indexer.indexing.pipeline
+import parecido.indexer.indexing.workers
+import parecido.search.cli
+import parecido.search.commands.serve
+import parecido.search.engine
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.records.encoder import EncoderSpec
+from tests.support.fakes import DIMENSION, FakeRuntime, fake_spec
+from tests.support.waiting import PATIENCE
+
+
+class GatedRuntime(FakeRuntime):
+    """The fake runtime, which can be made to wait."""
+
+    def run(
+        self, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        gate = os.environ.get("FAKE_GATE")
+        if gate:
+            Path(f"{gate}.reached").touch()
+            while not os.path.exists(gate):
+                time.sleep(0.01)
+        return super().run(batch)
+
+
+def use_fakes() -> None:
+    """New libraries get the fake encoder, and whoever opens an encoder gets it too."""
+    dimension = int(os.environ.get("FAKE_DIMENSION", DIMENSION))
+    parecido.indexer.indexing.pipeline.resolve = lambda *_, **__: fake_spec(dimension=dimension)
+    for module in (parecido.indexer.indexing.workers, parecido.search.engine):
+        module.open_encoder = _open_encoder
+    parecido.search.commands.serve._GRACE_SECONDS = math.ceil(PATIENCE)
+
+
+def _open_encoder(spec: EncoderSpec, **_: object) -> Encoder:
+    return Encoder(spec, GatedRuntime(dimension=spec.dimension))
+
+
+if __name__ == "__main__":
+    # a shell's background jobs ignore Ctrl-C, and what they start inherits that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    use_fakes()
+    if "serve" in sys.argv:
+        import parecido.search.web.routes.pictures
+
+        parecido.search.web.routes.pictures._PATIENCE = PATIENCE
+    parecido.search.cli.main()
