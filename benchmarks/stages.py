@@ -31,9 +31,9 @@ _UNPACK = "labels and packing"
 # rearranged, its new places belong here; what is not there is told, and its time counts as glue.
 STAGES = (
     ("parecido.indexer.pictures.walk", "Walk._below", _WALK),
-    ("parecido.indexer.pictures.read", "probe", _READ),
-    ("parecido.indexer.pictures.read", "content_hash", _HASH),
-    ("parecido.indexer.pictures.read", "decode", _DECODE),
+    ("parecido.indexer.indexing.prepare", "probe", _READ),
+    ("parecido.indexer.indexing.prepare", "content_hash", _HASH),
+    ("parecido.indexer.indexing.prepare", "decode", _DECODE),
     ("parecido.indexer.encoders.runtimes.openvino", "OpenVINORuntime.run", NETWORK),
     ("parecido.indexer.encoders.runtimes.keras", "KerasRuntime.run", NETWORK),
     ("openvino", "Core.compile_model", _COMPILE),

@@ -31,7 +31,7 @@ from benchmarks.plan import say
 from parecido import Engine, IndexOptions, Library, index
 from parecido.indexer.encoders.encoder import Encoder, load_encoder
 from parecido.indexer.pictures.decode import Limits, decode
-from parecido.indexer.regional.codes import Box
+from parecido.indexer.records.regions import Box
 from parecido.search.ranking.parts import Within, views
 
 __all__ = ["SHARES", "Figures", "Part", "main", "measure", "parts"]

@@ -21,12 +21,14 @@ from parecido.indexer.errors import EncoderMismatch, InvalidRequest, LibraryNotF
 from parecido.indexer.learning.chance import LEAST_PICTURES
 from parecido.indexer.learning.space import Space
 from parecido.indexer.library.library import Library
-from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit, probe
-from parecido.indexer.pictures.walk import absolute, signed64
+from parecido.indexer.pictures.crop import decode_region
+from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit
+from parecido.indexer.pictures.read import probe
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.filters import Filter
 from parecido.indexer.records.pictures import Picture
-from parecido.indexer.records.regions import Region, decode_region
+from parecido.indexer.records.regions import Region
+from parecido.indexer.system.paths import absolute, signed64
 from parecido.search.asking.ask import Ask, Source, asked, check_within, pixels_of
 from parecido.search.asking.query import ALL, DEFAULT_K, Query, Terms, merged
 from parecido.search.ranking.parts import Within, views

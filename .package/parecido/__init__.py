@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from parecido.indexer.library.verify import repair, verify
     from parecido.indexer.pictures.limits import Limits
     from parecido.indexer.records.filters import Filter
-    from parecido.indexer.records.pictures import Encoding, IndexReport, Label, Picture, Skip
+    from parecido.indexer.records.pictures import Encoding, Label, Picture, Skip
     from parecido.indexer.records.regions import Region
+    from parecido.indexer.records.runs import IndexReport
     from parecido.search.asking.ask import Ask
     from parecido.search.asking.words import label_filter
     from parecido.search.engine import Engine
@@ -61,8 +62,9 @@ _HOMES = {
         "indexer.library.verify": "repair verify",
         "indexer.pictures.limits": "Limits",
         "indexer.records.filters": "Filter",
-        "indexer.records.pictures": "Encoding IndexReport Label Picture Skip",
+        "indexer.records.pictures": "Encoding Label Picture Skip",
         "indexer.records.regions": "Region",
+        "indexer.records.runs": "IndexReport",
         "search.asking.ask": "Ask",
         "search.asking.words": "label_filter",
         "search.engine": "Engine",

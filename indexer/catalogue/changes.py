@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parecido.indexer.catalogue.sqlite.reading.regional import Regional
-from parecido.indexer.pictures.exif import UNKNOWN, Taken
-from parecido.indexer.records.pictures import Label
+from parecido.indexer.records.pictures import UNKNOWN, Label, Taken
+from parecido.indexer.records.regions import Regional
 
 __all__ = [
     "Add",

@@ -23,7 +23,7 @@ from parecido.indexer.commands.terminal import (
 from parecido.indexer.system.text import plural, printable, relative
 
 if TYPE_CHECKING:
-    from parecido.indexer.records.pictures import IndexReport
+    from parecido.indexer.records.runs import IndexReport
 
 _SHOWN_SKIPS = 10
 _SHOWN_ROOTS = 10
@@ -189,7 +189,7 @@ def _check_there(paths: tuple[str, ...], library: str | None) -> None:
     """Refuse a mistyped path before a new library is made for it."""
     from parecido.indexer.errors import PathNotFound
     from parecido.indexer.library.library import CATALOGUE, library_path
-    from parecido.indexer.pictures.walk import absolute
+    from parecido.indexer.system.paths import absolute
 
     if (library_path(library) / CATALOGUE).exists():
         return

@@ -12,8 +12,9 @@ from types import FrameType
 from parecido.indexer.errors import ParecidoError
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.indexing.run import Progress
-from parecido.indexer.pictures.walk import Walk, absolute
-from parecido.indexer.records.pictures import IndexReport
+from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.records.runs import IndexReport
+from parecido.indexer.system.paths import absolute
 
 __all__ = ["progress_bar", "stop_on_signal"]
 

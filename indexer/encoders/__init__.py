@@ -1,1 +1,5 @@
-"""Encoders: headless networks with their preprocessing and pooling."""
+"""Networks as encoders: pictures in, descriptors and labels out.
+
+Importing this room imports no framework; those come in a child process, or with a runtime.
+May use: pictures, records, system.  Must not know libraries.
+"""

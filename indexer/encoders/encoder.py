@@ -32,7 +32,8 @@ from parecido.indexer.errors import (
     WeightsInvalid,
     WeightsUnavailable,
 )
-from parecido.indexer.pictures.decode import Limits, decode_file
+from parecido.indexer.pictures.decode import Limits
+from parecido.indexer.pictures.read import decode_file
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import Encoding, Label
 

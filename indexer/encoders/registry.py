@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from parecido.indexer.encoders.building.child_work import run_in_child
 from parecido.indexer.encoders.machine.cache import cached_folder
+from parecido.indexer.encoders.machine.child import run_in_child
 from parecido.indexer.encoders.machine.devices import gpu_visible
 from parecido.indexer.encoders.networks.applications import APPLICATIONS
 from parecido.indexer.encoders.networks.base import Network, sha256_of

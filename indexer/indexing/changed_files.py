@@ -10,10 +10,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue, Known
+from parecido.indexer.catalogue.known import Known
+from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.indexing.idset import IdSet
 from parecido.indexer.pictures.walk import FileEntry, Walk
-from parecido.indexer.records.pictures import IndexReport, Skip
+from parecido.indexer.records.pictures import Skip
+from parecido.indexer.records.runs import IndexReport
 
 __all__ = ["Sift"]
 

@@ -16,7 +16,8 @@ from itertools import islice
 from pathlib import Path
 
 from parecido.indexer.catalogue.changes import Change, Forget, Remove
-from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue, Root
+from parecido.indexer.catalogue.known import Root
+from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.encoders.building.quantise import (
     CALIBRATION_FILES,
@@ -32,14 +33,15 @@ from parecido.indexer.encoders.registry import FILE_SUFFIXES, network_named, res
 from parecido.indexer.encoders.runtimes.openvino import exported
 from parecido.indexer.errors import EncoderMismatch, InvalidRequest, ParecidoError, PathNotFound
 from parecido.indexer.indexing.options import IndexOptions, check_dimension
-from parecido.indexer.indexing.run import Progress, Run, within
+from parecido.indexer.indexing.run import Progress, Run
 from parecido.indexer.library.library import Library, writing_folder
 from parecido.indexer.library.upkeep import is_settled, settle
 from parecido.indexer.pictures.decode import pillow_limit
-from parecido.indexer.pictures.walk import SEPARATOR, Walk, absolute, signed64
+from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.encoder import EncoderSpec
-from parecido.indexer.records.pictures import IndexReport
+from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.regional.source import check_has_regions, remove_region_files
+from parecido.indexer.system.paths import SEPARATOR, absolute, signed64, within
 
 __all__ = ["IndexOptions", "index", "remove"]
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from parecido.indexer.catalogue.changes import Add, Change, Forget, Move, Remove, SkipFile, Touch
-from parecido.indexer.catalogue.sqlite.reading.catalogue import Known, Root, pack
+from parecido.indexer.catalogue.known import Known, Root
+from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.machine.devices import gpu_visible
@@ -20,14 +21,15 @@ from parecido.indexer.errors import ParecidoError, PathNotFound
 from parecido.indexer.indexing.changed_files import Sift
 from parecido.indexer.indexing.idset import IdSet
 from parecido.indexer.indexing.options import IndexOptions
+from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
-from parecido.indexer.pictures.exif import Taken
-from parecido.indexer.pictures.read import Described, Prepared
-from parecido.indexer.pictures.walk import SEPARATOR, Walk
+from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.encoder import EncoderSpec
-from parecido.indexer.records.pictures import IndexReport, Picture, Skip
+from parecido.indexer.records.pictures import Described, Picture, Skip, Taken
+from parecido.indexer.records.runs import IndexReport
+from parecido.indexer.system.paths import below_any
 
-__all__ = ["Progress", "Run", "within"]
+__all__ = ["Progress", "Run"]
 
 COMMIT_SECONDS = 1.0
 PATIENCE_SECONDS = 2.0  # how long a decoded picture waits for others of its shape
@@ -327,13 +329,3 @@ class Run:
     def _tell(self) -> None:
         if self._progress is not None:
             self._progress(self._report)
-
-
-def within(path: bytes, folder: bytes) -> bool:
-    """Whether a path is a folder's own or lies below it."""
-    return path == folder or path.startswith(folder.rstrip(SEPARATOR) + SEPARATOR)
-
-
-def below_any(path: bytes, folders: Sequence[bytes]) -> bool:
-    """Whether a path is one of the folders or lies below one."""
-    return any(within(path, folder) for folder in folders)

@@ -20,14 +20,15 @@ from queue import SimpleQueue
 import numpy as np
 import numpy.typing as npt
 
-from parecido.indexer.catalogue.sqlite.reading.catalogue import Known, pack
-from parecido.indexer.catalogue.sqlite.reading.regional import Regional
+from parecido.indexer.catalogue.known import Known
+from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
 from parecido.indexer.encoders.encoder import Encoder, open_encoder
 from parecido.indexer.indexing.options import IndexOptions
-from parecido.indexer.pictures.read import Described, Prepared, prepare
+from parecido.indexer.indexing.prepare import Prepared, prepare
 from parecido.indexer.pictures.walk import FileEntry
 from parecido.indexer.records.encoder import EncoderSpec
-from parecido.indexer.records.pictures import Encoding
+from parecido.indexer.records.pictures import Described, Encoding
+from parecido.indexer.records.regions import Regional
 from parecido.indexer.regional.codes import describe
 from parecido.indexer.regional.codes import pack as pack_regions
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from parecido.indexer.catalogue.sqlite.connections import BUSY_SECONDS
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.errors import (
     InvalidRequest,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
     from parecido.indexer.vectors.local.index import VectorIndex
 
-__all__ = ["Library", "default_library", "library_path", "locked", "writing_folder"]
+__all__ = ["Library", "default_library", "hold_lock", "library_path", "writing_folder"]
 
 CATALOGUE = "catalogue.sqlite"
 VECTORS = "vectors"
@@ -111,7 +112,9 @@ class Library:
     def open(cls, folder: str | os.PathLike[str] | None = None) -> Library:
         """The library in that folder, for reading; by default the user's own.
 
-        Raises :class:`~parecido.LibraryNotFound`, ``LibraryDamaged`` or ``LibraryTooNew``.
+        One of an earlier version is brought up to date first, behind its lock.  Raises
+        :class:`~parecido.LibraryNotFound`, ``LibraryDamaged`` or ``LibraryTooNew``; for an older
+        one that must be brought up to date ``LibraryReadOnly`` or ``LibraryBusy``.
         """
         path = library_path(folder)
         _check_own(path)
@@ -119,7 +122,12 @@ class Library:
             raise LibraryNotFound(
                 f"There is no library at {path}.", "Make one: parecido index FOLDER."
             )
-        return cls(path, Catalogue(path / CATALOGUE))
+        catalogue = Catalogue(path / CATALOGUE)
+        if catalogue.is_outdated:
+            catalogue.close()
+            _upgrade(path)
+            catalogue = Catalogue(path / CATALOGUE)
+        return cls(path, catalogue)
 
     @classmethod
     def create(cls, folder: str | os.PathLike[str] | None = None) -> Library:
@@ -133,7 +141,7 @@ class Library:
             with writing_folder(path):
                 path.mkdir(parents=True, exist_ok=True)
                 _refuse_foreign(path)
-            with locked(path, wait=True), writing_folder(path):
+            with hold_lock(path, wait=True), writing_folder(path):
                 if not (path / CATALOGUE).is_file():
                     # under another name first: killed half-way, it would be no catalogue for ever
                     from parecido.indexer.catalogue.sqlite.upgrade import install
@@ -156,7 +164,7 @@ class Library:
         from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 
         with (
-            locked(self.folder, wait, stop),
+            hold_lock(self.folder, wait, stop),
             CatalogueWriter(self.folder / CATALOGUE) as writer,
         ):
             # of a catalogue that was removed or put back to an older state: before this one's
@@ -222,6 +230,18 @@ class Library:
 def library_path(folder: str | os.PathLike[str] | None) -> Path:
     """The absolute path of a library's folder; None is the user's own."""
     return Path(os.path.abspath(Path(folder or default_library()).expanduser()))
+
+
+def _upgrade(folder: Path) -> None:
+    """Bring a library of an earlier version up to date, behind its lock.
+
+    Raises :class:`~parecido.LibraryBusy` where another writer does not come to its end.
+    """
+    from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
+
+    enough = time.monotonic() + BUSY_SECONDS
+    with hold_lock(folder, wait=True, stop=lambda: time.monotonic() > enough):
+        CatalogueWriter(folder / CATALOGUE).close()
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -299,7 +319,7 @@ def _check_own(folder: Path) -> None:
 
 
 @contextmanager
-def locked(
+def hold_lock(
     folder: Path, wait: bool = False, stop: Callable[[], bool] = lambda: False
 ) -> Iterator[None]:
     """Hold a library's writer lock, which dies with the process.

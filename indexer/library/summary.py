@@ -9,7 +9,7 @@ from parecido.indexer.system.text import plural
 
 if TYPE_CHECKING:
     from parecido.indexer.library.library import Library
-    from parecido.indexer.records.pictures import IndexReport
+    from parecido.indexer.records.runs import IndexReport
     from parecido.indexer.vectors.local.index import VectorIndex
 
 __all__ = ["library_facts", "report_dict"]

@@ -21,10 +21,10 @@ from parecido.indexer.catalogue.sqlite.connections import explained
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue, unpack
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.errors import EncoderUnavailable, LibraryDamaged, LibraryNotFound
-from parecido.indexer.library.library import CATALOGUE, UPLOADS, Library, library_path, locked
+from parecido.indexer.library.library import CATALOGUE, UPLOADS, Library, hold_lock, library_path
 from parecido.indexer.library.upkeep import settle
 from parecido.indexer.records.encoder import EncoderSpec
-from parecido.indexer.records.pictures import Problem
+from parecido.indexer.records.runs import Problem
 from parecido.indexer.regional.codes import is_sound
 from parecido.indexer.regional.source import region_index, remove_region_files
 from parecido.indexer.system.kinds import FRESH_CATALOGUE
@@ -86,7 +86,7 @@ def repair(folder: str | os.PathLike[str] | None = None, *, wait: bool = False) 
     if not (path / CATALOGUE).is_file():
         raise LibraryNotFound(f"There is no library at {path}.", "Make one: parecido index FOLDER.")
     done: list[str] = []
-    with locked(path, wait):
+    with hold_lock(path, wait):
         if not _structure_is_sound(path / CATALOGUE):
             told, knows_uploads = _salvage(path / CATALOGUE)
             done.append(told)

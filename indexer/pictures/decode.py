@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import importlib
 import io
-import os
-import stat
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -25,21 +22,12 @@ from PIL import Image, UnidentifiedImageError
 
 from parecido.indexer.errors import ParecidoError, PictureUnreadable
 from parecido.indexer.pictures.colours import shown, shrunk
-from parecido.indexer.pictures.exif import UNKNOWN, Taken, taken
+from parecido.indexer.pictures.exif import read_taken
 from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.records.pictures import UNKNOWN, Taken
 
-__all__ = [
-    "RESAMPLE",
-    "Decoded",
-    "Limits",
-    "Rendered",
-    "decode",
-    "decode_file",
-    "pillow_limit",
-    "probe",
-    "render",
-]
+__all__ = ["RESAMPLE", "Decoded", "Limits", "Rendered", "decode", "pillow_limit", "render"]
 
 # Pillow's plug-in modules, and the formats that they read; HEIF comes from pillow-heif
 _PLUGINS = (
@@ -80,7 +68,6 @@ _UPRIGHT = {
 # memory (Pillow keeps RGB in four bytes), and the default limit of 200 would be 800 MB a worker.
 _LARGE_PIXELS = 32_000_000
 _large = threading.Lock()
-_SMALL_BYTES = 8 << 20  # read whole at once: looking at the header first takes 0.1 ms
 
 
 @dataclass(frozen=True)
@@ -114,44 +101,6 @@ class Rendered(NamedTuple):
     """When, and with which camera."""
 
 
-def probe(path: Path, limits: Limits) -> bytes:
-    """The bytes of a picture file that passes the limits.
-
-    Only the header is read of a large file that is no picture; of a small one, whether it is shows
-    when it is decoded.  Raises :class:`PictureUnreadable`.
-    """
-    try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise PictureUnreadable("not a regular file", "not-a-picture")
-            if status.st_size == 0:
-                raise PictureUnreadable("the file is empty (zero bytes)", "empty")
-            _check_bytes(status.st_size, limits)
-            if status.st_size > _SMALL_BYTES:
-                with _opened(file, limits):
-                    pass
-                file.seek(0)
-            return file.read()
-    except FileNotFoundError as error:
-        raise PictureUnreadable("the file is not there any more", "vanished") from error
-    except OSError as error:
-        raise PictureUnreadable(
-            f"the file cannot be read ({error.strerror or error})", "unreadable"
-        ) from error
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a named pipe that replaced the file without waiting for a writer."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def decode_file(path: Path, spec: EncoderSpec, limits: Limits) -> Decoded:
-    """A picture file at the encoder's size.  Raises :class:`PictureUnreadable`."""
-    with pillow_limit(limits):
-        return decode(probe(path, limits), spec, limits)
-
-
 def decode(data: bytes, spec: EncoderSpec, limits: Limits) -> Decoded:
     """A picture's bytes at the encoder's size.  Raises :class:`PictureUnreadable`."""
     found = render(data, spec.size.target, limits, RESAMPLE[spec.resample])
@@ -173,9 +122,9 @@ def render(
     """
     if not data:
         raise PictureUnreadable("the file is empty (zero bytes)", "empty")
-    _check_bytes(len(data), limits)
+    check_bytes(len(data), limits)
     try:
-        with _opened(io.BytesIO(data), limits) as image:
+        with open_picture(io.BytesIO(data), limits) as image:
             whole = image.size
             form = image.format or ""
             if form in ("JPEG", "MPO"):
@@ -213,11 +162,11 @@ def _finished(
         # turned when it is small; flips and quarter turns commute with the resampling.  Not with
         # ImageOps.exif_transpose: it writes the EXIF anew, and fails where another tag is damaged.
         small = small.transpose(_UPRIGHT[orientation])
-    return Rendered(small, *upright, form, taken(image))
+    return Rendered(small, *upright, form, read_taken(image))
 
 
 @contextmanager
-def _opened(file: IO[bytes], limits: Limits) -> Iterator[Image.Image]:
+def open_picture(file: IO[bytes], limits: Limits) -> Iterator[Image.Image]:
     """A picture within the limits, of which only the header was read."""
     head = file.read(32)
     file.seek(0)
@@ -256,7 +205,7 @@ def _readable(heif: bool) -> tuple[str, ...]:
     return ("AVIF", "HEIF")
 
 
-def _check_bytes(size: int, limits: Limits) -> None:
+def check_bytes(size: int, limits: Limits) -> None:
     if size > limits.bytes:
         raise PictureUnreadable(
             f"too large: {size / 1e6:.0f} MB, and the limit is {limits.bytes / 1e6:.0f} MB",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image
 
-__all__ = ["UNKNOWN", "Taken", "taken"]
+from parecido.indexer.records.pictures import UNKNOWN, Taken
+
+__all__ = ["read_taken"]
 
 _PHOTO = 0x8769  # the directory with the camera's own data
 _ORIGINAL, _DIGITISED, _CHANGED = 0x9003, 0x9004, 0x0132
@@ -15,19 +17,7 @@ _MAKE, _MODEL = 0x010F, 0x0110
 _LONGEST = 80  # letters of a camera's name that are kept
 
 
-class Taken(NamedTuple):
-    """Where EXIF data say nothing, both are unknown."""
-
-    at: str | None
-    """By the camera's clock, without a time zone: ``2024-05-01T12:30:00``."""
-    camera: str
-    """Maker and model, ``""`` where unknown."""
-
-
-UNKNOWN = Taken(None, "")
-
-
-def taken(image: Image.Image) -> Taken:
+def read_taken(image: Image.Image) -> Taken:
     """What the EXIF data of an opened picture tell; never fails."""
     try:
         exif = image.getexif()

@@ -1,70 +1,55 @@
-"""One file on a worker thread: its bytes, their hash, its pixels."""
+"""A picture file's bytes, within the limits."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import stat
 from pathlib import Path
 
-from parecido.indexer.catalogue.sqlite.reading.catalogue import Known
-from parecido.indexer.catalogue.sqlite.reading.regional import Regional
 from parecido.indexer.errors import PictureUnreadable
-from parecido.indexer.pictures.decode import Decoded, Limits, decode, probe
-from parecido.indexer.pictures.exif import UNKNOWN, Taken
-from parecido.indexer.pictures.walk import FileEntry
+from parecido.indexer.pictures.decode import Decoded, check_bytes, decode, open_picture
+from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.records.encoder import EncoderSpec
-from parecido.indexer.records.pictures import Label
-from parecido.indexer.system.files import content_hash
 
-__all__ = ["Described", "Prepared", "prepare"]
+__all__ = ["decode_file", "probe"]
 
 
-@dataclass(frozen=True)
-class Described:
-    """What the encoder said of some bytes; every file that holds them shares it."""
+def probe(path: Path, limits: Limits) -> bytes:
+    """The bytes of a picture file that passes the limits.
 
-    width: int
-    height: int
-    format: str
-    labels: tuple[Label, ...]
-    vector: bytes
-    """Little-endian float16, as the catalogue stores it."""
-    taken: Taken = UNKNOWN
-    regional: Regional | None = None
-    """Regional descriptors, where the library keeps them."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What became of one file: ``refused``, ``decoded``, later ``described``, or none of these.
-
-    None of these: its bytes are known, and nothing was decoded.
+    Only the header is read of a large file that is no picture; of a small one, whether it is shows
+    when it is decoded.  Raises :class:`PictureUnreadable`.
     """
-
-    entry: FileEntry
-    known: Known | None
-    """What the catalogue knew of the path before."""
-    content_hash: bytes = b""
-    decoded: Decoded | None = None
-    described: Described | None = None
-    refused: PictureUnreadable | None = None
-
-
-def prepare(
-    entry: FileEntry,
-    known: Known | None,
-    spec: EncoderSpec,
-    limits: Limits,
-    claim: Callable[[bytes], bool],
-) -> Prepared:
-    """Read and hash one file, and decode it if ``claim`` says so of the hash."""
-    digest = b""
     try:
-        data = probe(Path(os.fsdecode(entry.path)), limits)
-        digest = content_hash(data)
-        if not claim(digest):
-            return Prepared(entry, known, digest)
-        return Prepared(entry, known, digest, decoded=decode(data, spec, limits))
-    except PictureUnreadable as error:
-        return Prepared(entry, known, digest, refused=error)
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise PictureUnreadable("not a regular file", "not-a-picture")
+            if status.st_size == 0:
+                raise PictureUnreadable("the file is empty (zero bytes)", "empty")
+            check_bytes(status.st_size, limits)
+            if status.st_size > _SMALL_BYTES:
+                with open_picture(file, limits):
+                    pass
+                file.seek(0)
+            return file.read()
+    except FileNotFoundError as error:
+        raise PictureUnreadable("the file is not there any more", "vanished") from error
+    except OSError as error:
+        raise PictureUnreadable(
+            f"the file cannot be read ({error.strerror or error})", "unreadable"
+        ) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a named pipe that replaced the file without waiting for a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def decode_file(path: Path, spec: EncoderSpec, limits: Limits) -> Decoded:
+    """A picture file at the encoder's size.  Raises :class:`PictureUnreadable`."""
+    with pillow_limit(limits):
+        return decode(probe(path, limits), spec, limits)
+
+
+_SMALL_BYTES = 8 << 20  # read whole at once: looking at the header first takes 0.1 ms

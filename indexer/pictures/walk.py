@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from parecido.indexer.errors import InvalidRequest, PathNotFound
+from parecido.indexer.system.paths import SEPARATOR, signed64
 
-__all__ = ["SEPARATOR", "FileEntry", "Walk", "absolute", "signed64"]
-
-SEPARATOR = os.fsencode(os.sep)
+__all__ = ["FileEntry", "Walk"]
 
 
 class FileEntry(NamedTuple):
@@ -25,25 +24,6 @@ class FileEntry(NamedTuple):
     """Absolute, as the file system's bytes."""
     file_size: int
     mtime_ns: int
-
-
-def signed64(number: int) -> int:
-    """The number folded into SQLite's range, -2^63 to 2^63 - 1.
-
-    Inode numbers of some file systems and times after the year 2262 lie outside.
-    """
-    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
-
-
-def absolute(path: str | os.PathLike[str]) -> str:
-    """The absolute path without ``.``, ``..`` and ``~``; symbolic links are kept.
-
-    Raises ``InvalidRequest`` for an empty path, which would name the current folder.
-    """
-    given = os.fsencode(path)
-    if not given or b"\0" in given:
-        raise InvalidRequest("A path is empty or holds a NUL.", "Name a file or a folder.")
-    return os.path.abspath(os.path.expanduser(os.fspath(path)))
 
 
 def _entry(path: bytes, status: os.stat_result) -> FileEntry:
@@ -190,12 +170,6 @@ class Walk:
         relative = relative.replace("\n", "\0")
         assert self._spec is not None
         return bool(self._spec.match_file(relative + "/" if is_folder else relative))
-
-
-def bounds_below(folder: bytes) -> tuple[bytes, bytes]:
-    """Between which two paths everything below a folder lies, both exclusive."""
-    folder = folder.rstrip(SEPARATOR)
-    return folder + SEPARATOR, folder + bytes([SEPARATOR[0] + 1])
 
 
 def _place(entry: os.DirEntry[bytes]) -> bytes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Encoding", "IndexReport", "Label", "Picture", "Problem", "Skip"]
+from parecido.indexer.records.regions import Regional
+
+__all__ = ["UNKNOWN", "Described", "Encoding", "Label", "Picture", "Skip", "Taken"]
 
 
 class Label(NamedTuple):
@@ -67,37 +69,28 @@ class Encoding:
     """For each picture its likeliest classes, best first; empty tuples where there is no head."""
 
 
+class Taken(NamedTuple):
+    """Where EXIF data say nothing, both are unknown."""
+
+    at: str | None
+    """By the camera's clock, without a time zone: ``2024-05-01T12:30:00``."""
+    camera: str
+    """Maker and model, ``""`` where unknown."""
+
+
+UNKNOWN = Taken(None, "")
+
+
 @dataclass(frozen=True)
-class Problem:
-    """Something that ``verify`` found."""
+class Described:
+    """What the encoder said of some bytes; every file that holds them shares it."""
 
-    what: str
-    """What is wrong, in one line."""
-    repairable: bool
-    """Whether ``verify --repair`` mends it."""
-
-
-@dataclass
-class IndexReport:
-    """What an indexing run did.  Every file that it saw is counted in exactly one group."""
-
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    moved: int = 0
-    removed: int = 0
-    skipped: list[Skip] = field(default_factory=list)
-    seconds: float = 0.0
-    encoded: int = 0
-    """Pictures that went through the network (copies of known bytes do not)."""
-    interrupted: bool = False
-    preparing_seconds: float = 0.0
-    """Part of ``seconds`` spent on opening the encoder: building it where it was not cached."""
-    missing_roots: list[str] = field(default_factory=list)
-    """Roots that were not there; their pictures were kept."""
-
-    @property
-    def pictures_per_second(self) -> float:
-        """Pictures added or updated a second, the opening of the encoder left out."""
-        working = self.seconds - self.preparing_seconds
-        return (self.added + self.updated) / working if working > 0 else 0.0
+    width: int
+    height: int
+    format: str
+    labels: tuple[Label, ...]
+    vector: bytes
+    """Little-endian float16, as the catalogue stores it."""
+    taken: Taken = UNKNOWN
+    regional: Regional | None = None
+    """Regional descriptors, where the library keeps them."""

@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-
-import numpy as np
-from PIL import Image
+from typing import NamedTuple
 
 from parecido.indexer.errors import InvalidRequest
-from parecido.indexer.pictures.decode import RESAMPLE, Decoded, Limits, render
-from parecido.indexer.records.encoder import EncoderSpec
 
-__all__ = ["Region", "decode_region"]
+__all__ = ["Box", "Region", "Regional"]
 
 _NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(%?)\s*")
 _REMEDY = "Give x,y,width,height in pixels, or each as a percentage: 10%,20%,50%,50%."
@@ -79,29 +75,21 @@ class Region:
         return ",".join(f"{n:g}{unit}" for n in (self.x, self.y, self.width, self.height))
 
 
-def decode_region(data: bytes, region: Region, spec: EncoderSpec, limits: Limits) -> Decoded:
-    """A part of a picture's bytes at the encoder's size.
+@dataclass(frozen=True)
+class Regional:
+    """The regional descriptors of one picture, as they are stored."""
 
-    The width and height of the answer are the part's.  Raises
-    :class:`~parecido.PictureUnreadable`, or ``InvalidRequest`` for a region outside.
-    """
-    chosen: list[tuple[int, int, int, int]] = []
+    rows: int
+    columns: int
+    """Cells of the feature map that they are pooled from."""
+    vectors: bytes
+    """As :func:`parecido.indexer.regional.codes.pack` gives them."""
 
-    def target(width: int, height: int) -> tuple[int, int]:
-        """As small as the part allows: twice the size at which it will be looked at."""
-        chosen[:] = [region.box(width, height)]
-        left, top, right, bottom = chosen[0]
-        across, down = spec.size.target(right - left, bottom - top)
-        scale = min(1.0, 2 * max(across / (right - left), down / (bottom - top)))
-        return max(1, round(width * scale)), max(1, round(height * scale))
 
-    resample = RESAMPLE[spec.resample]
-    whole = render(data, target, limits, resample)
-    left, top, right, bottom = chosen[0]
-    across, down = whole.image.width / whole.width, whole.image.height / whole.height
-    part = whole.image.resize(
-        spec.size.target(right - left, bottom - top),
-        Image.Resampling(resample),
-        box=(left * across, top * down, right * across, bottom * down),
-    )
-    return Decoded(np.asarray(part), right - left, bottom - top, whole.format, whole.taken)
+class Box(NamedTuple):
+    """A rectangle as fractions of the upright picture, 0 to 1, from its upper left corner."""
+
+    x: float
+    y: float
+    width: float
+    height: float

@@ -15,17 +15,16 @@ sixteen of a third as well 0.787, 0.983, 0.990.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from parecido.indexer.arithmetic import to_grid
 from parecido.indexer.encoders.building.assemble import GEM_EPSILON, GEM_POWER
+from parecido.indexer.records.regions import Box
 
 __all__ = [
     "REGIONS",
-    "Box",
     "blob_bytes",
     "box",
     "describe",
@@ -45,15 +44,6 @@ _SHARE = 0.5  # of a side that a window takes
 # Four bits a number.  In bytes, and as they were reckoned, the source came first as often: 0.800,
 # 0.983 and 0.993; in four bits 0.807, 0.985, 0.993.
 _MOST = 15
-
-
-class Box(NamedTuple):
-    """A rectangle as fractions of the upright picture, 0 to 1, from its upper left corner."""
-
-    x: float
-    y: float
-    width: float
-    height: float
 
 
 def windows(rows: int, columns: int) -> list[tuple[int, int, int, int]]:

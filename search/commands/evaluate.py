@@ -118,7 +118,7 @@ def eval_command(
 def _check_keep(keep: str, collection: Collection) -> None:
     """Refuse a folder among the pictures, where the next evaluation would take it for a class."""
     from parecido.indexer.errors import InvalidRequest
-    from parecido.indexer.pictures.walk import absolute
+    from parecido.indexer.system.paths import absolute
 
     place = Path(absolute(keep))
     if os.path.isdir(collection.source) and place.is_relative_to(collection.source):

@@ -134,7 +134,7 @@ def _absolute(path: str) -> str:
 
     What is there is meant as it is, brackets and all.
     """
-    from parecido.indexer.pictures.walk import absolute
+    from parecido.indexer.system.paths import absolute
 
     whole = absolute(path)
     if not _MAGIC & set(path) or os.path.lexists(whole):

@@ -1,0 +1,1 @@
+"""How good retrieval is: recipes measured on collections whose groups are known."""

@@ -19,7 +19,8 @@ from parecido.indexer.errors import EncoderMismatch, InvalidRequest
 from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.indexing.run import Progress
 from parecido.indexer.library.library import Library
-from parecido.indexer.records.pictures import IndexReport, Skip
+from parecido.indexer.records.pictures import Skip
+from parecido.indexer.records.runs import IndexReport
 from parecido.search.evaluating.labelled_pictures import Collection
 from parecido.search.evaluating.measures import (
     average_precision,

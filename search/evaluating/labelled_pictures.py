@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from parecido.indexer.errors import InvalidRequest, PathNotFound
-from parecido.indexer.pictures.walk import Walk, absolute
+from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.system.paths import absolute
 from parecido.indexer.system.text import plural, printable
 
 __all__ = ["COLUMNS", "Collection", "few", "load_collection"]

@@ -1,0 +1,1 @@
+"""Why two pictures match: what each place of both adds to their score, and how that looks."""

@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from parecido.indexer.errors import PathNotFound, PictureUnreadable
-from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit, probe
-from parecido.indexer.pictures.walk import absolute
+from parecido.indexer.pictures.crop import decode_region
+from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit
+from parecido.indexer.pictures.read import probe
 from parecido.indexer.records.encoder import EncoderSpec
-from parecido.indexer.records.regions import Region, decode_region
+from parecido.indexer.records.regions import Region
 from parecido.indexer.system.files import content_hash
+from parecido.indexer.system.paths import absolute
 from parecido.search.engine import Engine
 from parecido.search.explaining.contributions import Side, Why, why
 

@@ -1,0 +1,4 @@
+"""The nearest pictures of a question: candidates, exact scores, second looks, chance.
+
+Exact search is its oracle.  May use: the library with its indexes.
+"""

@@ -20,7 +20,8 @@ from parecido.indexer.arithmetic import cosines
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import InvalidRequest
-from parecido.indexer.regional.codes import Box, box, pool
+from parecido.indexer.records.regions import Box
+from parecido.indexer.regional.codes import box, pool
 from parecido.indexer.regional.source import STRIDE, region_index, row_ids
 from parecido.indexer.vectors.gallery import Gallery
 

@@ -1,0 +1,1 @@
+"""Drawn pictures: the canvas that all share, and queries with what was found."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from parecido.indexer.errors import PictureUnreadable
-from parecido.indexer.pictures.decode import Limits, pillow_limit, probe, render
+from parecido.indexer.pictures.decode import Limits, pillow_limit, render
+from parecido.indexer.pictures.read import probe
 from parecido.indexer.system.text import printable
 from parecido.search.results import Hit, Results
 from parecido.search.sheets import canvas

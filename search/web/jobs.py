@@ -23,7 +23,7 @@ from parecido.indexer.errors import LibraryBusy, ParecidoError, PathNotFound
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.indexing.pipeline import index, remove
 from parecido.indexer.library.library import Library
-from parecido.indexer.records.pictures import IndexReport
+from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.own_files import is_file
 from parecido.search.web.errors import Refused
 from parecido.search.web.settings import Settings

@@ -23,9 +23,11 @@ import numpy.typing as npt
 from parecido.indexer.encoders.encoder import Encoder, Maps
 from parecido.indexer.errors import InvalidRequest, ParecidoError, PictureUnreadable
 from parecido.indexer.library.library import THUMBNAILS, UPLOADS, Library
-from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit, probe
+from parecido.indexer.pictures.crop import decode_region
+from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit
+from parecido.indexer.pictures.read import probe
 from parecido.indexer.records.pictures import Picture
-from parecido.indexer.records.regions import Region, decode_region
+from parecido.indexer.records.regions import Region
 from parecido.indexer.system.files import content_hash
 from parecido.search.asking.ask import Ask, orientations
 from parecido.search.asking.query import Query, Terms, Wish

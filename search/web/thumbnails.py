@@ -11,7 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from parecido.indexer.pictures.decode import Limits, pillow_limit, probe, render
+from parecido.indexer.pictures.decode import Limits, pillow_limit, render
+from parecido.indexer.pictures.read import probe
 from parecido.indexer.records.pictures import Picture
 from parecido.indexer.system.files import content_hash
 from parecido.indexer.system.kinds import THUMBNAIL_MARK, THUMBNAILS

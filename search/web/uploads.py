@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from parecido.indexer.catalogue.changes import Own
-from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue, Root
+from parecido.indexer.catalogue.known import Root
+from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.catalogue.sqlite.reading.uploads import LEAVING, Upload
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.library.library import writing_folder
-from parecido.indexer.pictures.walk import signed64
 from parecido.indexer.system.files import content_hash
 from parecido.indexer.system.kinds import Kind, any_content
 from parecido.indexer.system.own_files import (
@@ -36,6 +36,7 @@ from parecido.indexer.system.own_files import (
     own_files,
     remove_own,
 )
+from parecido.indexer.system.paths import signed64
 from parecido.search.web.errors import Refused
 
 __all__ = ["Arrival", "Uploads"]

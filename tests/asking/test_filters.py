@@ -15,9 +15,8 @@ from parecido import Library
 from parecido.indexer.catalogue.changes import Add
 from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
 from parecido.indexer.errors import InvalidRequest
-from parecido.indexer.pictures.exif import Taken
 from parecido.indexer.records.filters import Filter
-from parecido.indexer.records.pictures import Label, Picture
+from parecido.indexer.records.pictures import Label, Picture, Taken
 from parecido.search.engine import Engine
 from tests.ranking.test_search import Vectors, oracle
 from tests.support.fakes import DIMENSION, fake_spec

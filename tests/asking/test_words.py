@@ -16,9 +16,8 @@ from parecido.indexer.encoders.imagenet.words import classes_of
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.library.library import Library
-from parecido.indexer.pictures.exif import Taken
 from parecido.indexer.records.filters import Filter
-from parecido.indexer.records.pictures import Label, Picture
+from parecido.indexer.records.pictures import Label, Picture, Taken
 from parecido.search.asking.words import label_filter, labelled, require_labels
 from parecido.search.engine import Engine
 from tests.ranking.test_search import Vectors, oracle

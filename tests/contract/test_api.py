@@ -92,12 +92,6 @@ def test_library_code_neither_prints_nor_exits() -> None:
                 assert not found, f"{path}: {found.group(0)}"  # type: ignore[union-attr]
 
 
-def test_no_module_is_longer_than_400_lines() -> None:
-    for package in ("indexer", "search"):
-        for path in (REPOSITORY / package).rglob("*.py"):
-            assert len(path.read_text("utf-8").splitlines()) <= 400, path
-
-
 @pytest.mark.network
 @pytest.mark.parametrize("document", ["README.md", "docs/python.md"])
 def test_the_python_examples_of_the_documents_run(document: str, tmp_path: Path) -> None:

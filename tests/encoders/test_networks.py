@@ -21,7 +21,8 @@ from parecido.indexer.errors import InvalidRequest, WeightsInvalid, WeightsUnava
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.library.library import Library
-from parecido.indexer.pictures.decode import Limits, decode_file
+from parecido.indexer.pictures.decode import Limits
+from parecido.indexer.pictures.read import decode_file
 from parecido.search.engine import Engine
 from tests.support.real import cosines, photographs, plain_keras, squares
 

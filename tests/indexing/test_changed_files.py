@@ -17,13 +17,14 @@ import pytest
 
 from parecido import IndexOptions, IndexReport, Library, index, remove
 from parecido.indexer.catalogue.changes import Add, Change, SkipFile
-from parecido.indexer.catalogue.sqlite.reading.catalogue import Known, unpack
+from parecido.indexer.catalogue.known import Known
+from parecido.indexer.catalogue.sqlite.reading.catalogue import unpack
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.indexing.changed_files import Sift
 from parecido.indexer.indexing.idset import IdSet
+from parecido.indexer.indexing.prepare import Prepared, prepare
 from parecido.indexer.pictures.decode import decode
-from parecido.indexer.pictures.read import Prepared, prepare
 from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.system.files import content_hash
 from tests.support.fakes import DIMENSION, fake_encoder, quadrants, save_picture, save_pictures

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
+import parecido.indexer.indexing.prepare
 import parecido.indexer.indexing.workers
-import parecido.indexer.pictures.read
 from parecido import IndexOptions
 from parecido.indexer.catalogue.sqlite.reading.catalogue import unpack
 from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
 from parecido.indexer.pictures.decode import decode
-from parecido.indexer.pictures.read import Prepared
 from parecido.indexer.pictures.walk import FileEntry
 from parecido.indexer.system.files import content_hash
 from tests.support.fakes import fake_encoder, quadrants, save_picture, save_pictures

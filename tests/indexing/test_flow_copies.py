@@ -14,13 +14,13 @@ import pytest
 
 from parecido import IndexOptions, Library, index
 from parecido.indexer.catalogue.changes import Add
-from parecido.indexer.catalogue.sqlite.reading.catalogue import Known
+from parecido.indexer.catalogue.known import Known
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import PictureUnreadable
+from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
 from parecido.indexer.pictures.decode import Decoded, decode
-from parecido.indexer.pictures.read import Prepared
 from parecido.indexer.pictures.walk import FileEntry
 from parecido.indexer.system.files import content_hash
 from tests.support.fakes import fake_encoder, quadrants, save_picture, save_pictures
@@ -66,7 +66,7 @@ def hold_the_first_decoder(
         return decode(data, *rest)
 
     monkeypatch.setattr(Flow, "_one", telling)
-    monkeypatch.setattr("parecido.indexer.pictures.read.decode", held)
+    monkeypatch.setattr("parecido.indexer.indexing.prepare.decode", held)
     return decoded
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import parecido.indexer.indexing.prepare
 import parecido.indexer.indexing.workers
-import parecido.indexer.pictures.read
 from parecido import IndexOptions, IndexReport, Library, index
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import EncoderUnavailable
+from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
-from parecido.indexer.pictures.read import Prepared
 from parecido.indexer.pictures.walk import FileEntry, Walk
 from tests.support.fakes import FakeRuntime, fake_encoder, fake_spec, save_picture, save_pictures
 from tests.support.flowing import encoded

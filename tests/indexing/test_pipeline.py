@@ -12,9 +12,9 @@ import pytest
 from parecido import IndexOptions, IndexReport, Library, Limits, index, remove, verify
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import EncoderMismatch, InvalidRequest, PathNotFound, PictureUnreadable
+from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
 from parecido.indexer.pictures import decode as decode_module
-from parecido.indexer.pictures.read import Prepared
 from tests.support.fakes import fake_encoder, quadrants, save_picture, save_pictures
 
 
@@ -43,7 +43,8 @@ def test_every_picture_gets_the_descriptor_of_its_own_pixels(
     files = save_pictures(tmp_path / "p", 9)
     report = index(library, [tmp_path / "p"], encoder=encoder)
     assert (report.added, report.encoded, report.skipped) == (9, 9, [])
-    from parecido.indexer.pictures.decode import Limits, decode_file
+    from parecido.indexer.pictures.decode import Limits
+    from parecido.indexer.pictures.read import decode_file
 
     for path, picture_id in paths_of(library).items():
         pixels = decode_file(Path(path), encoder.spec, Limits()).pixels
@@ -287,7 +288,7 @@ def test_a_skipped_file_is_tried_again_only_when_it_changes(
     bad.write_bytes(b"\x89PNG nonsense")
     index(library, [tmp_path / "p"], encoder=encoder)
     tried = []
-    from parecido.indexer.pictures.read import prepare
+    from parecido.indexer.indexing.prepare import prepare
 
     def watched(entry, *rest):  # type: ignore[no-untyped-def]
         tried.append(entry.path)
@@ -328,7 +329,7 @@ def test_a_file_without_permission_is_tried_again_and_writes_nothing_meanwhile(
             raise PictureUnreadable("the file cannot be read (Permission denied)", "unreadable")
         return probe(path, limits)
 
-    monkeypatch.setattr("parecido.indexer.pictures.read.probe", refuse)
+    monkeypatch.setattr("parecido.indexer.indexing.prepare.probe", refuse)
     index(library, [tmp_path / "p"], encoder=encoder)
     written = (library.folder / "catalogue.sqlite").stat().st_mtime_ns
     assert len(index(library, [tmp_path / "p"], encoder=encoder).skipped) == 1

@@ -379,7 +379,7 @@ def test_files_are_changed_in_one_place() -> None:
     # to sync files and folders, and to read without waiting
     assert found == {
         "indexer/system/files.py": {"os.open"},
-        "indexer/pictures/decode.py": {"os.open"},
+        "indexer/pictures/read.py": {"os.open"},
     }
     for name in found:
         text = (REPOSITORY / name).read_text("utf-8")

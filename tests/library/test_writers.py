@@ -29,6 +29,7 @@ from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.errors import LibraryBusy
 from parecido.indexer.indexing.pipeline import remove
+from parecido.indexer.library.library import CATALOGUE, hold_lock
 from parecido.indexer.library.summary import library_facts
 from tests.support.fakes import DIMENSION, fake_encoder, save_picture, save_pictures
 from tests.support.harness import (
@@ -37,6 +38,7 @@ from tests.support.harness import (
     check_sound,
     holdings,
     in_child,
+    make_outdated,
     run_parecido,
     snapshot,
 )
@@ -584,3 +586,35 @@ def test_readers_open_and_find_all_well_while_writers_come_and_go(
     assert [wrong for _, wrong in found] == [[], [], []]
     assert min(times for times, _ in found) >= 5
     assert len(check_sound(indexed.folder)) == 20 + 8 * RUNS
+
+
+# -- libraries of an earlier version ---------------------------------------------------------------
+
+
+def test_a_catalogue_of_an_earlier_version_is_not_written_when_it_is_read(indexed: Library) -> None:
+    indexed.close()
+    make_outdated(indexed.folder)
+    before = _kept(indexed.folder)
+    with Catalogue(indexed.folder / CATALOGUE) as catalogue:
+        assert catalogue.is_outdated
+        assert catalogue.counts() == (20, 0)
+    assert _kept(indexed.folder) == before
+
+
+def test_an_earlier_version_is_brought_up_to_date_behind_the_lock(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed.close()
+    make_outdated(indexed.folder)
+    before = _kept(indexed.folder)
+    monkeypatch.setattr("parecido.indexer.library.library.BUSY_SECONDS", 0)
+    with (
+        hold_lock(indexed.folder),
+        pytest.raises(LibraryBusy, match=f"is being written by process {os.getpid()}"),
+    ):
+        Library.open(indexed.folder)
+    before.pop("writer.json", None)
+    assert _kept(indexed.folder) == before
+    with Library.open(indexed.folder) as opened:
+        assert not opened.catalogue.is_outdated
+        assert opened.catalogue.uploads() == []

@@ -26,15 +26,8 @@ from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin
 
 import parecido.indexer.pictures.decode
 from parecido.indexer.errors import PictureUnreadable
-from parecido.indexer.pictures.decode import (
-    Decoded,
-    Limits,
-    decode,
-    decode_file,
-    pillow_limit,
-    probe,
-    render,
-)
+from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit, render
+from parecido.indexer.pictures.read import decode_file, probe
 from parecido.indexer.records.encoder import EncoderSpec, SizePolicy
 from tests.conftest import OWN_FIXTURES
 from tests.support.fakes import fake_spec

@@ -21,9 +21,9 @@ import pytest
 
 import parecido.indexer.indexing.workers
 from parecido import Library, index
-from parecido.indexer.pictures.read import Prepared
+from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.pictures.walk import FileEntry
-from parecido.indexer.records.pictures import IndexReport
+from parecido.indexer.records.runs import IndexReport
 from tests.pictures.test_decode import KINDS
 from tests.support.fakes import fake_encoder, save_picture
 from tests.support.places import REPOSITORY

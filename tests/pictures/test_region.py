@@ -14,8 +14,9 @@ from PIL import Image
 from parecido import Library, index
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import InvalidRequest, PictureUnreadable
+from parecido.indexer.pictures.crop import decode_region
 from parecido.indexer.pictures.decode import Limits, decode
-from parecido.indexer.records.regions import Region, decode_region
+from parecido.indexer.records.regions import Region
 from parecido.search.engine import Engine
 from tests.support.fakes import fake_spec, save_pictures
 

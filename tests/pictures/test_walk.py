@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parecido.indexer.errors import InvalidRequest, PathNotFound
-from parecido.indexer.pictures.walk import FileEntry, Walk, absolute
+from parecido.indexer.pictures.walk import FileEntry, Walk
+from parecido.indexer.system.paths import absolute
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="names are any bytes only on Linux")
 

@@ -154,7 +154,8 @@ def test_a_picture_from_outside_is_encoded_and_found(
 
 
 def _at_size(path: Path, encoder: Encoder) -> npt.NDArray[np.uint8]:
-    from parecido.indexer.pictures.decode import Limits, decode_file
+    from parecido.indexer.pictures.decode import Limits
+    from parecido.indexer.pictures.read import decode_file
 
     return decode_file(path, encoder.spec, Limits()).pixels
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from parecido.indexer.records.regions import Box
 from parecido.indexer.regional.codes import (
     REGIONS,
-    Box,
     blob_bytes,
     box,
     describe,

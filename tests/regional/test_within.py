@@ -20,8 +20,9 @@ from parecido.indexer.errors import InvalidRequest, LibraryDamaged
 from parecido.indexer.indexing.pipeline import remove
 from parecido.indexer.library.library import CATALOGUE
 from parecido.indexer.library.verify import repair
-from parecido.indexer.records.pictures import IndexReport
-from parecido.indexer.regional.codes import Box, box, describe, pack, unpack
+from parecido.indexer.records.regions import Box
+from parecido.indexer.records.runs import IndexReport
+from parecido.indexer.regional.codes import box, describe, pack, unpack
 from parecido.indexer.regional.source import FOLDER, ROWS, STRIDE, region_index
 from parecido.search.ranking.parts import Within, views
 from tests.support.fakes import (
@@ -56,7 +57,8 @@ def stored(library: Library) -> dict[str, bytes]:
 
 def expected(files: list[Path]) -> dict[str, bytes]:
     """What the encoder gives of each file, apart from any library."""
-    from parecido.indexer.pictures.decode import Limits, decode_file
+    from parecido.indexer.pictures.decode import Limits
+    from parecido.indexer.pictures.read import decode_file
 
     encoder = fake_encoder()
     found = {}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -136,6 +138,15 @@ def run_parecido(*arguments: str | Path, fake: bool = True) -> subprocess.Comple
         check=False,
         env={**os.environ, "PYTHONPATH": PYTHONPATH},
     )
+
+
+def make_outdated(folder: Path) -> None:
+    """Leave a library as the version before uploads had rows left it, its journal folded."""
+    with closing(sqlite3.connect(folder / CATALOGUE)) as connection, connection:
+        connection.execute("DROP TABLE uploads")
+        connection.execute("UPDATE alembic_version SET version_num = '0004'")
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:

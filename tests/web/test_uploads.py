@@ -6,11 +6,9 @@ import errno
 import io
 import os
 import re
-import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ from parecido.indexer.system.files import content_hash
 from parecido.search.web.uploads import Uploads
 from parecido.web import Settings
 from tests.support.fakes import fake_encoder, save_pictures
-from tests.support.harness import check_sound, snapshot
+from tests.support.harness import check_sound, make_outdated, snapshot
 from tests.support.serving import Client, picture_bytes, refused, serving, use_fakes
 
 
@@ -639,9 +637,7 @@ def test_a_picture_taken_out_of_the_library_keeps_its_file_and_is_not_taken_up_a
 
 def _make_old(library: Library) -> None:
     library.close()
-    with closing(sqlite3.connect(library.folder / "catalogue.sqlite")) as connection, connection:
-        connection.execute("DROP TABLE uploads")
-        connection.execute("UPDATE alembic_version SET version_num = '0004'")
+    make_outdated(library.folder)
 
 
 @pytest.mark.parametrize("where", ["in the library", "elsewhere"])

@@ -28,13 +28,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from parecido.indexer.encoders.building.child_work import run_in_child
 from parecido.indexer.encoders.building.feature_map import feature_map, sources
+from parecido.indexer.encoders.machine.child import run_in_child
 from parecido.indexer.encoders.machine.devices import gpu_visible
 from parecido.indexer.encoders.machine.imports import import_openvino
 from parecido.indexer.encoders.networks.base import POOLINGS
 from parecido.indexer.errors import EncoderUnavailable, InvalidRequest, PictureUnreadable
-from parecido.indexer.pictures.decode import Limits, decode, probe
+from parecido.indexer.pictures.decode import Limits, decode
+from parecido.indexer.pictures.read import probe
 from parecido.indexer.records.encoder import QUANTISED_FOLDER, EncoderSpec
 from parecido.indexer.system.files import file_digest
 from parecido.indexer.system.kinds import (

@@ -1,0 +1,1 @@
+"""What encoders need of the machine: devices, the cache, imports, a child process."""

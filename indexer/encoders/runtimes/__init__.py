@@ -1,0 +1,1 @@
+"""What runs a network: OpenVINO on a CPU, Keras on a GPU; the same descriptors from both."""

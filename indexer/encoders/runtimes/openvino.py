@@ -21,9 +21,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from parecido.indexer.encoders.building.child_work import run_in_child
 from parecido.indexer.encoders.building.feature_map import with_feature_map
 from parecido.indexer.encoders.machine.cache import cached_folder
+from parecido.indexer.encoders.machine.child import run_in_child
 from parecido.indexer.encoders.machine.devices import has_amx
 from parecido.indexer.encoders.machine.imports import import_openvino
 from parecido.indexer.encoders.registry import weights_of

@@ -25,7 +25,7 @@ __all__ = ["router"]
 router = APIRouter()
 Reached = Annotated[Service, Depends(service_of)]
 
-_PAGE = Path(__file__).parent / "page"
+_PAGE = Path(__file__).parent.parent / "page"
 _SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
 _MOST_HITS = 1000
 

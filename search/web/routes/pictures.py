@@ -12,8 +12,8 @@ from starlette.responses import FileResponse, Response
 
 from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.pictures.decode import render
-from parecido.indexer.pictures.walk import signed64
 from parecido.indexer.records.pictures import Picture
+from parecido.indexer.system.paths import signed64
 from parecido.search.asking.words import require_labels
 from parecido.search.web.errors import Refused, changed, gone, json_response
 from parecido.search.web.jobs import Job

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from parecido.indexer.arithmetic import to_grid
+from parecido.indexer.catalogue.known import Known, Root
 from parecido.indexer.catalogue.sqlite.connections import (
     SCHEMA_VERSION,
     Connections,
@@ -31,34 +32,16 @@ from parecido.indexer.catalogue.sqlite.reading.regional import RegionRows
 from parecido.indexer.catalogue.sqlite.reading.settings import CatalogueFacts
 from parecido.indexer.catalogue.sqlite.reading.uploads import UploadRows
 from parecido.indexer.errors import LibraryDamaged
-from parecido.indexer.pictures.walk import bounds_below
 from parecido.indexer.records.filters import LIKELY, Filter, likelihood, mention
 from parecido.indexer.records.pictures import Label, Picture, Skip
+from parecido.indexer.system.paths import bounds_below
 
-__all__ = ["Catalogue", "Known", "Root", "pack", "unpack"]
+__all__ = ["Catalogue", "pack", "unpack"]
 
 _PAGE = 4096  # rows of a long answer that are read together; no transaction lasts longer
 
 Ids = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
-
-
-class Known(NamedTuple):
-    """What the catalogue knows of a path: a picture (with its id) or a skip (id None)."""
-
-    id: int | None
-    file_size: int
-    mtime_ns: int
-    reason: str = ""
-    kind: str = ""
-
-
-class Root(NamedTuple):
-    """A folder or file that was given to be indexed."""
-
-    path: bytes
-    device: int
-    inode: int
 
 
 class Catalogue(CatalogueFacts, RegionRows, UploadRows):
@@ -96,11 +79,11 @@ class Catalogue(CatalogueFacts, RegionRows, UploadRows):
                 "Choose another library, or remove the file and index again.",
             )
         check_version(found, self.path)
-        if found != SCHEMA_VERSION:
-            # an older library, opened for reading: brought up to date by its first writer
-            from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 
-            CatalogueWriter(self.path).close()
+    @property
+    def is_outdated(self) -> bool:
+        """Whether an older program wrote it: a writer must bring it up to date before questions."""
+        return self.version() != SCHEMA_VERSION
 
     def version(self) -> str | None:
         """What it tells as the revision of its schema; None where the file is no catalogue."""

@@ -8,25 +8,14 @@ which they are, for a run over unchanged files must not look at every blob.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from parecido.indexer.catalogue.sqlite.connections import chunks, marks
+from parecido.indexer.records.regions import Regional
 
-__all__ = ["RegionRows", "Regional"]
+__all__ = ["RegionRows"]
 
 _PAGE = 512  # rows of 6 kB that are read together
-
-
-@dataclass(frozen=True)
-class Regional:
-    """The regional descriptors of one picture, as they are stored."""
-
-    rows: int
-    columns: int
-    """Cells of the feature map that they are pooled from."""
-    vectors: bytes
-    """As :func:`parecido.indexer.regional.codes.pack` gives them."""
 
 
 class RegionRows:

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from parecido.indexer.catalogue.sqlite.reading.uploads import KEPT, LEAVING, WAITING, Upload
-from parecido.indexer.pictures.walk import bounds_below
 from parecido.indexer.system.files import content_hash
 from parecido.indexer.system.own_files import is_file, is_folder
+from parecido.indexer.system.paths import bounds_below
 
 __all__ = ["uploaded_before"]
 

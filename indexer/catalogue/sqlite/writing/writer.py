@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parecido.indexer.catalogue.changes import Change, Own, Withdraw
+from parecido.indexer.catalogue.known import Root
 from parecido.indexer.catalogue.sqlite.connections import (
     SCHEMA_VERSION,
     explained,
     open_for_writing,
 )
-from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue, Root
+from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.catalogue.sqlite.reading.uploads import LEAVING
 from parecido.indexer.errors import LibraryDamaged
 from parecido.indexer.learning.chance import Chance

@@ -1,0 +1,25 @@
+"""What a catalogue knows of a path, and of what was given to be indexed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["Known", "Root"]
+
+
+class Known(NamedTuple):
+    """What the catalogue knows of a path: a picture (with its id) or a skip (id None)."""
+
+    id: int | None
+    file_size: int
+    mtime_ns: int
+    reason: str = ""
+    kind: str = ""
+
+
+class Root(NamedTuple):
+    """A folder or file that was given to be indexed."""
+
+    path: bytes
+    device: int
+    inode: int
