@@ -95,7 +95,7 @@ def filled_library(plan: Plan, network: Model, count: int) -> tuple[Path, Path]:
 def _space(library: Path) -> str:
     """A file with what brings descriptors into the library's space; empty where it has none."""
     with Library.open(library) as opened:
-        space = opened.catalogue.space()
+        space = opened.catalogue.settings.space()
     if space is None:
         return ""
     file = library.parent / "space.npz"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from parecido import Library
 from parecido.indexer.catalogue.changes import Add
-from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
+from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.library.upkeep import settle
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import Label

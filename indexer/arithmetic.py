@@ -21,6 +21,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from parecido.indexer.arrays import Exact, Vectors
+
 __all__ = [
     "DIGITS",
     "GRID",
@@ -33,8 +35,6 @@ __all__ = [
     "unit",
 ]
 
-Vectors = npt.NDArray[np.float32]
-Exact = npt.NDArray[np.float64]
 
 DIGITS = 7
 """Decimal digits of a score that are the same everywhere; ties are broken after rounding."""

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parecido.indexer.arithmetic import cosines, unit
+from parecido.indexer.arrays import Pixels, Vectors
 from parecido.indexer.encoders.encoder import Encoder, open_encoder
 from parecido.indexer.errors import EncoderMismatch, InvalidRequest, LibraryNotFound, PathNotFound
 from parecido.indexer.learning.chance import LEAST_PICTURES
@@ -36,9 +37,6 @@ from parecido.search.ranking.ranking import Ranked, Ranking
 from parecido.search.results import Hit, Results
 
 __all__ = ["DEFAULT_K", "Engine", "similarity_table"]
-
-Vectors = npt.NDArray[np.float32]
-Pixels = npt.NDArray[np.uint8]
 
 
 class Engine:
@@ -282,7 +280,7 @@ class Engine:
 
     def check_chance(self, terms: Terms) -> None:
         """Raise ``InvalidRequest`` where chance is asked for, and nothing is known of it."""
-        if terms.max_chance is not None and self.library.catalogue.chance() is None:
+        if terms.max_chance is not None and self.library.catalogue.settings.chance() is None:
             raise InvalidRequest(
                 "The library is too small to tell what is chance, or was indexed before that was "
                 "learned.",
@@ -293,7 +291,7 @@ class Engine:
     def answer(self, queries: Sequence[Query]) -> list[tuple[Hit, ...]]:
         """The hits of each query, from one state of the library as nearly as can be."""
         spec = self._current()
-        twice = self.library.catalogue.thinks_twice()
+        twice = self.library.catalogue.settings.thinks_twice()
         asked_for = [query.questions(twice) for query in queries]
         every = [question for questions in asked_for for question in questions]
         found = iter(self._ranking.nearest(every, spec.fingerprint))
@@ -344,7 +342,7 @@ class Engine:
         """
         picture = self.indexed(query)
         if picture is not None and not _has_changed(absolute(query), picture):
-            ids, vectors = self.library.catalogue.descriptors([picture.id])
+            ids, vectors = self.library.catalogue.descriptors.of([picture.id])
             if len(ids):
                 return vectors[0], picture
         pixels = self.decoded(self.read(query)).pixels

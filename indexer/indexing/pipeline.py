@@ -101,10 +101,10 @@ def _index(
 ) -> IndexReport:
     started = time.monotonic()
     spec = encoder.spec if encoder else _choose(catalogue, options, library)
-    own = catalogue.encoder()
+    own = catalogue.settings.encoder()
     if own and own.fingerprint != spec.fingerprint and catalogue.counts()[0]:
         raise _mismatch(library, own, spec.title)
-    regional = catalogue.keeps_regions() if options.within is None else options.within
+    regional = catalogue.settings.keeps_regions() if options.within is None else options.within
     if regional:
         check_has_regions(spec)
     report = IndexReport()
@@ -117,18 +117,20 @@ def _index(
     preparing = time.monotonic()
     spec = _with_its_model(spec, library, catalogue, present, options, stop)
     preparing = time.monotonic() - preparing
-    if options.exact is not None and options.exact != catalogue.keeps_exact_index():
+    if options.exact is not None and options.exact != catalogue.settings.keeps_exact_index():
         catalogue.keep_exact_index(options.exact)
-    told = options.dimension is not None and str(options.dimension) != catalogue.dimension()
+    told = (
+        options.dimension is not None and str(options.dimension) != catalogue.settings.dimension()
+    )
     if told:
         catalogue.ask_dimension(str(options.dimension))
     think_twice = options.think_twice
     if think_twice is None and options.quality is not None:
         think_twice = quality_named(options.quality).thinks_twice
-    if think_twice is not None and think_twice != catalogue.thinks_twice():
+    if think_twice is not None and think_twice != catalogue.settings.thinks_twice():
         catalogue.think_twice(think_twice)
         told = True
-    if regional != catalogue.keeps_regions():
+    if regional != catalogue.settings.keeps_regions():
         remove_region_files(library.folder)  # no older one may pass for an index of these regions
         catalogue.keep_regions(regional)
         told = True
@@ -219,7 +221,7 @@ def remove(
 
 def _choose(catalogue: Catalogue, options: IndexOptions, library: Library) -> EncoderSpec:
     """The library's own encoder, or for a library without pictures the one that is asked for."""
-    own = catalogue.encoder()
+    own = catalogue.settings.encoder()
     if own is not None and catalogue.counts()[0]:
         asked = _disagreement(own, options)
         if asked:
@@ -256,7 +258,7 @@ def _with_its_model(
     """
     if catalogue.counts()[0]:
         return spec
-    own = catalogue.encoder()
+    own = catalogue.settings.encoder()
     if spec.precision != "int8":
         drop_quantised(library.folder, own.calibration if own else "")
         return spec

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from parecido.indexer.catalogue.changes import Add, Change, Forget, Move, Remove, SkipFile, Touch
 from parecido.indexer.catalogue.known import Known, Root
-from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
+from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.machine.devices import gpu_visible
@@ -73,10 +73,10 @@ class Run:
         # Up to three sleep while a GPU works for them.
         asleep = 3 if options.device != "cpu" and gpu_visible() else 1
         workers = options.workers or (os.cpu_count() or 1) + asleep
-        self._within = catalogue.keeps_regions()
+        self._within = catalogue.settings.keeps_regions()
         # of pictures that have no regional descriptors yet
-        self._waiting = set(catalogue.waiting_for_regions()) if self._within else set()
-        have = catalogue.has_bytes_and_regions if self._within else catalogue.has_bytes
+        self._waiting = set(catalogue.regional.waiting()) if self._within else set()
+        have = catalogue.regional.has_bytes if self._within else catalogue.has_bytes
         self._flow = Flow(spec, encoder, options, workers, have, folder, self._within)
         self._changes: list[Change] = []
         # of the bytes among these changes
@@ -212,8 +212,8 @@ class Run:
                 return
         twin = self._twin(prepared.content_hash)
         if twin is not None:
-            _, vectors = self._catalogue.descriptors([twin.id])
-            regional = self._catalogue.regions([twin.id]).get(twin.id) if self._within else None
+            _, vectors = self._catalogue.descriptors.of([twin.id])
+            regional = self._catalogue.regional.of([twin.id]).get(twin.id) if self._within else None
             if len(vectors) and (regional is not None or not self._within):
                 described = Described(
                     twin.width,
@@ -233,7 +233,7 @@ class Run:
         """A picture with these bytes, one that has all that the library keeps of a picture."""
         if not self._within:
             return self._catalogue.twin(digest)
-        twin = self._catalogue.twin_with_regions(digest)
+        twin = self._catalogue.regional.twin(digest)
         return next(iter(self._catalogue.pictures([twin] if twin is not None else [])), None)
 
     def _gone_twin(self, digest: bytes) -> int | None:
@@ -286,7 +286,7 @@ class Run:
 
     def _commit(self) -> None:
         self._last_commit = time.monotonic()
-        own = self._catalogue.encoder()
+        own = self._catalogue.settings.encoder()
         # its file may have another place, with the fingerprint as it was
         encoder_moved = own is not None and own != self._spec
         if not (self._changes or self._new_roots or encoder_moved):

@@ -18,10 +18,10 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
-import numpy.typing as npt
 
+from parecido.indexer.arrays import Pixels
 from parecido.indexer.catalogue.known import Known
-from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
+from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.encoders.encoder import Encoder, open_encoder
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.indexing.prepare import Prepared, prepare
@@ -253,9 +253,7 @@ class Flow:
                 claim.copies = []
         return done
 
-    def _described(
-        self, pixels: Sequence[npt.NDArray[np.uint8]]
-    ) -> tuple[Encoding, list[Regional | None]]:
+    def _described(self, pixels: Sequence[Pixels]) -> tuple[Encoding, list[Regional | None]]:
         """Descriptors and labels of pictures, and their regional descriptors if they are wanted."""
         encoder = self._opened()
         if not self._within:

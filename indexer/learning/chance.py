@@ -23,11 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from parecido.indexer.arithmetic import cosines
+from parecido.indexer.arrays import Exact, Ids, Vectors
 
 __all__ = ["BACKGROUND", "LEAST_PICTURES", "Chance", "Tail", "background", "learn_chance"]
 
-Vectors = npt.NDArray[np.float32]
-Numbers = npt.NDArray[np.float64]
 
 LEAST_PICTURES = 64
 """Of fewer pictures too little can be learned."""
@@ -48,18 +47,18 @@ _NEAR, _BOUND = 0.15, 1.5
 class Tail:
     """What chance gives for one query."""
 
-    body: Numbers
+    body: Exact
     """Its cosines with the background, ascending."""
     start: float
     slope: float
 
-    def shares(self, scores: npt.ArrayLike) -> Numbers:
+    def shares(self, scores: npt.ArrayLike) -> Exact:
         """The share of pictures that reach each cosine by chance, 0 to 1."""
         given = np.asarray(scores, np.float64)
         reached = 1 - np.searchsorted(self.body, given, side="left") / len(self.body)
         tail = _SHARES[-1] * np.exp(-self.slope * (given - self.start))
         tail *= np.clip((1 - given) / _NEAR, 1e-6, 1) ** _BOUND
-        shares: Numbers = np.where(given > self.start, tail, np.maximum(reached, _SHARES[-1]))
+        shares: Exact = np.where(given > self.start, tail, np.maximum(reached, _SHARES[-1]))
         return shares
 
 
@@ -94,7 +93,7 @@ class Chance:
         return cls(**json.loads(text))
 
 
-def background(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def background(ids: Ids) -> Ids:
     """The pictures whose cosines stand for the library's, ascending: all, or some drawn from it."""
     if len(ids) <= BACKGROUND:
         return ids
@@ -113,7 +112,7 @@ def learn_chance(vectors: Vectors, pictures: int, space: str = "") -> Chance | N
     return Chance(max(slope, _LEAST_SLOPE), float(spreads.mean()), pictures, space)
 
 
-def _fit(rows: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+def _fit(rows: Exact) -> tuple[Exact, Exact, Exact]:
     """Of ascending cosines ``(q, n)``, for each row the slope's two sums and the tail's start.
 
     Least squares of minus the logarithm of the shares on their cosines, through the last.

@@ -19,9 +19,9 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from parecido.indexer.arithmetic import GRID, row_sums, to_grid
+from parecido.indexer.arrays import Exact, Vectors
 
 __all__ = [
     "AUTO_DIMENSION",
@@ -32,8 +32,6 @@ __all__ = [
     "learn",
 ]
 
-Vectors = npt.NDArray[np.float32]
-Exact = npt.NDArray[np.float64]
 
 _PRODUCT = 53  # binary digits of the largest whole number up to which float64 holds all
 
@@ -155,7 +153,7 @@ def learn(vectors: Iterable[Vectors], dimension: int, pictures: int = 0) -> Spac
     return Space(mean.astype(np.float32), np.ascontiguousarray(matrix, np.float32), pictures)
 
 
-def _of_few(rows: npt.NDArray[np.float64]) -> tuple[Any, Any]:
+def _of_few(rows: Exact) -> tuple[Any, Any]:
     """Variances ``(n,)``, ascending, and unit directions ``(d, n)`` of centred rows ``(n, d)``.
 
     From the products of the rows with each other, of which there are fewer than of their numbers:

@@ -6,14 +6,12 @@ import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from parecido.indexer.arrays import Ids, Vectors
 from parecido.indexer.learning.space import Space
 
 __all__ = ["QUERIES", "SAMPLE", "Judgement", "judged"]
 
-Vectors = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 
 SAMPLE = 8192
 """Pictures among which neighbours are looked for."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from parecido.indexer.catalogue.sqlite.connections import BUSY_SECONDS
+from parecido.indexer.catalogue.sqlite.errors import BUSY_SECONDS
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.errors import (
     InvalidRequest,
@@ -185,7 +185,7 @@ class Library:
     @property
     def encoder(self) -> EncoderSpec | None:
         """The encoder of its descriptors; None before the first picture."""
-        return self.catalogue.encoder()
+        return self.catalogue.settings.encoder()
 
     def vectors(self, catalogue: Catalogue | None = None) -> VectorIndex:
         """The vector index, up to date with the catalogue.  The library must have an encoder."""
@@ -199,12 +199,13 @@ class Library:
             )
         gallery = self.gallery(catalogue)
         dimension = gallery.space.dimension if gallery.space else spec.dimension
-        return VectorIndex(self.folder / VECTORS, gallery, dimension)
+        exact = (catalogue or self.catalogue).settings.keeps_exact_index
+        return VectorIndex(self.folder / VECTORS, gallery, dimension, exact)
 
     def gallery(self, catalogue: Catalogue | None = None) -> Gallery:
         """The descriptors as searches compare them now."""
         catalogue = catalogue or self.catalogue
-        return Gallery(catalogue, catalogue.space())
+        return Gallery(catalogue.descriptors, catalogue.settings.space())
 
     @property
     def has_vectors(self) -> bool:

@@ -47,7 +47,7 @@ def library_facts(library: Library) -> dict[str, Any]:
         "dimension": spec.dimension if spec else None,
         "fingerprint": spec.fingerprint if spec else None,
         **_space_facts(library),
-        "think_twice": library.catalogue.thinks_twice(),
+        "think_twice": library.catalogue.settings.thinks_twice(),
         **_index_facts(index),
         "roots": [os.fsdecode(root.path) for root in library.catalogue.roots()],
         "bytes": library.disk_bytes,
@@ -56,7 +56,7 @@ def library_facts(library: Library) -> dict[str, Any]:
 
 def _space_facts(library: Library) -> dict[str, Any]:
     """Of the library's own space, and what it was found to lose or gain."""
-    space, judgement = library.catalogue.space(), library.catalogue.judgement()
+    space, judgement = library.catalogue.settings.space(), library.catalogue.settings.judgement()
     return {
         "space_dimension": space.dimension if space else None,
         "space_learned_from": space.pictures if space else None,

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from parecido.indexer.arrays import Vectors
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.errors import NoSpace
@@ -41,8 +41,6 @@ _SAMPLE = 50_000
 _PAGE = 4096
 _ALL = 1 << 20  # dimensions: more than any encoder has
 
-Vectors = npt.NDArray[np.float32]
-
 
 def settle(library: Library, catalogue: CatalogueWriter, *, hurry: bool = False) -> None:
     """Learn the space anew if the library has outgrown it, and write the index if it is worth it.
@@ -59,7 +57,7 @@ def settle(library: Library, catalogue: CatalogueWriter, *, hurry: bool = False)
         index.remove_others()  # of a space that a killed run did not come to use
     if not hurry:
         _learn_chance(library, catalogue)
-    if catalogue.thinks_twice() and not hurry:
+    if catalogue.settings.thinks_twice() and not hurry:
         index = library.vectors(catalogue)
         update(library.folder / NEIGHBOURS, index.gallery, index)
     settle_regions(library.folder, catalogue, hurry=hurry)
@@ -73,19 +71,23 @@ def is_settled(library: Library, catalogue: Catalogue) -> bool:
         return False
     if not are_settled(library.folder, catalogue):
         return False
-    if not catalogue.thinks_twice():
+    if not catalogue.settings.thinks_twice():
         return True
     name = library.gallery(catalogue).file_name(catalogue.generation())
     return (library.folder / NEIGHBOURS / f"{name}.npy").exists()
 
 
 def _space_is_due(catalogue: Catalogue) -> bool:
-    count, space, asked = catalogue.counts()[0], catalogue.space(), catalogue.dimension()
+    count, space, asked = (
+        catalogue.counts()[0],
+        catalogue.settings.space(),
+        catalogue.settings.dimension(),
+    )
     if space is None:
         return asked != "full" and has_outgrown(None, count)
     if asked == "full" or count < LEAST_PICTURES // 2:
         return True
-    spec = catalogue.encoder()
+    spec = catalogue.settings.encoder()
     assert spec is not None
     # of those asked for, as many as the pictures that it was learned from allowed
     most = max(1, min(_wanted(catalogue, space.pictures), spec.dimension, space.pictures - 1))
@@ -93,12 +95,12 @@ def _space_is_due(catalogue: Catalogue) -> bool:
 
 
 def _wanted(catalogue: Catalogue, pictures: int) -> int:
-    asked = catalogue.dimension()
+    asked = catalogue.settings.dimension()
     return auto_dimension(pictures) if asked == "auto" else int(asked)
 
 
 def _change_space(library: Library, catalogue: CatalogueWriter) -> None:
-    count, asked = catalogue.counts()[0], catalogue.dimension()
+    count, asked = catalogue.counts()[0], catalogue.settings.dimension()
     space: Space | None = None
     judgement: Judgement | None = None
     if asked != "full" and count >= LEAST_PICTURES:
@@ -106,13 +108,18 @@ def _change_space(library: Library, catalogue: CatalogueWriter) -> None:
         whole = learn(_sample(catalogue), _ALL, count)
         space = whole.shortened(_wanted(catalogue, count))
         judgement = _judged(catalogue, whole, space)
-    spec = catalogue.encoder()
+    spec = catalogue.settings.encoder()
     assert spec is not None
     dimension = space.dimension if space is not None else spec.dimension
     from parecido.indexer.vectors.local.index import VectorIndex
 
     # first the index, under a name of its own, then the commit that makes searches look for it
-    index = VectorIndex(library.folder / VECTORS, Gallery(catalogue, space), dimension)
+    index = VectorIndex(
+        library.folder / VECTORS,
+        Gallery(catalogue.descriptors, space),
+        dimension,
+        catalogue.settings.keeps_exact_index,
+    )
     index.save_if_worthwhile()
     try:
         catalogue.use_space(space, judgement)
@@ -124,8 +131,8 @@ def _change_space(library: Library, catalogue: CatalogueWriter) -> None:
 
 
 def _judged(catalogue: Catalogue, whole: Space, space: Space) -> Judgement:
-    ids = np.random.default_rng(0).permutation(catalogue.ids())[:SAMPLE]
-    found, vectors = catalogue.descriptors(ids.tolist())
+    ids = np.random.default_rng(0).permutation(catalogue.descriptors.ids())[:SAMPLE]
+    found, vectors = catalogue.descriptors.of(ids.tolist())
     labels = [picture.labels for picture in catalogue.pictures(found.tolist())]
     classes = np.array([own[0].class_index if own else -1 for own in labels], np.int64)
     order = np.random.default_rng(1).permutation(len(found))  # the first are the queries
@@ -134,7 +141,7 @@ def _judged(catalogue: Catalogue, whole: Space, space: Space) -> Judgement:
 
 def _chance_is_due(catalogue: Catalogue) -> bool:
     """Whether the library has outgrown what is known of chance."""
-    count, known = catalogue.counts()[0], catalogue.chance()
+    count, known = catalogue.counts()[0], catalogue.settings.chance()
     if count < LEAST_FOR_CHANCE:
         return False
     return known is None or not known.pictures / 2 <= count < known.pictures * 2
@@ -145,8 +152,8 @@ def _learn_chance(library: Library, catalogue: CatalogueWriter) -> None:
     if not _chance_is_due(catalogue):
         return
     count, gallery = catalogue.counts()[0], library.gallery(catalogue)
-    drawn = background(catalogue.ids())
-    learned = learn_chance(gallery.descriptors(drawn.tolist())[1], count, gallery.fingerprint)
+    drawn = background(catalogue.descriptors.ids())
+    learned = learn_chance(gallery.of(drawn.tolist())[1], count, gallery.fingerprint)
     if learned is None:
         return
     try:
@@ -157,8 +164,8 @@ def _learn_chance(library: Library, catalogue: CatalogueWriter) -> None:
 
 def _sample(catalogue: Catalogue) -> Iterator[Vectors]:
     """Descriptors of the library, or of pictures drawn from it where there are very many."""
-    ids = catalogue.ids()
+    ids = catalogue.descriptors.ids()
     if len(ids) > _SAMPLE:
         ids = np.sort(np.random.default_rng(len(ids)).choice(ids, _SAMPLE, replace=False))
     for start in range(0, len(ids), _PAGE):
-        yield catalogue.descriptors(ids[start : start + _PAGE].tolist())[1]
+        yield catalogue.descriptors.of(ids[start : start + _PAGE].tolist())[1]

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from parecido.indexer.catalogue.changes import Remove
-from parecido.indexer.catalogue.sqlite.connections import explained
-from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue, unpack
+from parecido.indexer.catalogue.sqlite.errors import translate_errors
+from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
+from parecido.indexer.catalogue.sqlite.reading.descriptors import unpack
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.errors import EncoderUnavailable, LibraryDamaged, LibraryNotFound
 from parecido.indexer.library.library import CATALOGUE, UPLOADS, Library, hold_lock, library_path
@@ -50,10 +51,10 @@ def verify(library: Library) -> list[Problem]:
     problems = [Problem(line, True) for line in catalogue.integrity()]
     if problems:
         return problems  # nothing further can be trusted
-    bare = catalogue.without_descriptor()
+    bare = catalogue.descriptors.missing()
     if bare:
         problems.append(Problem(f"{len(bare)} pictures have no descriptor", True))
-    spec = catalogue.encoder()
+    spec = catalogue.settings.encoder()
     count = catalogue.counts()[0]
     if spec is None:
         if count:
@@ -61,7 +62,7 @@ def verify(library: Library) -> list[Problem]:
         return problems
     problems += _model_problems(library, spec)
     try:
-        catalogue.space()
+        catalogue.settings.space()
     except LibraryDamaged:
         return [*problems, Problem("the library's own space is damaged", True)]
     bad = _bad_descriptors(catalogue, spec.dimension)
@@ -71,7 +72,7 @@ def verify(library: Library) -> list[Problem]:
         )
         return problems
     problems += _index_problems(catalogue, library.vectors())
-    if catalogue.keeps_regions():
+    if catalogue.settings.keeps_regions():
         problems += _region_problems(library, spec.dimension)
     return problems
 
@@ -99,7 +100,7 @@ def repair(folder: str | os.PathLike[str] | None = None, *, wait: bool = False) 
             orphans = catalogue.drop_orphans()
             if orphans:
                 done.append(f"removed {orphans} rows that belonged to nothing")
-            spec = catalogue.encoder()
+            spec = catalogue.settings.encoder()
             bad = _bad_descriptors(catalogue, spec.dimension) if spec else []
             if bad:
                 catalogue.write([Remove(bad)])
@@ -119,7 +120,7 @@ def repair(folder: str | os.PathLike[str] | None = None, *, wait: bool = False) 
 
 def _drop_damaged_space(catalogue: CatalogueWriter) -> bool:
     try:
-        catalogue.space()
+        catalogue.settings.space()
     except LibraryDamaged:
         catalogue.use_space(None)
         return True
@@ -128,7 +129,7 @@ def _drop_damaged_space(catalogue: CatalogueWriter) -> bool:
 
 def _bad_descriptors(catalogue: Catalogue, dimension: int) -> list[int]:
     bad = []
-    for rows in catalogue.raw_descriptors():
+    for rows in catalogue.descriptors.stored():
         for picture_id, blob in rows:
             vector = unpack(blob) if len(blob) == 2 * dimension else np.zeros(1, np.float32)
             length = float(np.linalg.norm(vector))
@@ -152,7 +153,7 @@ def _model_problems(library: Library, spec: EncoderSpec) -> list[Problem]:
 
 def _region_problems(library: Library, dimension: int) -> list[Problem]:
     catalogue = library.catalogue
-    bare = catalogue.without_regions()
+    bare = catalogue.regional.missing()
     bad = _bad_regions(catalogue, dimension)
     problems = []
     if bare:
@@ -173,7 +174,7 @@ def _bad_regions(catalogue: Catalogue, dimension: int) -> list[int]:
     """Pictures whose regional descriptors are not what an encoder gave."""
     return [
         picture_id
-        for page in catalogue.raw_regions()
+        for page in catalogue.regional.stored()
         for picture_id, rows, columns, vectors in page
         if rows < 1 or columns < 1 or not is_sound(vectors, dimension)
     ]
@@ -181,11 +182,11 @@ def _bad_regions(catalogue: Catalogue, dimension: int) -> list[int]:
 
 def _mend_regions(library: Library, catalogue: CatalogueWriter, dimension: int) -> list[str]:
     """Let pictures without sound regional descriptors wait for them; what was done, in words."""
-    if not catalogue.keeps_regions():
+    if not catalogue.settings.keeps_regions():
         return []
     done = []
     bad = _bad_regions(catalogue, dimension)
-    count = len(bad) + len(catalogue.without_regions())
+    count = len(bad) + len(catalogue.regional.missing())
     if count:
         catalogue.await_regions(bad)
         remove_region_files(library.folder)
@@ -193,7 +194,7 @@ def _mend_regions(library: Library, catalogue: CatalogueWriter, dimension: int) 
             f"{plural(count, 'picture')} will get regional descriptors with the next indexing run"
         )
     try:
-        catalogue.space("regional_space")
+        catalogue.settings.space("regional_space")
     except LibraryDamaged:
         catalogue.use_regional_space(None)
         remove_region_files(library.folder)
@@ -213,7 +214,7 @@ def _index_problems(
     A writer may commit meanwhile: what is newer than that generation may be in the index or not,
     and what was replaced or removed since may still be there.
     """
-    gallery, rows = index.gallery, index.gallery.catalogue
+    gallery, rows = index.gallery, index.gallery.source
     held, expected = index.ids(), rows.ids(before=index.generation)
     moved_on = catalogue.generation() != index.generation
     lost = np.setdiff1d(expected, held)
@@ -222,7 +223,7 @@ def _index_problems(
         what = f"the {name} holds {index.count} descriptors, the catalogue {len(expected)}"
         return [Problem(what, True)]
     for start in range(0, len(expected), _CHUNK):
-        ids, vectors = gallery.descriptors(expected[start : start + _CHUNK].tolist())
+        ids, vectors = gallery.of(expected[start : start + _CHUNK].tolist())
         other = index.differing(ids, vectors)
         if len(other) and np.isin(other, rows.ids(before=index.generation)).any():
             return [Problem(f"the {name} differs from the catalogue", True)]
@@ -252,7 +253,7 @@ def _salvage(path: Path) -> tuple[str, bool]:
     CatalogueWriter(fresh).close()
     try:
         with (
-            explained(path),
+            translate_errors(path),
             closing(sqlite3.connect(path)) as source,
             closing(sqlite3.connect(fresh)) as target,
             target,

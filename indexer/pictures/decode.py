@@ -17,9 +17,9 @@ from functools import cache
 from typing import IO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from parecido.indexer.arrays import Pixels
 from parecido.indexer.errors import ParecidoError, PictureUnreadable
 from parecido.indexer.pictures.colours import shown, shrunk
 from parecido.indexer.pictures.exif import read_taken
@@ -74,7 +74,7 @@ _large = threading.Lock()
 class Decoded:
     """A picture, ready for the network."""
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: Pixels
     """Upright RGB ``(height, width, 3)`` at the encoder's size."""
     width: int
     """Upright width of the whole picture, in pixels."""

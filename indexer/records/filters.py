@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from operator import index
-from typing import Any
 
 from parecido.indexer.errors import InvalidRequest
 
-__all__ = ["LIKELY", "Filter", "likelihood", "mention"]
+__all__ = ["LIKELY", "Filter", "moment", "period"]
 
-_GLOB = frozenset("*?[")
 _STARS = 8  # in a pattern; the time that SQLite takes grows with a power of their number
-_KEPT = 5  # labels of a picture in the catalogue
-_RARE = 2  # classes that are looked for as text first; for each it takes 40 ms a 100,000 pictures
 LIKELY = 0.05
 """Least probability of what a picture is said to show; a label below is left out of tables, too."""
 
@@ -62,9 +56,9 @@ class Filter:
             raise InvalidRequest(f"A pattern may have {_STARS} stars.", "Make it simpler.")
         for bound in (self.taken_from, self.taken_to):
             if bound is not None:
-                _period(bound)
+                period(bound)
         if self.added_since is not None:
-            _moment(self.added_since)
+            moment(self.added_since)
         self._check_order()
 
     def _check_order(self) -> None:
@@ -74,89 +68,13 @@ class Filter:
             if least is not None and most is not None and least > most:
                 raise _crossed(name, least, most)
         first, last = self.taken_from, self.taken_to
-        if first is not None and last is not None and _period(first)[0] >= _period(last)[1]:
+        if first is not None and last is not None and period(first)[0] >= period(last)[1]:
             raise _crossed("date", first, last)
 
     @property
     def passes_all(self) -> bool:
         """Whether nothing is asked for."""
         return all(getattr(self, field.name) is None for field in fields(self))
-
-    def where(self) -> tuple[str, list[Any]]:
-        """As a condition on the table ``pictures``, with its values."""
-        conditions: list[str] = []
-        values: list[Any] = []
-
-        def want(condition: str, *given: Any) -> None:
-            conditions.append(condition)
-            values.extend(given)
-
-        if self.path is not None:
-            want(*_located(self.path))
-        if self.label is not None:
-            # anywhere in the JSON first, which is quick, and then in the names alone
-            want(
-                "instr(lower(labels), ?) AND EXISTS (SELECT 1 FROM json_each(labels)"
-                " WHERE instr(lower(json_extract(json_each.value, '$[0]')), ?)"
-                " AND json_extract(json_each.value, '$[1]') >= ?)",
-                json.dumps(self.label.lower())[1:-1],
-                self.label.lower(),
-                LIKELY,
-            )
-        if self.format is not None:
-            want("upper(format) = ?", self.format.upper())
-        if self.camera is not None:
-            want("instr(lower(camera), ?)", self.camera.lower())
-        for bound, sign in (("min", ">="), ("max", "<=")):
-            for name in ("width", "height"):
-                if (given := getattr(self, f"{bound}_{name}")) is not None:
-                    want(f"{name} {sign} ?", given)
-        if self.taken_from is not None:
-            want("taken_at >= ?", _period(self.taken_from)[0])
-        if self.taken_to is not None:
-            want("taken_at < ?", _period(self.taken_to)[1])
-        if self.added_since is not None:
-            want("added_at >= ?", _moment(self.added_since))
-        if self.classes is not None:  # last, as it takes the longest
-            want(f"{mention(self.classes)} AND {likelihood(self.classes)} >= ?", LIKELY)
-        return " AND ".join(conditions) or "1", values
-
-
-def _located(path: str) -> tuple[Any, ...]:
-    """The condition for a file, a folder or a pattern, and its values."""
-    raw = os.fsencode(path)
-    if _GLOB & set(path):
-        # a BLOB is no text to GLOB, so it is read as one: the bytes stay as they are
-        return "CAST(path AS TEXT) GLOB CAST(? AS TEXT)", raw
-    folder = raw.rstrip(b"/")
-    return "(path = ? OR (path > ? AND path < ?))", raw, folder + b"/", folder + b"0"
-
-
-def likelihood(classes: Sequence[int]) -> str:
-    """How likely it is that a row of ``pictures`` shows one of these classes: SQL, 0 to 1.
-
-    The sum over those of its five labels that are among them, for the network gives a picture one
-    class.  Each label is looked at by its place: among 100,000 pictures that takes 100 to 250 ms,
-    and a join with ``json_each`` 260 to 440.
-    """
-    among = f"IN ({', '.join(str(int(one)) for one in classes)})"
-    terms = [
-        f"CASE WHEN json_extract(labels, '$[{place}][2]') {among}"
-        f" THEN json_extract(labels, '$[{place}][1]') ELSE 0 END"
-        for place in range(_KEPT)
-    ]
-    return f"min(1.0, {' + '.join(terms)})"
-
-
-def mention(classes: Sequence[int]) -> str:
-    """What every row with one of these classes meets, and few others: SQL, quicker than to parse.
-
-    Labels lie as ``json.dumps`` writes them, ``["tiger", 0.61, 292]``.
-    """
-    if len(classes) > _RARE:
-        return "1"
-    texts = [f"instr(labels, ', {int(one)}]')" for one in classes]
-    return f"({' OR '.join(texts) or '0'})"
 
 
 def _indices(given: Iterable[int]) -> tuple[int, ...]:
@@ -170,7 +88,7 @@ def _indices(given: Iterable[int]) -> tuple[int, ...]:
         ) from error
 
 
-def _period(text: str) -> tuple[str, str]:
+def period(text: str) -> tuple[str, str]:
     """First moment of a year, month, day or second, and the first after it."""
     try:
         parts = [int(part) for part in text.split("-")] if "T" not in text else []
@@ -190,7 +108,7 @@ def _period(text: str) -> tuple[str, str]:
     return begin.isoformat(), end.isoformat()
 
 
-def _moment(text: str) -> float:
+def moment(text: str) -> float:
     """A date or a date with a time, in seconds since 1970."""
     try:
         return datetime.fromisoformat(text).timestamp()

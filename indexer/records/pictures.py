@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from parecido.indexer.arrays import Vectors
 from parecido.indexer.records.regions import Regional
 
 __all__ = ["UNKNOWN", "Described", "Encoding", "Label", "Picture", "Skip", "Taken"]
@@ -63,7 +61,7 @@ class Skip:
 class Encoding:
     """What an encoder gives for ``n`` pictures."""
 
-    descriptors: npt.NDArray[np.float32]
+    descriptors: Vectors
     """``(n, dimension)``, rows of unit length."""
     labels: list[tuple[Label, ...]]
     """For each picture its likeliest classes, best first; empty tuples where there is no head."""

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parecido.indexer.arithmetic import to_grid
+from parecido.indexer.arrays import Vectors
 from parecido.indexer.encoders.building.assemble import GEM_EPSILON, GEM_POWER
 from parecido.indexer.records.regions import Box
 
@@ -35,7 +36,6 @@ __all__ = [
     "windows",
 ]
 
-Vectors = npt.NDArray[np.float32]
 
 _GRID = 3  # windows along each side
 REGIONS = _GRID * _GRID

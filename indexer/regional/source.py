@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from parecido.indexer.arrays import Ids, Vectors
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.encoders.networks.base import POOLINGS
@@ -34,7 +34,7 @@ __all__ = [
     "FOLDER",
     "ROWS",
     "STRIDE",
-    "RegionCatalogue",
+    "RegionalSource",
     "are_settled",
     "check_has_regions",
     "learn_regional",
@@ -46,8 +46,6 @@ __all__ = [
 
 _log = logging.getLogger("parecido")
 
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
 
 FOLDER = "regions"
 """Of a library, where the index of regions lies."""
@@ -68,55 +66,56 @@ _SAMPLE = 8192  # descriptors from which they are learned: 42 MB of 1280 numbers
 _LEAST_SHARE = 1e-6  # of the variance that a direction has; below is rounding
 
 
-class RegionCatalogue(Catalogue):
-    """A catalogue in which each region counts as a picture, for whoever asks for descriptors.
+class RegionalSource:
+    """The descriptors of a catalogue's pictures and of their regions, for an index of both.
 
     Regional descriptors are written with their picture's own, so they share its generation.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
-        # no file of its own: the connections are the other's, which closes them
-        self.path = catalogue.path
-        self._connections = catalogue._connections
         self._catalogue = catalogue
 
-    def counts(self) -> tuple[int, int]:
-        """How many descriptors there are when no picture waits for its own, and 0."""
-        return self._catalogue.counts()[0] * ROWS, 0
+    def generation(self) -> int:
+        """The catalogue's."""
+        return self._catalogue.generation()
+
+    def count(self) -> int:
+        """How many there are when no picture waits for its own."""
+        return self._catalogue.descriptors.count() * ROWS
 
     def ids(self, before: int | None = None) -> Ids:
         """Ids of all descriptors, ascending; with ``before``, of those not written after it."""
-        pictures = self._catalogue.ids(before)
+        pictures = self._catalogue.descriptors.ids(before)
         rows = row_ids(pictures)
-        waiting = np.asarray(self._catalogue.waiting_for_regions(), np.int64)
+        waiting = np.asarray(self._catalogue.regional.waiting(), np.int64)
         bare = np.isin(pictures, waiting).repeat(ROWS) & (rows % STRIDE > 0)
         return rows[~bare]
 
     def removed_after(self, generation: int) -> Ids:
         """Ids of the descriptors that left the library after that generation, ascending."""
-        return row_ids(self._catalogue.removed_after(generation))
+        return row_ids(self._catalogue.descriptors.removed_after(generation))
 
-    def descriptors(self, ids: Sequence[int]) -> tuple[Ids, Vectors]:
+    def of(self, ids: Sequence[int]) -> tuple[Ids, Vectors]:
         """Ids ``(n,)`` in ascending order with their descriptors ``(n, dimension)``.
 
         Float32 of unit length.  Ids that are gone are left out.
         """
         wanted = np.unique(np.asarray(ids, np.int64))
         pictures = np.unique(wanted // STRIDE).tolist()
-        found, vectors = self._of(*self._catalogue.descriptors(pictures))
+        found, vectors = self._of(*self._catalogue.descriptors.of(pictures))
         chosen = np.isin(found, wanted)
         return found[chosen], vectors[chosen]
 
-    def descriptors_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
-        """All descriptors written after that generation, in chunks of ascending ids."""
-        for pictures, whole in self._catalogue.descriptors_after(generation):
+    def written_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
+        """All descriptors written after that generation, in pages of ascending ids."""
+        for pictures, whole in self._catalogue.descriptors.written_after(generation):
             for start in range(0, len(pictures), _PICTURES):
                 part = slice(start, start + _PICTURES)
                 yield self._of(pictures[part], whole[part])
 
     def _of(self, pictures: Ids, whole: Vectors) -> tuple[Ids, Vectors]:
         """All ids and descriptors of pictures ``(n,)`` with their own descriptors ``(n, d)``."""
-        regions = self._catalogue.regions(pictures.tolist())
+        regions = self._catalogue.regional.of(pictures.tolist())
         dimension = whole.shape[1]
         ids = [np.empty(0, np.int64)]
         rows = [np.empty((0, dimension), np.float32)]
@@ -158,11 +157,16 @@ def region_index(folder: Path, catalogue: Catalogue) -> VectorIndex:
     """The index of a library's regions, up to date with its catalogue, which has an encoder."""
     from parecido.indexer.vectors.local.index import VectorIndex
 
-    spec = catalogue.encoder()
+    spec = catalogue.settings.encoder()
     assert spec is not None
-    space = catalogue.space("regional_space")
+    space = catalogue.settings.space("regional_space")
     dimension = space.dimension if space is not None else spec.dimension
-    return VectorIndex(folder / FOLDER, Gallery(RegionCatalogue(catalogue), space), dimension)
+    return VectorIndex(
+        folder / FOLDER,
+        Gallery(RegionalSource(catalogue), space),
+        dimension,
+        catalogue.settings.keeps_exact_index,
+    )
 
 
 def remove_region_files(folder: Path) -> None:
@@ -176,7 +180,7 @@ def settle_regions(folder: Path, catalogue: CatalogueWriter, *, hurry: bool = Fa
     Where the library keeps none, their index goes.  As
     :func:`parecido.indexer.library.upkeep.settle`.
     """
-    if not catalogue.keeps_regions():
+    if not catalogue.settings.keeps_regions():
         remove_region_files(folder)
         return
     if not hurry and _space_is_due(catalogue) and _change_space(folder, catalogue):
@@ -189,13 +193,13 @@ def settle_regions(folder: Path, catalogue: CatalogueWriter, *, hurry: bool = Fa
 def are_settled(folder: Path, catalogue: Catalogue) -> bool:
     """Whether :func:`settle_regions` has nothing to do that an interrupted run may have left."""
     there = bool(own_files(folder / FOLDER, INDEXES))
-    if not catalogue.keeps_regions():
+    if not catalogue.settings.keeps_regions():
         return not there
     return (there or not catalogue.counts()[0]) and not _space_is_due(catalogue)
 
 
 def _space_is_due(catalogue: Catalogue) -> bool:
-    count, space = catalogue.counts()[0], catalogue.space("regional_space")
+    count, space = catalogue.counts()[0], catalogue.settings.space("regional_space")
     if space is not None and count < LEAST_PICTURES // 2:
         return True
     return has_outgrown(space, count)
@@ -206,18 +210,23 @@ def _change_space(folder: Path, catalogue: CatalogueWriter) -> bool:
 
     There is nothing where all pictures are the same: they have no directions.
     """
-    count, before = catalogue.counts()[0], catalogue.space("regional_space")
+    count, before = catalogue.counts()[0], catalogue.settings.space("regional_space")
     space = learn_regional(_sample(catalogue), count) if count >= LEAST_PICTURES else None
     if space is None and before is None:
         return False
-    spec = catalogue.encoder()
+    spec = catalogue.settings.encoder()
     assert spec is not None
     dimension = space.dimension if space is not None else spec.dimension
     _log.debug("The regions of %s are compared in a new space.", plural(count, "picture"))
     from parecido.indexer.vectors.local.index import VectorIndex
 
     # first the index, under a name of its own, then the commit that makes searches look for it
-    index = VectorIndex(folder / FOLDER, Gallery(RegionCatalogue(catalogue), space), dimension)
+    index = VectorIndex(
+        folder / FOLDER,
+        Gallery(RegionalSource(catalogue), space),
+        dimension,
+        catalogue.settings.keeps_exact_index,
+    )
     index.save()
     catalogue.use_regional_space(space)
     index.remove_others()
@@ -225,10 +234,10 @@ def _change_space(folder: Path, catalogue: CatalogueWriter) -> bool:
 
 
 def _sample(catalogue: Catalogue) -> Vectors:
-    ids = catalogue.ids()
+    ids = catalogue.descriptors.ids()
     if len(ids) > _SAMPLE:
         ids = np.sort(np.random.default_rng(len(ids)).choice(ids, _SAMPLE, replace=False))
-    return catalogue.descriptors(ids.tolist())[1]
+    return catalogue.descriptors.of(ids.tolist())[1]
 
 
 def learn_regional(vectors: Vectors, pictures: int) -> Space | None:

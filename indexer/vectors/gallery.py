@@ -6,23 +6,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from parecido.indexer.arithmetic import to_grid
-from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
+from parecido.indexer.arrays import Ids, Vectors
 from parecido.indexer.learning.space import Space
+from parecido.indexer.vectors.source import DescriptorSource
 
 __all__ = ["Gallery", "generation_of"]
 
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
-
 
 class Gallery:
-    """A catalogue's descriptors in one space; None is the encoder's own."""
+    """A source's descriptors in one space; None is the encoder's own."""
 
-    def __init__(self, catalogue: Catalogue, space: Space | None) -> None:
-        self.catalogue = catalogue
+    def __init__(self, source: DescriptorSource, space: Space | None) -> None:
+        self.source = source
         self.space = space
 
     @property
@@ -31,11 +28,11 @@ class Gallery:
         return self.space.fingerprint if self.space is not None else ""
 
     def file_name(self, generation: int) -> str:
-        """Of what is derived from a generation of the catalogue in this space."""
+        """Of what is derived from a generation of the source in this space."""
         space = self.fingerprint
         return f"{generation:012d}{'-' if space else ''}{space}"
 
-    def prepared(self, vectors: Vectors) -> Vectors:
+    def project(self, vectors: Vectors) -> Vectors:
         """Descriptors ``(n, d)`` of the encoder as they are compared ``(n, m)``.
 
         Their numbers lie on the grid of :mod:`parecido.indexer.arithmetic`, so that cosines are
@@ -43,18 +40,18 @@ class Gallery:
         """
         return self._placed(to_grid(vectors.astype(np.float32)))
 
-    def descriptors(self, ids: Sequence[int]) -> tuple[Ids, Vectors]:
-        """As :meth:`Catalogue.descriptors`, in the space."""
-        found, vectors = self.catalogue.descriptors(ids)
+    def of(self, ids: Sequence[int]) -> tuple[Ids, Vectors]:
+        """As the source's, in the space."""
+        found, vectors = self.source.of(ids)
         return found, self._placed(vectors)
 
-    def descriptors_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
-        """As :meth:`Catalogue.descriptors_after`, in the space."""
-        for ids, vectors in self.catalogue.descriptors_after(generation):
+    def written_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
+        """As the source's, in the space."""
+        for ids, vectors in self.source.written_after(generation):
             yield ids, self._placed(vectors)
 
     def _placed(self, vectors: Vectors) -> Vectors:
-        """As :meth:`prepared`, of what lies on the grid already, as all that is stored does."""
+        """As :meth:`project`, of what lies on the grid already, as all that is stored does."""
         if self.space is None or not len(vectors):
             return vectors
         return self.space.apply(vectors)

@@ -16,19 +16,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from parecido.indexer.arrays import Ids, Vectors
 from parecido.indexer.system.kinds import NEIGHBOURS
 from parecido.indexer.system.own_files import make_folder, own_files, remove_own, replacing
 from parecido.indexer.vectors.gallery import Gallery, generation_of
 
 if TYPE_CHECKING:
-    from parecido.indexer.vectors.local.index import VectorIndex
+    from parecido.indexer.vectors.nearest import NearestIndex
 
 __all__ = ["KEPT", "USED", "Neighbours", "nearest", "update"]
 
 _log = logging.getLogger("parecido")
 
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
 
 USED = 5
 """Neighbours of each picture that are used; a list that has become shorter is made anew."""
@@ -55,7 +54,7 @@ class Neighbours:
     def open(cls, folder: Path, gallery: Gallery) -> Neighbours | None:
         """Those of a gallery's space from a folder; None where there is no such file."""
         space = gallery.fingerprint
-        newest = gallery.catalogue.generation()
+        newest = gallery.source.generation()
         for path in reversed(own_files(folder, NEIGHBOURS)):
             with suppress(OSError, ValueError):
                 generation = generation_of(path)
@@ -75,7 +74,7 @@ class Neighbours:
         return near, cosines
 
 
-def update(folder: Path, gallery: Gallery, index: VectorIndex) -> Neighbours:
+def update(folder: Path, gallery: Gallery, index: NearestIndex) -> Neighbours:
     """Bring the file up to date with the index, which sees the gallery; the neighbours.
 
     Only what changed is looked for, unless much did.  Being a cache, the file may fail to be
@@ -91,7 +90,7 @@ def update(folder: Path, gallery: Gallery, index: VectorIndex) -> Neighbours:
         rows["id"] = ids
         for start in range(0, len(ids), _BLOCK):
             block = slice(start, start + _BLOCK)
-            near, cosines = nearest(index, ids[block], gallery.descriptors(ids[block].tolist())[1])
+            near, cosines = nearest(index, ids[block], gallery.of(ids[block].tolist())[1])
             rows["near"][block], rows["cosine"][block] = near, cosines
     else:
         rows = _grown(before, gallery, index, ids, changed)
@@ -126,11 +125,11 @@ def _header(count: int) -> bytes:
     return header.getvalue()
 
 
-def nearest(index: VectorIndex, ids: Ids, vectors: Vectors, k: int = KEPT) -> tuple[Ids, Vectors]:
+def nearest(index: NearestIndex, ids: Ids, vectors: Vectors, k: int = KEPT) -> tuple[Ids, Vectors]:
     """Neighbours and cosines ``(n, k)`` of pictures ``(n,)`` themselves left out, best first."""
     near = np.full((len(ids), k), -1, np.int64)
     cosines = np.full((len(ids), k), -1, np.float32)
-    scores, found = index.search(vectors, k + 1, threads=0)
+    found, scores, _ = index.search(vectors, k + 1, threads=0)
     for row, (own, others, values) in enumerate(zip(ids, found, scores, strict=True)):
         keep = np.flatnonzero((others != own) & (others >= 0))[:k]
         near[row, : len(keep)], cosines[row, : len(keep)] = others[keep], values[keep]
@@ -141,14 +140,14 @@ def _changed(gallery: Gallery, before: Neighbours | None, ids: Ids) -> Ids:
     """Pictures of the index that have no row, or were given another descriptor since."""
     if before is None:
         return ids
-    pages = gallery.catalogue.descriptors_after(before.generation)
+    pages = gallery.source.written_after(before.generation)
     newer = np.concatenate([np.empty(0, np.int64), *(page for page, _ in pages)])
     missing = np.setdiff1d(ids, before.ids, assume_unique=True)
     return np.union1d(missing, np.intersect1d(newer, ids))
 
 
 def _grown(
-    before: Neighbours, gallery: Gallery, index: VectorIndex, ids: Ids, changed: Ids
+    before: Neighbours, gallery: Gallery, index: NearestIndex, ids: Ids, changed: Ids
 ) -> npt.NDArray[np.void]:
     """Rows of the pictures of the index, from those before and what changed."""
     rows = np.zeros(len(ids), _ROW)
@@ -164,7 +163,7 @@ def _grown(
     entering: list[tuple[Ids, Ids, Vectors]] = []
     for start in range(0, len(again), _BLOCK):
         some = again[start : start + _BLOCK]
-        near, cosines = nearest(index, some, gallery.descriptors(some.tolist())[1], _LOOKED_AT)
+        near, cosines = nearest(index, some, gallery.of(some.tolist())[1], _LOOKED_AT)
         places = np.searchsorted(ids, some)
         rows["near"][places], rows["cosine"][places] = near[:, :KEPT], cosines[:, :KEPT]
         new = np.isin(some, changed)

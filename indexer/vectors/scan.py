@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+
+from parecido.indexer.arrays import Ids, Vectors
 
 __all__ = ["Nearest"]
-
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
 
 
 class Nearest:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from parecido.indexer.arrays import Pixels, Vectors
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.pictures.decode import Decoded
@@ -39,9 +39,7 @@ class Describer(Protocol):
     def encoder(self) -> Encoder:
         """The library's encoder."""
 
-    def described(
-        self, query: str | os.PathLike[str]
-    ) -> tuple[npt.NDArray[np.float32], Picture | None]:
+    def described(self, query: str | os.PathLike[str]) -> tuple[Vectors, Picture | None]:
         """A file's descriptor, and the picture that it is where it is indexed."""
 
     def indexed(self, query: str | os.PathLike[str]) -> Picture | None:
@@ -121,16 +119,14 @@ def asked(engine: Describer, ask: Ask) -> tuple[tuple[Wish, ...], frozenset[int]
     return tuple(wishes), frozenset(known)
 
 
-def _wish(
-    like: Sequence[npt.NDArray[np.float32]], unlike: Sequence[npt.NDArray[np.float32]]
-) -> Wish:
+def _wish(like: Sequence[Vectors], unlike: Sequence[Vectors]) -> Wish:
     weights = [1 / len(like)] * len(like) + [-_UNLIKE / max(len(unlike), 1)] * len(unlike)
     return Wish(np.stack([*like, *unlike]), tuple(weights))
 
 
 def _views(
     engine: Describer, source: Source, region: Region | None, turned: bool, known: set[int]
-) -> npt.NDArray[np.float32]:
+) -> Vectors:
     """Descriptors ``(n, dimension)`` of a picture: one, or those of its eight orientations."""
     if not isinstance(source, bytes) and region is None and not turned:
         vector, picture = engine.described(source)
@@ -148,15 +144,13 @@ def _views(
     return engine.encoder.encode(views, 0).descriptors
 
 
-def orientations(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
+def orientations(pixels: Pixels) -> list[Pixels]:
     """The eight flips and quarter turns of a picture ``(h, w, 3)``, itself first."""
     turns = [np.rot90(one, quarter) for one in (pixels, pixels[:, ::-1]) for quarter in range(4)]
     return [np.ascontiguousarray(turn) for turn in turns]
 
 
-def _pixels(
-    engine: Describer, source: Source, region: Region | None, known: set[int]
-) -> npt.NDArray[np.uint8]:
+def _pixels(engine: Describer, source: Source, region: Region | None, known: set[int]) -> Pixels:
     """A picture, or its region, at the encoder's size; noted where it is indexed."""
     if isinstance(source, bytes):
         return engine.decoded(source, region).pixels
@@ -165,7 +159,7 @@ def _pixels(
     return engine.decoded(engine.read(source), region).pixels
 
 
-def pixels_of(engine: Describer, ask: Ask) -> tuple[list[npt.NDArray[np.uint8]], frozenset[int]]:
+def pixels_of(engine: Describer, ask: Ask) -> tuple[list[Pixels], frozenset[int]]:
     """The pictures to look for, in all orientations that count, and the ids of indexed ones."""
     ask.check()
     known: set[int] = set()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from parecido.indexer.arrays import Ids, Vectors
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.records.filters import Filter
 from parecido.search.ranking.candidates import Question
@@ -17,7 +18,6 @@ from parecido.search.ranking.ranking import Ranked
 
 __all__ = ["ALL", "DEFAULT_K", "Query", "Terms", "Wish", "merged"]
 
-Vectors = npt.NDArray[np.float32]
 
 DEFAULT_K = 10
 ALL = Filter()
@@ -148,7 +148,7 @@ def merged(answers: Sequence[Ranked]) -> Ranked:
     return _chosen(Ranked(ids, scores, again, chances), keep)
 
 
-def _chosen(ranked: Ranked, keep: npt.NDArray[np.int64]) -> Ranked:
+def _chosen(ranked: Ranked, keep: Ids) -> Ranked:
     return Ranked(
         ranked.ids[keep],
         ranked.scores[keep],

@@ -253,7 +253,10 @@ def _leave_only(library: Library, collection: Collection) -> None:
 def _held(library: Library) -> dict[str, int]:
     """The path of each picture of a library → its id."""
     catalogue = library.catalogue
-    return {picture.path: picture.id for picture in catalogue.pictures(catalogue.ids().tolist())}
+    return {
+        picture.path: picture.id
+        for picture in catalogue.pictures(catalogue.descriptors.ids().tolist())
+    }
 
 
 @dataclass(frozen=True, eq=False)

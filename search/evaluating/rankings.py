@@ -58,7 +58,7 @@ def rank(
     Memory is the gallery once and ``block × n``, never ``n × n``.
     """
     vectors = _gallery(library, ids)
-    twice = library.catalogue.thinks_twice()
+    twice = library.catalogue.settings.thinks_twice()
     second = _Second(library, terms.get("expand", twice), terms.get("rerank", twice))
     places = np.arange(len(ids)) if queries is None else np.searchsorted(ids, queries)
     for start in range(0, len(places), block):
@@ -97,7 +97,7 @@ def _gallery(library: Library, ids: Ids) -> Vectors:
     """The descriptors ``(n, dimension)`` of these ids, in their order."""
     vectors = np.empty((0, 0), np.float32)
     filled = 0
-    for found, rows in library.gallery().descriptors_after(-1):
+    for found, rows in library.gallery().written_after(-1):
         if not filled:
             vectors = np.empty((len(ids), rows.shape[1]), np.float32)
         wanted = rows[np.isin(found, ids)]

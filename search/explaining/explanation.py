@@ -203,6 +203,6 @@ def _stored(engine: Engine, source: str | bytes, data: bytes) -> Floats | None:
     for path in (absolute(source), os.path.realpath(absolute(source))):
         picture = catalogue.picture_at(path)
         if picture is not None and picture.content_hash == content_hash(data):
-            ids, vectors = catalogue.descriptors([picture.id])
+            ids, vectors = catalogue.descriptors.of([picture.id])
             return vectors[0] if len(ids) else None
     return None

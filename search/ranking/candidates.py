@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from parecido.indexer.arithmetic import rounding, row_sums, unit
+from parecido.indexer.arrays import Ids, Vectors
 from parecido.indexer.records.filters import Filter
 from parecido.indexer.vectors.gallery import Gallery
 from parecido.indexer.vectors.scan import Nearest
 from parecido.search.ranking.rerank import SHORTLIST
 
 if TYPE_CHECKING:
-    from parecido.indexer.vectors.local.index import VectorIndex
+    from parecido.indexer.vectors.nearest import NearestIndex
 
 __all__ = [
     "SPARE",
@@ -34,9 +34,6 @@ SPARE = 8  # candidates beyond the wanted ones, for ties and for what was left o
 # Up to so many pictures that pass a filter, their descriptors are read and compared one by one:
 # 30 ms, and none is missed.
 _FEW = 4096
-
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,15 +96,15 @@ class Found(NamedTuple):
     """Candidates for a question."""
 
     ids: Ids
-    least: float
-    """No picture that was left out scores more than this; of a compressed index, it is hoped."""
+    bound: float | None
+    """No picture that was left out scores more than this; None where that is not known."""
     is_all: bool
     """Whether none was left out."""
 
 
 def prepare(work: Sequence[Work], gallery: Gallery) -> None:
     """Bring what is looked for into the gallery's space, all in one product."""
-    parts = gallery.prepared(np.concatenate([item.question.vectors for item in work]))
+    parts = gallery.project(np.concatenate([item.question.vectors for item in work]))
     ends = np.cumsum([len(item.question.vectors) for item in work])
     for item, own in zip(work, np.split(parts, ends[:-1]), strict=True):
         item.vector = item.question.whole(own)
@@ -117,43 +114,41 @@ def scanned(item: Work, gallery: Gallery) -> Found:
     """The candidates among all descriptors that may be answers, read from the catalogue."""
     nearest = Nearest(item.vector[None], item.asked)
     if item.allowed is not None and len(item.allowed) <= _FEW:
-        nearest.see(*gallery.descriptors(item.allowed.tolist()))
+        nearest.see(*gallery.of(item.allowed.tolist()))
     else:
-        for ids, vectors in gallery.descriptors_after(-1):
+        for ids, vectors in gallery.written_after(-1):
             if item.allowed is None:
                 nearest.see(ids, vectors)
             else:
                 passing = np.isin(ids, item.allowed)
                 nearest.see(ids[passing], vectors[passing])
     scores, found = nearest.best()
-    return _found(found[0], scores[0], len(found[0]) < item.asked, rounding(len(item.vector)))
+    is_all = len(found[0]) < item.asked
+    last = float(scores[0][-1]) if len(found[0]) else -np.inf
+    return Found(found[0], last + rounding(len(item.vector)), is_all)
 
 
 def needs_scan(item: Work) -> bool:
+    """Whether every descriptor must be looked at, and by an index that does not none is missed."""
     return item.question.exact or (item.allowed is not None and len(item.allowed) <= _FEW)
 
 
 def is_short(item: Work, found: Found) -> bool:
+    """Whether fewer were found than pass the filter and are wanted."""
     wanted = min(item.question.nearest, len(item.allowed)) if item.allowed is not None else 0
     return len(found.ids) < wanted
 
 
-def searched(index: VectorIndex, group: Sequence[Work], allowed: Ids | None) -> dict[int, Found]:
+def searched(index: NearestIndex, group: Sequence[Work], allowed: Ids | None) -> dict[int, Found]:
     """Candidates from the vector index for questions with the same filter, by their numbers."""
     most = len(allowed) if allowed is not None else index.count
     # with the spare ones a compressed index looks further too: of the ten nearest real descriptors
     # to new ones it found 0.991 so, and 0.980 when it was asked for just ten
     asked = max(1, min(max(w.asked for w in group), most))
-    scores, ids = index.search(np.stack([w.vector for w in group]), asked, allowed)
-    found = {}
-    # a compressed index does not know what it left out
-    tolerance = index.tolerance if index.is_exhaustive else -np.inf
-    for item, row, own in zip(group, scores, ids, strict=True):
-        there = own >= 0
-        found[item.number] = _found(own[there], row[there], asked >= most, tolerance)
-    return found
-
-
-def _found(ids: Ids, scores: Vectors, is_all: bool, tolerance: float) -> Found:
-    """Candidates, best first, with scores that are wrong by at most the tolerance."""
-    return Found(ids, float(scores[-1]) + tolerance if len(ids) else -np.inf, is_all)
+    ids, _, bound = index.search(np.stack([w.vector for w in group]), asked, allowed)
+    return {
+        item.number: Found(
+            own[own >= 0], None if bound is None else float(bound[row]), asked >= most
+        )
+        for row, (item, own) in enumerate(zip(group, ids, strict=True))
+    }

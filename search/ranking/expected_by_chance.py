@@ -5,26 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from parecido.indexer.arithmetic import cosines
+from parecido.indexer.arrays import Exact, Vectors
 from parecido.indexer.learning.chance import LEAST_PICTURES, background
 
 if TYPE_CHECKING:
-    from parecido.indexer.vectors.local.index import VectorIndex
+    from parecido.indexer.learning.chance import Chance
+    from parecido.indexer.vectors.nearest import NearestIndex
 
 __all__ = ["Background"]
 
-Vectors = npt.NDArray[np.float32]
 _GROWTH = 1.5  # a library so many times as large as at the last draw is drawn from again
 
 
 class Background:
-    """Pictures drawn from an index.  Belongs to it; not safe for use from several threads."""
+    """Pictures drawn from an index, and what is known of chance in its space.
 
-    def __init__(self, index: VectorIndex) -> None:
+    Belongs to the index; not safe for use from several threads.
+    """
+
+    def __init__(self, index: NearestIndex, chance: Chance | None) -> None:
         self.index = index
-        self._chance = index.gallery.catalogue.chance()
+        self._chance = chance
         self._count = 0
         self._ids = np.empty(0, np.int64)
         self._vectors = np.empty((0, 0), np.float32)
@@ -36,10 +39,7 @@ class Background:
             return False
         if not self._count / _GROWTH <= count <= self._count * _GROWTH:
             drawn = background(self.index.ids())
-            if self.index.kind == "flat":
-                self._ids, self._vectors = drawn, self.index.vectors_of(drawn)
-            else:  # in float16 or less; and some may have left
-                self._ids, self._vectors = self.index.gallery.descriptors(drawn.tolist())
+            self._ids, self._vectors = self.index.vectors_of(drawn, exact=True)
             self._count = count
         return True
 
@@ -52,9 +52,7 @@ class Background:
             return None
         return cosines(queries, self._vectors)
 
-    def expected(
-        self, drawn: Vectors, scores: Vectors, leave_out: frozenset[int]
-    ) -> npt.NDArray[np.float64]:
+    def expected(self, drawn: Vectors, scores: Vectors, leave_out: frozenset[int]) -> Exact:
         """How many pictures are expected to reach each of some scores by chance.
 
         ``drawn`` are a query's cosines with the pictures drawn.

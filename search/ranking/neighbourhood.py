@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from parecido.indexer.arithmetic import round_scores
+from parecido.indexer.arrays import Ids, Vectors, is_in
 from parecido.indexer.library.library import NEIGHBOURS as FOLDER
 from parecido.indexer.library.library import Library
 from parecido.indexer.vectors.neighbours import Neighbours, nearest
 from parecido.search.ranking.rerank import NEIGHBOURS, Neighbourhood
 
 if TYPE_CHECKING:
-    from parecido.indexer.vectors.local.index import VectorIndex
+    from parecido.indexer.vectors.nearest import NearestIndex
 
 __all__ = ["Around"]
 
@@ -22,9 +23,6 @@ __all__ = ["Around"]
 # 16,000 of them, which is what a run leaves between two files, in 45 ms on two busy cores.  Where
 # there are more, the index is asked.
 _FRESH = 20_000
-
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
 
 
 class Around:
@@ -34,7 +32,7 @@ class Around:
     Belongs to one index; not safe for use from several threads.
     """
 
-    def __init__(self, library: Library, index: VectorIndex) -> None:
+    def __init__(self, library: Library, index: NearestIndex) -> None:
         self.index = index
         self._folder = library.folder / FOLDER
         spec, space = library.encoder, index.gallery.space
@@ -52,7 +50,7 @@ class Around:
         near = np.full((len(ids), 2 * NEIGHBOURS), -1, np.int64)
         if self._kept is not None:
             near[:, :NEIGHBOURS] = self._first(*self._kept.of(ids), leave_out, stale=True)
-            near[_is_in(ids, self._fresh[0])] = -1
+            near[is_in(ids, self._fresh[0])] = -1
         enough = min(NEIGHBOURS, len(self._standing) - 1 - len(leave_out))
         is_short = (near >= 0).sum(axis=1) < enough
         if len(self._fresh[0]):
@@ -72,9 +70,9 @@ class Around:
 
         What a file that is ``stale`` knows of changed pictures is not believed.
         """
-        there = _is_in(near, self._standing) & np.isin(near, list(leave_out), invert=True)
+        there = is_in(near, self._standing) & np.isin(near, list(leave_out), invert=True)
         if stale:
-            there &= ~_is_in(near, self._fresh[0])
+            there &= ~is_in(near, self._fresh[0])
         order = np.argsort(np.where(there, -cosines, 2), axis=1, kind="stable")[:, :NEIGHBOURS]
         first = np.take_along_axis(np.where(there, near, -1), order, 1)
         missing = max(0, NEIGHBOURS - first.shape[1])
@@ -106,17 +104,14 @@ class Around:
 
     def _vectors_of(self, ids: Ids) -> tuple[npt.NDArray[np.bool_], Vectors]:
         """Which pictures are still there, and their descriptors ``(n, m)``, 0 for the others."""
-        stands = _is_in(ids, self._standing)
+        stands = is_in(ids, self._standing)
         found = ids[stands]
         vectors = np.zeros((len(ids), self._dimension), np.float32)
         if not len(found):
             return stands, vectors
-        if self.index.is_exhaustive:
-            vectors[stands] = self.index.vectors_of(found)
-        else:
-            found, rows = self.index.gallery.descriptors(found.tolist())
-            stands = _is_in(ids, found)
-            vectors[stands] = rows[np.searchsorted(found, ids[stands])]
+        found, rows = self.index.vectors_of(found)
+        stands = is_in(ids, found)  # some may just have left
+        vectors[stands] = rows[np.searchsorted(found, ids[stands])]
         return stands, vectors
 
     def _refresh(self) -> None:
@@ -131,18 +126,10 @@ class Around:
         self._standing = index.ids()
         self._fresh = (np.empty(0, np.int64), np.empty((0, 0), np.float32))
         if self._kept is not None and self._kept.generation < generation:
-            written = gallery.catalogue.ids(before=self._kept.generation)
+            written = gallery.source.ids(before=self._kept.generation)
             fresh = np.setdiff1d(self._standing, written, assume_unique=True)
             if len(fresh) <= _FRESH:
                 self._fresh = fresh, self._vectors_of(fresh)[1]
             else:
                 self._kept = None
         self._seen = seen
-
-
-def _is_in(ids: Ids, ascending: Ids) -> npt.NDArray[np.bool_]:
-    """Which ids are among others, which may be a million: ``np.isin`` takes a look at each."""
-    if not len(ascending):
-        return np.zeros(ids.shape, bool)
-    places = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
-    return np.asarray(ascending[places] == ids)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from parecido.indexer.arithmetic import cosines
+from parecido.indexer.arrays import Ids, Pixels, Vectors
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import InvalidRequest
@@ -24,15 +24,10 @@ from parecido.indexer.records.regions import Box
 from parecido.indexer.regional.codes import box, pool
 from parecido.indexer.regional.source import STRIDE, region_index, row_ids
 from parecido.indexer.vectors.gallery import Gallery
-
-if TYPE_CHECKING:
-    from parecido.indexer.vectors.local.index import VectorIndex
+from parecido.search.ranking.open_index import OpenIndex
 
 __all__ = ["SIZES", "Placed", "Within", "views"]
 
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
-Pixels = npt.NDArray[np.uint8]
 
 # The source of a crop of 15, 30 or 50 % of the area comes first among 1000 photographs: at its own
 # size alone 0.762, 0.975, 0.993; with three quarters of it 0.772, 0.985, 0.993; with half 0.800,
@@ -119,18 +114,19 @@ class Within:
     def __init__(self, folder: Path, catalogue: Catalogue) -> None:
         self._folder = folder
         self._catalogue = catalogue
-        self._index: VectorIndex | None = None
-        self._of = ("", "")
+        self._index = OpenIndex(
+            lambda: region_index(folder, catalogue), catalogue.settings.regional_space_fingerprint
+        )
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Let go of the index."""
         with self._lock:
-            self._index = None
+            self._index.close()
 
     def check(self) -> None:
         """Raise :class:`~parecido.InvalidRequest` where the library keeps no regions."""
-        if not self._catalogue.keeps_regions():
+        if not self._catalogue.settings.keeps_regions():
             raise InvalidRequest(
                 f"The library {self._folder} keeps no regional descriptors, so it cannot be "
                 "searched for a part of a picture.",
@@ -159,7 +155,7 @@ class Within:
         found = self._scored(queries, wanted, fingerprint, allowed, exact)
         keep = np.flatnonzero(found.ids != leave_out)[:k] if leave_out is not None else slice(k)
         ids, scores, numbers = found.ids[keep], found.scores[keep], found.regions[keep]
-        regional = self._catalogue.regions(ids.tolist())
+        regional = self._catalogue.regional.of(ids.tolist())
         boxes: list[Box | None] = []
         for picture, number in zip(ids.tolist(), numbers.tolist(), strict=True):
             own = regional.get(picture)
@@ -177,50 +173,38 @@ class Within:
         asked = _ROWS_A_PICTURE * (wanted + _SPARE)
         while True:
             with self._lock:
-                index = self._fresh(fingerprint)
-                gallery, is_exhaustive = index.gallery, index.is_exhaustive
-                prepared = gallery.prepared(np.ascontiguousarray(queries, np.float32))
+                index = self._index.refresh(fingerprint)
+                gallery = index.gallery
+                prepared = gallery.project(np.ascontiguousarray(queries, np.float32))
                 few = allowed is not None and len(allowed) <= _FEW
-                if not is_exhaustive and (exact or few):
-                    break
                 most = max(1, index.count if rows is None else min(index.count, len(rows)))
-                scores, ids = index.search(prepared, min(asked, most), rows)
-                tolerance = index.tolerance
+                ids, _, bound = index.search(prepared, min(asked, most), rows)
+            if bound is None and (exact or few):
+                break
             candidates = np.unique(ids[ids >= 0] // STRIDE)
             found = _scanned(prepared, gallery, self._pages(candidates), wanted)
-            if is_exhaustive:
+            if bound is not None:
                 if asked >= most:
                     return found
-                # no descriptor that was left out scores more than this
-                least = float(scores[:, -1].max()) + tolerance
-                if len(found.ids) >= wanted and found.scores[wanted - 1] > least:
+                # no descriptor that was left out scores more than the bound
+                if len(found.ids) >= wanted and found.scores[wanted - 1] > bound.max():
                     return found
             elif len(found.ids) >= wanted:
                 return found
             elif asked >= most:
-                break  # a compressed index looks into the lists near the query alone
+                break  # one that knows no bound looks near the query alone
             asked *= 4
         return _scanned(prepared, gallery, self._pages(allowed), wanted)
 
     def _pages(self, allowed: Ids | None) -> Iterator[Ids]:
-        ids = self._catalogue.ids() if allowed is None else allowed
+        ids = self._catalogue.descriptors.ids() if allowed is None else allowed
         for start in range(0, len(ids), _PAGE):
             yield ids[start : start + _PAGE]
-
-    def _fresh(self, fingerprint: str) -> VectorIndex:
-        of = (fingerprint, self._catalogue.regional_space_fingerprint())
-        if self._index is None or self._of != of:
-            self._index = region_index(self._folder, self._catalogue)
-            self._of = of
-            if self._index.file_bytes == 0:
-                self._index.save_if_worthwhile()  # lost or damaged: for the next time
-        self._index.refresh()
-        return self._index
 
 
 def _ranked(queries: Vectors, gallery: Gallery, pictures: Ids) -> _Scored:
     """Pictures ``(n,)`` by their exact scores; those that have just left are left out."""
-    rows, vectors = gallery.descriptors(row_ids(pictures).tolist())
+    rows, vectors = gallery.of(row_ids(pictures).tolist())
     if not len(rows):
         return _Scored(rows, np.empty(0, np.float32), rows)
     scores = cosines(queries, vectors).max(axis=0)

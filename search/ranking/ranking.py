@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from parecido.indexer.arithmetic import cosines
+from parecido.indexer.arrays import Exact, Ids, Vectors
 from parecido.indexer.library.library import Library
 from parecido.indexer.records.filters import Filter
 from parecido.search.ranking.candidates import (
@@ -31,19 +31,17 @@ from parecido.search.ranking.candidates import (
 )
 from parecido.search.ranking.expected_by_chance import Background
 from parecido.search.ranking.neighbourhood import Around
+from parecido.search.ranking.open_index import OpenIndex
 from parecido.search.ranking.rerank import SHORTLIST, second_scores
 
 if TYPE_CHECKING:
-    from parecido.indexer.vectors.local.index import VectorIndex
+    from parecido.indexer.vectors.nearest import NearestIndex
 
 __all__ = ["Ranked", "Ranking"]
 
 _log = logging.getLogger("parecido")
 
 _FILTERS = 16  # whose answers are remembered until the library changes
-
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
 
 
 class Ranked(NamedTuple):
@@ -54,7 +52,7 @@ class Ranked(NamedTuple):
     """Exact cosines in the library's space, float32."""
     seconds: Vectors | None = None
     """What a second thought scored, float32, in whose order they are; NaN beyond its shortlist."""
-    chances: npt.NDArray[np.float64] | None = None
+    chances: Exact | None = None
     """How many pictures of the library are expected to score so by chance."""
 
     def first(self, k: int) -> Ranked:
@@ -72,8 +70,8 @@ class Ranking:
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._index: VectorIndex | None = None
-        self._of = ("", "")
+        settings = library.catalogue.settings
+        self._index = OpenIndex(library.vectors, settings.space_fingerprint)
         self._around: Around | None = None
         self._background: Background | None = None
         self._lock = threading.Lock()
@@ -86,7 +84,8 @@ class Ranking:
         if self._ahead is not None:
             self._ahead.join()
         with self._lock:
-            self._index = self._around = self._background = None
+            self._index.close()
+            self._around = self._background = None
 
     def open_ahead(self, fingerprint: str) -> None:
         """Open what a question needs on a thread of its own, while the caller makes its descriptor.
@@ -97,11 +96,11 @@ class Ranking:
         def open_it() -> None:
             try:
                 with self._lock:
-                    self._background_of(self._fresh(fingerprint)).draw()
+                    self._background_of(self._index.refresh(fingerprint)).draw()
             except Exception as error:  # the question itself meets it again, and tells
                 _log.debug("The index could not be opened ahead: %s", error)
 
-        if self._index is None and self._ahead is None:
+        if not self._index.is_open and self._ahead is None:
             self._ahead = threading.Thread(target=open_it, name="open-ahead")
             self._ahead.start()
 
@@ -121,7 +120,7 @@ class Ranking:
         while work:
             index, found = self._candidates(work, fingerprint)
             candidates = np.unique(np.concatenate([f.ids for f in found]))
-            ids, vectors = index.gallery.descriptors(candidates.tolist())
+            ids, vectors = index.gallery.of(candidates.tolist())
             again, answered = [], []
             for item, one in zip(work, found, strict=True):
                 ranked = _ranked(item, one, ids, vectors)
@@ -141,7 +140,7 @@ class Ranking:
     def passing(self, wanted: Filter) -> Ids:
         """Ids of the pictures that pass a filter, ascending."""
         allowed = self._allowed(wanted)
-        return self._library.catalogue.ids() if allowed is None else allowed
+        return self._library.catalogue.descriptors.ids() if allowed is None else allowed
 
     def count(self, wanted: Filter) -> int:
         """How many pictures pass a filter."""
@@ -171,33 +170,31 @@ class Ranking:
 
     def _candidates(
         self, work: Sequence[Work], fingerprint: str
-    ) -> tuple[VectorIndex, list[Found]]:
+    ) -> tuple[NearestIndex, list[Found]]:
         """Candidates for each question, and the index that they are from.
 
         What looks at every descriptor holds no lock.
         """
         found: dict[int, Found] = {}
         with self._lock:
-            index = self._fresh(fingerprint)
+            index = self._index.refresh(fingerprint)
             gallery = index.gallery
             prepare(work, gallery)
-            is_exhaustive = index.is_exhaustive
-            scans = [w for w in work if not is_exhaustive and needs_scan(w)]
-            rest = [w for w in work if w not in scans]
+            rest = list(work)
             while rest:  # those with the same filter go together
                 allowed = rest[0].allowed
                 group = [w for w in rest if w.allowed is allowed]
                 rest = [w for w in rest if w.allowed is not allowed]
                 found |= searched(index, group, allowed)
-        if not is_exhaustive:
-            # a compressed index looks into the lists near the query, where few may pass a filter
-            scans += [w for w in work if w.number in found and is_short(w, found[w.number])]
-        for item in scans:
-            found[item.number] = scanned(item, gallery)
+        for item in work:
+            one = found[item.number]
+            # one that knows no bound looked near the query alone, where few may pass a filter
+            if one.bound is None and (needs_scan(item) or is_short(item, one)):
+                found[item.number] = scanned(item, gallery)
         return index, [found[item.number] for item in work]
 
     def _thought_again(
-        self, item: Work, index: VectorIndex, ranked: Ranked, ids: Ids, vectors: Vectors
+        self, item: Work, index: NearestIndex, ranked: Ranked, ids: Ids, vectors: Vectors
     ) -> Ranked:
         """The shortlist in the order of a second thought, and then the rest as it was.
 
@@ -221,7 +218,9 @@ class Ranking:
         seconds = np.concatenate([seconds, np.full(len(rest), np.nan, np.float32)])
         return Ranked(ranked.ids[order], ranked.scores[order], seconds[order])
 
-    def _chances(self, answered: Sequence[tuple[Work, Ranked]], index: VectorIndex) -> list[Ranked]:
+    def _chances(
+        self, answered: Sequence[tuple[Work, Ranked]], index: NearestIndex
+    ) -> list[Ranked]:
         """The answers with what chance gives."""
         if not answered:
             return []
@@ -238,20 +237,10 @@ class Ranking:
                 for row, (item, ranked) in zip(drawn, answered, strict=True)
             ]
 
-    def _background_of(self, index: VectorIndex) -> Background:
+    def _background_of(self, index: NearestIndex) -> Background:
         if self._background is None or self._background.index is not index:
-            self._background = Background(index)
+            self._background = Background(index, self._library.catalogue.settings.chance())
         return self._background
-
-    def _fresh(self, fingerprint: str) -> VectorIndex:
-        of = (fingerprint, self._library.catalogue.space_fingerprint())
-        if self._index is None or self._of != of:
-            self._index = self._library.vectors()
-            self._of = of
-            if self._index.file_bytes == 0:
-                self._index.save_if_worthwhile()  # lost or damaged: for the next time
-        self._index.refresh()
-        return self._index
 
 
 def _ranked(item: Work, found: Found, ids: Ids, vectors: Vectors) -> Ranked | None:
@@ -265,8 +254,11 @@ def _ranked(item: Work, found: Found, ids: Ids, vectors: Vectors) -> Ranked | No
     rows = rows[ids[rows] == found.ids] if len(ids) else rows[:0]  # some have just left
     scores = cosines(item.vector, vectors[rows])
     order = np.lexsort((ids[rows], -scores))
-    if not found.is_all and (len(order) < wanted or scores[order[wanted - 1]] <= found.least):
-        return None
+    if not found.is_all:
+        if len(order) < wanted:
+            return None
+        if found.bound is not None and scores[order[wanted - 1]] <= found.bound:
+            return None
     ranked = ids[rows][order]
     keep = order[np.isin(ranked, list(item.question.leave_out), invert=True)]
     return Ranked(ids[rows][keep], scores[keep])

@@ -17,15 +17,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from parecido.indexer.arithmetic import cosines, round_scores, unit
+from parecido.indexer.arrays import Exact, Ids, Vectors
 
 __all__ = ["NEIGHBOURS", "SHORTLIST", "Neighbourhood", "second_scores"]
 
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
-Exact = npt.NDArray[np.float64]
 
 SHORTLIST = 100
 """Pictures that are looked at a second time."""

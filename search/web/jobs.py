@@ -251,7 +251,7 @@ class Jobs:
 
     def _note_indexed(self, writer: CatalogueWriter) -> None:
         """Let no upload wait that was in the library already, or was moved there."""
-        waiting = writer.uploads(WAITING)
+        waiting = writer.uploads.listed(WAITING)
         if waiting:
             writer.write([Own(u.path, u.content_hash, u.before, u.stamp) for u in waiting])
 
@@ -275,7 +275,7 @@ class Jobs:
         """
         raw = os.fsencode(job.path)
         with self._library.writer(wait=True) as writer:
-            upload = writer.upload_at(raw)
+            upload = writer.uploads.at(raw)
             with suppress(PathNotFound):  # it was removed meanwhile
                 along = [Withdraw(raw)] if upload else []
                 remove(self._library, [job.path], along=along, writer=writer)
@@ -295,13 +295,13 @@ class Jobs:
             self._is_from_before(catalogue)
             or self._uploads.arrived(catalogue)
             or self._uploads.moved(catalogue)
-            or catalogue.uploads(LEAVING)
-            or catalogue.uploads(WAITING)
+            or catalogue.uploads.listed(LEAVING)
+            or catalogue.uploads.listed(WAITING)
         )
 
     def _is_from_before(self, catalogue: Catalogue) -> bool:
         """Whether the folder may hold uploads of before they had rows."""
-        folders = catalogue.uploads_taken_over()
+        folders = catalogue.settings.uploads_taken_over()
         return folders is not None and str(self._uploads.folder) not in folders
 
     def _left(self, writer: CatalogueWriter) -> list[str]:
@@ -314,6 +314,6 @@ class Jobs:
         for place in self._uploads.settle(self._uploads.arrived(writer), writer):
             if isinstance(place, Refused):
                 _log.warning("An upload that had come was let go: %s", place)
-        self._clear(writer.uploads(LEAVING), writer)
-        waiting = [os.fsdecode(upload.path) for upload in writer.uploads(WAITING)]
+        self._clear(writer.uploads.listed(LEAVING), writer)
+        waiting = [os.fsdecode(upload.path) for upload in writer.uploads.listed(WAITING)]
         return [path for path in waiting if is_file(Path(path))]

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from parecido.indexer.arrays import Pixels, Vectors
 from parecido.indexer.encoders.encoder import Encoder, Maps
 from parecido.indexer.errors import InvalidRequest, ParecidoError, PictureUnreadable
 from parecido.indexer.library.library import THUMBNAILS, UPLOADS, Library
@@ -52,8 +52,6 @@ _MOST_WITHIN = 2000
 _T = TypeVar("_T")
 _log = logging.getLogger("parecido")
 
-Pixels = npt.NDArray[np.uint8]
-Vectors = npt.NDArray[np.float32]
 Labels = tuple[tuple[str, float, int], ...]
 Parts = tuple[Sequence[Pixels], Terms, frozenset[int]]
 
@@ -277,7 +275,7 @@ class Service:
     async def look_at(self, picture: Picture, region: Region | None = None) -> Look:
         """An indexed picture, or a part of it, from its file; as :meth:`file_of`."""
         data = await self.file_of(picture)
-        _, vectors = await self.call(self.library.catalogue.descriptors, [picture.id])
+        _, vectors = await self.call(self.library.catalogue.descriptors.of, [picture.id])
         stored = vectors[0] if len(vectors) else None
         return await self.look(data, picture.path, region, _OF_LIBRARY, stored)
 
@@ -342,7 +340,7 @@ class Service:
         ids = sorted({one.id for one in asked if isinstance(one, ById)})
         catalogue = self.library.catalogue
         names = {picture.id: picture.path for picture in catalogue.pictures(ids)}
-        stored = dict(zip(*catalogue.descriptors(ids), strict=True)) if ids else {}
+        stored = dict(zip(*catalogue.descriptors.of(ids), strict=True)) if ids else {}
         queries = [
             one.query(stored[one.id]) if isinstance(one, ById) else one
             for one in asked

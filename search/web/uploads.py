@@ -116,7 +116,7 @@ class Uploads:
 
     def arrived(self, catalogue: Catalogue) -> list[Arrival]:
         """What has come and has no place yet, in the order in which it came; broken pieces go."""
-        elsewhere = {Path(os.fsdecode(upload.path)).parent for upload in catalogue.uploads()}
+        elsewhere = {Path(os.fsdecode(upload.path)).parent for upload in catalogue.uploads.listed()}
         found = []
         for shelf in sorted({*self._shelves(), *elsewhere}):
             _remove_pieces(shelf)
@@ -131,13 +131,13 @@ class Uploads:
         Only those that lie here by their old names with the bytes that were uploaded.
         """
         found = []
-        for upload in catalogue.uploads():
+        for upload in catalogue.uploads.listed():
             path = Path(os.fsdecode(upload.path))
             now = self.folder / path.parent.name / path.name
             if now == path or os.path.lexists(path) or not is_folder(now.parent):
                 continue
             raw = os.fsencode(now)
-            if upload.holds(_held(now) or b"") and catalogue.upload_at(raw) is None:
+            if upload.holds(_held(now) or b"") and catalogue.uploads.at(raw) is None:
                 found.append((upload, upload._replace(path=raw)))
         return found
 
@@ -258,7 +258,7 @@ def _row_of(arrival: Arrival, catalogue: Catalogue, others: dict[bytes, Upload])
     """The row of an arrival's place, as it is to be; None where there is no place for it."""
     for path in arrival.places():
         raw = os.fsencode(path)
-        row = others.get(raw) or catalogue.upload_at(raw)
+        row = others.get(raw) or catalogue.uploads.at(raw)
         held = _held(path)
         if row is None:
             if arrival.is_new and held is None:

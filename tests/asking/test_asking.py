@@ -45,7 +45,7 @@ def engine(folder: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
 def placed(engine: Engine) -> dict[str, npt.NDArray[np.float64]]:
     """The name of each picture → its descriptor as it is compared."""
     gallery = engine.library.gallery()
-    ids, rows = gallery.descriptors(engine.library.catalogue.ids().tolist())
+    ids, rows = gallery.of(engine.library.catalogue.descriptors.ids().tolist())
     pictures = engine.library.catalogue.pictures(ids.tolist())
     return {
         Path(p.path).name: row.astype(np.float64) for p, row in zip(pictures, rows, strict=True)

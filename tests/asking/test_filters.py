@@ -13,7 +13,7 @@ import pytest
 
 from parecido import Library
 from parecido.indexer.catalogue.changes import Add
-from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
+from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.records.filters import Filter
 from parecido.indexer.records.pictures import Label, Picture, Taken
@@ -118,7 +118,7 @@ def told(wanted: Filter) -> str:
 def test_a_filter_lets_through_what_a_look_at_each_picture_does(
     filled: Library, wanted: Filter, passes: Callable[[Picture], bool]
 ) -> None:
-    everything = filled.catalogue.pictures(filled.catalogue.ids().tolist())
+    everything = filled.catalogue.pictures(filled.catalogue.descriptors.ids().tolist())
     expected = [p.id for p in everything if passes(p)]
     assert filled.catalogue.matching(wanted).tolist() == expected
     listed = filled.catalogue.listed(wanted, "path", 1000)

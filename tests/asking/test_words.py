@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from parecido.indexer.catalogue.changes import Add
-from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
+from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.imagenet.words import classes_of
 from parecido.indexer.errors import InvalidRequest
@@ -92,7 +92,7 @@ def many(
 
 
 def everything(library: Library) -> list[Picture]:
-    return library.catalogue.pictures(library.catalogue.ids().tolist())
+    return library.catalogue.pictures(library.catalogue.descriptors.ids().tolist())
 
 
 def chance(picture: Picture, word: str) -> float:

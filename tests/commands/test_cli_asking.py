@@ -22,7 +22,7 @@ def eighty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_pictures(folder / "pictures", 80)
     with Library.create(folder / "library") as library:
         index(library, [folder / "pictures"], encoder=fake_encoder())
-        assert library.catalogue.space() is not None
+        assert library.catalogue.settings.space() is not None
     return folder
 
 

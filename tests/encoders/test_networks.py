@@ -94,7 +94,7 @@ def test_a_keras_network_with_weights_from_a_file_describes_as_plain_keras_does(
         found = [library.catalogue.picture_at(str(path)) for path in sorted(folder.iterdir())]
         ids = [picture.id for picture in found if picture is not None]
         assert len(ids) == len(pixels)
-        stored = np.concatenate([library.catalogue.descriptors([i])[1] for i in ids])
+        stored = np.concatenate([library.catalogue.descriptors.of([i])[1] for i in ids])
         assert cosines(stored, expected).min() >= 0.9999
         with Engine(library, encoder=encoder) as engine:
             Image.fromarray(pixels[3]).save(tmp_path / "query.bmp")

@@ -163,7 +163,7 @@ def test_another_quality_or_size_is_refused_by_name(
     assert "was asked for." in caught.value.message
     assert "another --library" in caught.value.remedy
     assert balanced.encoder == before
-    assert not balanced.catalogue.thinks_twice()
+    assert not balanced.catalogue.settings.thinks_twice()
 
 
 @pytest.mark.parametrize(
@@ -217,6 +217,6 @@ def test_thinking_twice_is_remembered_until_it_is_told_otherwise(
     ]
     for options, expected in steps:
         index(library, [folder], options, encoder=fake_encoder())
-        assert library.catalogue.thinks_twice() is expected
+        assert library.catalogue.settings.thinks_twice() is expected
         if expected:
             assert len(list((library.folder / "neighbours").glob("*.npy"))) == 1

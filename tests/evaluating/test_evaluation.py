@@ -113,7 +113,7 @@ def test_the_figures_do_not_depend_on_how_many_queries_go_together(tmp_path: Pat
 def test_equal_scores_are_ordered_by_id(library: Library) -> None:
     x, y, z = np.eye(3, 12, dtype=np.float32)
     put(library, np.stack([x, y, x + y, y, x, z]))
-    ids = library.catalogue.ids()
+    ids = library.catalogue.descriptors.ids()
     blocks = list(rank(library, {}, ids, block=4))
     assert [block.queries.tolist() for block in blocks] == [[1, 2, 3, 4], [5, 6]]
     assert [block.dimension for block in blocks] == [12, 12]
@@ -137,7 +137,7 @@ def test_only_the_given_pictures_are_ranked(library: Library) -> None:
 
 def test_no_table_of_all_pairs_is_made(library: Library) -> None:
     put(library, np.random.default_rng(0).standard_normal((3000, 12)).astype(np.float32))
-    ids = library.catalogue.ids()
+    ids = library.catalogue.descriptors.ids()
     next(rank(library, {}, ids[:10]))  # what is imported on the way is no part of it
     tracemalloc.start()
     try:
@@ -151,7 +151,7 @@ def test_no_table_of_all_pairs_is_made(library: Library) -> None:
 
 
 def orders(library: Library, terms: dict[str, bool]) -> list[list[int]]:
-    (block,) = rank(library, terms, library.catalogue.ids(), block=1000)
+    (block,) = rank(library, terms, library.catalogue.descriptors.ids(), block=1000)
     return [row.tolist() for row in block.ids]
 
 
@@ -161,11 +161,11 @@ def test_a_second_thought_is_ranked_as_a_search_ranks_it(library: Library, terms
     put(library, vectors)
     with library.writer() as catalogue:
         settle(library, catalogue)
-    assert library.catalogue.space() is not None
-    ids = library.catalogue.ids().tolist()
+    assert library.catalogue.settings.space() is not None
+    ids = library.catalogue.descriptors.ids().tolist()
     found = orders(library, terms)
     with Engine(library, encoder=fake_encoder()) as engine:
-        _, stored = library.catalogue.descriptors(ids)
+        _, stored = library.catalogue.descriptors.of(ids)
         for row in (0, 7, 129):
             own = ids[row]
             hits = engine.search_vector(stored[row], leave_out=own, k=129, **terms)
@@ -337,7 +337,9 @@ def test_a_kept_library_holds_exactly_the_collection(tmp_path: Path) -> None:
     (one,) = evaluated(collection, tmp_path / "kept")
     assert (one.indexed, one.group_sizes, one.unreadable) == (1, (3, 4), ())
     with Library.open(tmp_path / "kept" / DEFAULT.library_name) as library:
-        held = {p.path for p in library.catalogue.pictures(library.catalogue.ids().tolist())}
+        held = {
+            p.path for p in library.catalogue.pictures(library.catalogue.descriptors.ids().tolist())
+        }
         assert held == set(collection.groups)
         assert library.catalogue.skipped() == []
         assert len(library.catalogue.roots()) == 7

@@ -131,9 +131,9 @@ def test_by_chance_come_about_as_many_as_are_promised(name: str, sets: Sets, kep
         index = library.vectors()
         index.refresh()
         ids = index.ids()
-        vectors = index.vectors_of(ids)
+        ids, vectors = index.vectors_of(ids)
         paths = {picture.id: picture.path for picture in library.catalogue.pictures(ids.tolist())}
-        background = Background(index)
+        background = Background(index, library.catalogue.settings.chance())
         group = np.array([groups[paths[i]] for i in ids.tolist()])
         cosines = background.cosines(vectors)
         assert cosines is not None

@@ -18,7 +18,7 @@ import pytest
 from parecido import IndexOptions, IndexReport, Library, index, remove
 from parecido.indexer.catalogue.changes import Add, Change, SkipFile
 from parecido.indexer.catalogue.known import Known
-from parecido.indexer.catalogue.sqlite.reading.catalogue import unpack
+from parecido.indexer.catalogue.sqlite.reading.descriptors import unpack
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.indexing.changed_files import Sift
@@ -40,7 +40,7 @@ LIMITS = IndexOptions().limits
 def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """The catalogue's answers come in pages of so many rows."""
     rows: int = request.param
-    monkeypatch.setattr("parecido.indexer.catalogue.sqlite.reading.catalogue._PAGE", rows)
+    monkeypatch.setattr("parecido.indexer.catalogue.sqlite.queries._PAGE", rows)
     return rows
 
 
@@ -469,9 +469,7 @@ def test_whatever_becomes_of_the_files_a_run_makes_the_library_what_they_are(
     seed: int, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = random.Random(3000 + seed)
-    monkeypatch.setattr(
-        "parecido.indexer.catalogue.sqlite.reading.catalogue._PAGE", rng.choice((1, 3, 4096))
-    )
+    monkeypatch.setattr("parecido.indexer.catalogue.sqlite.queries._PAGE", rng.choice((1, 3, 4096)))
     monkeypatch.setattr("parecido.indexer.indexing.changed_files._PULSE", rng.choice((1, 5, 1024)))
     monkeypatch.setattr("parecido.indexer.indexing.workers.AHEAD", rng.choice((1, 4, 16)))
     folder = tmp_path / "p"

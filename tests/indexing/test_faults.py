@@ -313,7 +313,7 @@ def test_a_disk_that_is_full_when_a_library_learns_loses_nothing_and_the_next_ru
     struck[0].unlink()
     with Library.open(disk / "library") as library:
         index(library, [pictures], learning, encoder=fake_encoder(dimension=WIDE))
-        space, chance = library.catalogue.space(), library.catalogue.chance()
+        space, chance = library.catalogue.settings.space(), library.catalogue.settings.chance()
         assert space is not None
         assert chance is not None
         assert chance.space == space.fingerprint

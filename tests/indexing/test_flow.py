@@ -16,7 +16,7 @@ import pytest
 import parecido.indexer.indexing.prepare
 import parecido.indexer.indexing.workers
 from parecido import IndexOptions
-from parecido.indexer.catalogue.sqlite.reading.catalogue import unpack
+from parecido.indexer.catalogue.sqlite.reading.descriptors import unpack
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow

@@ -183,6 +183,6 @@ def test_bytes_whose_last_holder_changes_after_a_worker_looked_are_decoded_after
         assert picture is not None
         assert picture.content_hash == content_hash(path.read_bytes())
         pixels = decode(path.read_bytes(), encoder.spec, IndexOptions().limits).pixels
-        stored = library.catalogue.descriptors([picture.id])[1][0]
+        stored = library.catalogue.descriptors.of([picture.id])[1][0]
         assert stored == pytest.approx(quadrants(pixels[None])[0], abs=1e-3)
     check_sound(library.folder)

@@ -32,7 +32,7 @@ def check(library: Library) -> None:
     """The invariants that hold after every run."""
     assert verify(library) == []
     pictures, _ = library.catalogue.counts()
-    assert pictures == len(library.catalogue.ids())
+    assert pictures == len(library.catalogue.descriptors.ids())
     if library.encoder:
         assert library.vectors().count == pictures
 
@@ -48,7 +48,7 @@ def test_every_picture_gets_the_descriptor_of_its_own_pixels(
 
     for path, picture_id in paths_of(library).items():
         pixels = decode_file(Path(path), encoder.spec, Limits()).pixels
-        stored = library.catalogue.descriptors([picture_id])[1][0]
+        stored = library.catalogue.descriptors.of([picture_id])[1][0]
         assert stored == pytest.approx(quadrants(pixels[None])[0], abs=1e-3)
     assert set(paths_of(library)) == set(map(str, files))
     check(library)
@@ -81,12 +81,12 @@ def test_a_changed_picture_keeps_its_id_and_gets_a_new_descriptor(
     first, *_ = save_pictures(tmp_path / "p", 3)
     index(library, [tmp_path / "p"], encoder=encoder)
     before = paths_of(library)
-    old = library.catalogue.descriptors([before[str(first)]])[1][0]
+    old = library.catalogue.descriptors.of([before[str(first)]])[1][0]
     save_picture(first, seed=99)
     report = index(library, [tmp_path / "p"], encoder=encoder)
     assert (report.updated, report.unchanged, report.added) == (1, 2, 0)
     assert paths_of(library) == before
-    new = library.catalogue.descriptors([before[str(first)]])[1][0]
+    new = library.catalogue.descriptors.of([before[str(first)]])[1][0]
     assert not np.allclose(old, new, atol=1e-3)
     check(library)
 
@@ -156,11 +156,13 @@ def test_a_copy_that_becomes_different_does_not_change_its_twin(
     shutil.copyfile(first, twin)
     index(library, [tmp_path / "p"], encoder=encoder)
     ids = paths_of(library)
-    kept = library.catalogue.descriptors([ids[str(first)]])[1][0]
+    kept = library.catalogue.descriptors.of([ids[str(first)]])[1][0]
     save_picture(twin, 2)
     index(library, [tmp_path / "p"], encoder=encoder)
-    assert np.array_equal(library.catalogue.descriptors([ids[str(first)]])[1][0], kept)
-    assert not np.allclose(library.catalogue.descriptors([ids[str(twin)]])[1][0], kept, atol=1e-3)
+    assert np.array_equal(library.catalogue.descriptors.of([ids[str(first)]])[1][0], kept)
+    assert not np.allclose(
+        library.catalogue.descriptors.of([ids[str(twin)]])[1][0], kept, atol=1e-3
+    )
 
 
 def test_two_files_that_swap_names_keep_their_own_descriptors(
@@ -169,14 +171,14 @@ def test_two_files_that_swap_names_keep_their_own_descriptors(
     a, b = save_picture(tmp_path / "p" / "a.png", 1), save_picture(tmp_path / "p" / "b.png", 2)
     index(library, [tmp_path / "p"], encoder=encoder)
     ids = paths_of(library)
-    before = {p: library.catalogue.descriptors([i])[1][0] for p, i in ids.items()}
+    before = {p: library.catalogue.descriptors.of([i])[1][0] for p, i in ids.items()}
     a.rename(tmp_path / "x")
     b.rename(a)
     (tmp_path / "x").rename(b)
     os.utime(a, ns=(5, 5))
     os.utime(b, ns=(6, 6))
     index(library, [tmp_path / "p"], encoder=encoder)
-    after = {p: library.catalogue.descriptors([i])[1][0] for p, i in paths_of(library).items()}
+    after = {p: library.catalogue.descriptors.of([i])[1][0] for p, i in paths_of(library).items()}
     assert np.allclose(after[str(a)], before[str(b)], atol=1e-3)
     assert np.allclose(after[str(b)], before[str(a)], atol=1e-3)
     check(library)

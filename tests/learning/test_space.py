@@ -175,7 +175,7 @@ def spaced(library: Library) -> Library:
     put(library, scenes(10, 80))
     with library.writer() as catalogue:
         settle(library, catalogue)
-    assert library.catalogue.space() is not None
+    assert library.catalogue.settings.space() is not None
     return library
 
 
@@ -183,8 +183,8 @@ def test_a_space_is_read_as_it_was_stored(library: Library) -> None:
     space = learn([scenes(9, 100, 48)], 20, 100)
     with library.writer() as catalogue:
         catalogue.use_space(space)
-        assert catalogue.space_fingerprint() == space.fingerprint
-    stored = library.catalogue.space()
+        assert catalogue.settings.space_fingerprint() == space.fingerprint
+    stored = library.catalogue.settings.space()
     assert stored is not None
     assert np.array_equal(stored.mean, space.mean)
     assert np.array_equal(stored.matrix, space.matrix)
@@ -192,7 +192,10 @@ def test_a_space_is_read_as_it_was_stored(library: Library) -> None:
     assert (stored.mean.dtype, stored.matrix.dtype) == (np.float32, np.float32)
     with library.writer() as catalogue:
         catalogue.use_space(None)
-    assert (library.catalogue.space(), library.catalogue.space_fingerprint()) == (None, "")
+    assert (library.catalogue.settings.space(), library.catalogue.settings.space_fingerprint()) == (
+        None,
+        "",
+    )
 
 
 def test_a_fingerprint_tells_spaces_apart() -> None:
@@ -220,7 +223,7 @@ def damage(folder: Path, statement: str) -> None:
     ],
 )
 def test_a_damaged_space_is_told_and_learned_again(spaced: Library, statement: str) -> None:
-    space = spaced.catalogue.space()
+    space = spaced.catalogue.settings.space()
     assert space is not None
     damage(spaced.folder, statement)
     assert [str(problem) for problem in verify(spaced)] != []
@@ -229,7 +232,7 @@ def test_a_damaged_space_is_told_and_learned_again(spaced: Library, statement: s
     assert "verify --repair" in caught.value.remedy
     assert "learned the library's own space again" in repair(spaced.folder)
     assert verify(spaced) == []
-    again = spaced.catalogue.space()
+    again = spaced.catalogue.settings.space()
     assert again is not None
     assert again.fingerprint == space.fingerprint
     with Engine(spaced) as engine:
@@ -241,15 +244,18 @@ def test_a_lost_space_is_learned_again_and_never_missed(spaced: Library) -> None
     with Engine(spaced) as engine:
         assert len(engine.search_vector(scenes(11, 1)[0])) == 10
     repair(spaced.folder)
-    assert spaced.catalogue.space() is not None
+    assert spaced.catalogue.settings.space() is not None
     assert verify(spaced) == []
 
 
 def test_another_encoder_in_an_emptied_library_drops_the_space(spaced: Library) -> None:
     with spaced.writer() as catalogue:
-        catalogue.write([Remove(catalogue.ids().tolist())])
+        catalogue.write([Remove(catalogue.descriptors.ids().tolist())])
     put(spaced, scenes(12, 5), spec=fake_spec(weights_sha256="1" * 64))
-    assert (spaced.catalogue.space(), spaced.catalogue.space_fingerprint()) == (None, "")
+    assert (spaced.catalogue.settings.space(), spaced.catalogue.settings.space_fingerprint()) == (
+        None,
+        "",
+    )
     with Engine(spaced) as engine:
         (hit,) = engine.search_vector(scenes(12, 5)[2], k=1)
     assert hit.score == pytest.approx(1, abs=1e-3)  # in the encoder's own space

@@ -17,7 +17,7 @@ import pytest
 
 from parecido import Engine, IndexOptions, Library, index, remove, verify
 from parecido.indexer.catalogue.sqlite.connections import Connections
-from parecido.indexer.catalogue.sqlite.reading.catalogue import pack
+from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.catalogue.sqlite.upgrade import install
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import LibraryDamaged, LibraryTooNew
@@ -46,7 +46,7 @@ def vector_file(library: Library) -> Path:
 
 def oracle(library: Library, query: npt.NDArray[np.float32]) -> list[tuple[int, float]]:
     """NumPy's ten best of the catalogue's descriptors, ties by id."""
-    ids, vectors = library.catalogue.descriptors(library.catalogue.ids().tolist())
+    ids, vectors = library.catalogue.descriptors.of(library.catalogue.descriptors.ids().tolist())
     scores = (vectors.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
     best = np.lexsort((ids, -scores))[:10]
     return list(zip(ids[best].tolist(), scores[best].tolist(), strict=True))
@@ -54,7 +54,7 @@ def oracle(library: Library, query: npt.NDArray[np.float32]) -> list[tuple[int, 
 
 def check_search(library: Library, each: int = 7) -> None:
     """Assert that searches for each seventh stored and other descriptors are what NumPy says."""
-    _, stored = library.catalogue.descriptors(library.catalogue.ids().tolist())
+    _, stored = library.catalogue.descriptors.of(library.catalogue.descriptors.ids().tolist())
     other = np.abs(np.random.default_rng(3).normal(size=(2, DIMENSION))).astype(np.float32)
     with Engine(library, encoder=fake_encoder()) as engine:
         for query in (*stored[::each], *other):
@@ -504,7 +504,7 @@ def test_a_library_of_an_older_version_is_brought_up_to_date_when_it_is_opened(
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     assert len(check_sound(copy)) == PICTURES - 5
     with Library.open(copy) as opened, Engine(opened) as engine:
-        _, stored = opened.catalogue.descriptors([opened.catalogue.largest_id()])
+        _, stored = opened.catalogue.descriptors.of([opened.catalogue.largest_id()])
         assert len(engine.search_vector(stored[0], k=PICTURES - 5)) == PICTURES - 5
         assert index(opened, [folder / "pictures"], encoder=long_encoder()).added == 5
     assert {path: row for path, (_, row) in check_sound(copy).items()} == whole

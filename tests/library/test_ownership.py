@@ -144,7 +144,7 @@ def test_a_library_is_opened_through_a_link_while_it_is_written_and_after_a_kill
         writer.think_twice(True)
         assert (library.folder / "catalogue.sqlite-shm").exists()
         with Library.open(link) as opened:
-            assert opened.catalogue.thinks_twice()
+            assert opened.catalogue.settings.thinks_twice()
         for name in ("catalogue.sqlite", "catalogue.sqlite-wal", "catalogue.sqlite-shm"):
             (tmp_path / "killed").mkdir(exist_ok=True)
             shutil.copy(library.folder / name, tmp_path / "killed" / name)

@@ -32,7 +32,7 @@ LONG = 144  # numbers in a descriptor: more than a space has by default
 
 
 def dimension_of(library: Library) -> int | None:
-    space = library.catalogue.space()
+    space = library.catalogue.settings.space()
     return space.dimension if space is not None else None
 
 
@@ -45,7 +45,7 @@ def relearn(library: Library, dimension: int | str) -> None:
 
 def oracle(library: Library, query: Vectors, space: Space | None = None) -> Answer:
     """Ids and cosines of all pictures in a space, best first, ties by id."""
-    ids, vectors = library.catalogue.descriptors(library.catalogue.ids().tolist())
+    ids, vectors = library.catalogue.descriptors.of(library.catalogue.descriptors.ids().tolist())
     if space is not None:
         vectors, query = space.apply(vectors), space.apply(query[None])[0]
     order = np.lexsort((ids, -cosines(query, vectors)))
@@ -80,7 +80,7 @@ def test_a_run_ends_with_a_space_where_there_are_pictures_enough(
     assert dimension_of(library) is None
     save_pictures(folder, 1, first=63)
     index(library, [folder], encoder=fake_encoder())
-    space = library.catalogue.space()
+    space = library.catalogue.settings.space()
     assert space is not None
     assert (space.dimension, space.pictures) == (12, 64)
     assert verify(library) == []
@@ -98,13 +98,13 @@ def test_a_space_is_learned_anew_at_twice_the_pictures_and_dropped_with_most_of_
     folder = tmp_path / "pictures"
     paths = save_pictures(folder, 80)
     index(library, [folder], encoder=fake_encoder())
-    first = library.catalogue.space_fingerprint()
+    first = library.catalogue.settings.space_fingerprint()
     paths += save_pictures(folder, 79, first=80)
     index(library, [folder], encoder=fake_encoder())
-    assert library.catalogue.space_fingerprint() == first
+    assert library.catalogue.settings.space_fingerprint() == first
     paths += save_pictures(folder, 1, first=159)
     index(library, [folder], encoder=fake_encoder())
-    assert library.catalogue.space_fingerprint() not in ("", first)
+    assert library.catalogue.settings.space_fingerprint() not in ("", first)
     remove(library, paths[:110])
     assert dimension_of(library) == 12
     remove(library, paths[110:140])
@@ -138,7 +138,7 @@ def test_the_dimension_is_as_it_was_asked_for_on_an_unchanged_library_too(
         assert verify(library) == []
         with Engine(library, encoder=encoder) as engine:
             query = engine.descriptors([tmp_path / "pictures" / "0007.png"])[0]
-            expected = oracle(library, query, library.catalogue.space())
+            expected = oracle(library, query, library.catalogue.settings.space())
             assert is_same(answer(engine, query), expected)
         assert len(list((library.folder / "vectors").glob("*.faiss"))) == 1
 
@@ -218,7 +218,7 @@ def test_a_search_is_the_oracle_in_the_space(
     put(library, scenes(1, 700, LONG), spec=fake_spec(dimension=LONG))
     relearn(library, asked)
     put(library, scenes(2, 30, LONG), spec=fake_spec(dimension=LONG))  # beside the file
-    space = library.catalogue.space()
+    space = library.catalogue.settings.space()
     assert library.vectors().kind == kind
     with Engine(library) as engine:
         found = 0
@@ -244,7 +244,7 @@ def test_searches_beside_a_change_of_space_are_in_the_old_one_or_the_new(
     oracles = []
     for dimension in (6, 12, "full", 9):
         relearn(library, dimension)
-        oracles.append(oracle(library, query, library.catalogue.space()))
+        oracles.append(oracle(library, query, library.catalogue.settings.space()))
     relearn(library, 6)
     over = threading.Event()
     answers: list[list[Answer]] = [[], [], []]
@@ -266,7 +266,7 @@ def test_searches_beside_a_change_of_space_are_in_the_old_one_or_the_new(
             for number, dimension in enumerate(asked, 1):
                 relearn(library, dimension)
                 until(partial(each_has, 2 * number))
-                expected = oracle(library, query, library.catalogue.space())
+                expected = oracle(library, query, library.catalogue.settings.space())
                 assert is_same(answer(engine, query), expected)  # from the commit on
         finally:
             over.set()
@@ -292,4 +292,4 @@ def test_an_engine_follows_another_process_to_its_space(library: Library) -> Non
             in_child(_relearn_in_child, library.folder, asked)
             after = answer(engine, query)
             assert after != before
-            assert is_same(after, oracle(library, query, library.catalogue.space()))
+            assert is_same(after, oracle(library, query, library.catalogue.settings.space()))

@@ -44,7 +44,7 @@ def test_a_kill_while_a_library_learns_leaves_the_old_space_or_the_new(
             settle(library, catalogue)
             catalogue.think_twice(True)
         put(library, scenes(2, 80))
-        known = library.catalogue.space_fingerprint()
+        known = library.catalogue.settings.space_fingerprint()
     struck = 0
     for strike in itertools.count(1):
         folder = tmp_path / f"library{strike}"
@@ -60,7 +60,7 @@ def test_a_kill_while_a_library_learns_leaves_the_old_space_or_the_new(
         with Library.open(folder) as library:
             with library.writer() as catalogue:
                 settle(library, catalogue)
-            space = library.catalogue.space()
+            space = library.catalogue.settings.space()
             assert space is not None
             assert space.pictures == 160
             names = [path.name for path in (folder / "vectors").iterdir()]
@@ -73,7 +73,7 @@ def test_a_kill_while_a_library_learns_leaves_the_old_space_or_the_new(
 def _check_usable(folder: Path, known: str) -> None:
     assert len(check_sound(folder)) == 160
     with Library.open(folder) as library, Engine(library) as engine:
-        space = library.catalogue.space()
+        space = library.catalogue.settings.space()
         assert space is not None
         assert (space.fingerprint == known) == (space.pictures == 80)
         (query,) = scenes(3, 1)
@@ -130,7 +130,7 @@ def test_a_disk_that_refuses_a_cache_is_told_and_nothing_else_is_missing(
     assert not list((library.folder / {"index": "vectors"}.get(what, what)).iterdir())
     (query,) = scenes(2, 1)
     with Engine(library) as engine:
-        space = library.catalogue.space()
+        space = library.catalogue.settings.space()
         assert is_same(answer(engine, query), oracle(library, query, space))
 
 

@@ -308,7 +308,7 @@ def test_searches_during_indexing_answer_from_a_committed_state(
             answered = [future.result() for future in (*asking, child)]
     assert commits[-1] == 220
     assert len(set(commits)) >= 10
-    ids, vectors = indexed.catalogue.descriptors(indexed.catalogue.ids().tolist())
+    ids, vectors = indexed.catalogue.descriptors.of(indexed.catalogue.descriptors.ids().tolist())
     scores = (vectors.astype(np.float64) @ _queries().T.astype(np.float64)).astype(np.float32)
     # ids rise with the commits, so a committed state is the first so many ids
     states = {
@@ -382,7 +382,7 @@ def _change(folder: Path, round_number: int) -> None:
 
 
 def _note(library: Library, versions: dict[int, list[npt.NDArray[np.float64]]]) -> None:
-    ids, vectors = library.catalogue.descriptors(library.catalogue.ids().tolist())
+    ids, vectors = library.catalogue.descriptors.of(library.catalogue.descriptors.ids().tolist())
     for picture_id, vector in zip(ids.tolist(), vectors, strict=True):
         versions.setdefault(picture_id, []).append(vector.astype(np.float64))
 
@@ -487,10 +487,10 @@ def test_a_killed_writers_journal_is_folded_by_a_run_that_finds_nothing_new(
     assert journal_of(indexed.folder) > 0
     with Library.open(indexed.folder) as library:
         if asked:
-            assert library.catalogue.keeps_exact_index()
+            assert library.catalogue.settings.keeps_exact_index()
         assert index(library, [tmp_path / "pictures"], encoder=fake_encoder()).unchanged == 20
         assert journal_of(indexed.folder) == 0
-        assert library.catalogue.keeps_exact_index()
+        assert library.catalogue.settings.keeps_exact_index()
 
 
 def test_the_journal_is_folded_after_each_run_although_the_library_stays_open(
@@ -617,4 +617,4 @@ def test_an_earlier_version_is_brought_up_to_date_behind_the_lock(
     assert _kept(indexed.folder) == before
     with Library.open(indexed.folder) as opened:
         assert not opened.catalogue.is_outdated
-        assert opened.catalogue.uploads() == []
+        assert opened.catalogue.uploads.listed() == []

@@ -248,9 +248,9 @@ def test_an_answer_is_the_papers_over_the_whole_library(
 ) -> None:
     library = library_of_groups
     gallery = library.gallery()
-    ids, vectors = gallery.descriptors(library.catalogue.ids().tolist())
+    ids, vectors = gallery.of(library.catalogue.descriptors.ids().tolist())
     for vector in groups(2, 3):
-        query = gallery.prepared(vector[None])[0].astype(np.float64)
+        query = gallery.project(vector[None])[0].astype(np.float64)
         order = np.argsort(-(vectors @ query), kind="stable")[:SHORTLIST]
         shortlist = list(vectors[order].astype(np.float64))
         rows = [query, *shortlist]
@@ -283,7 +283,7 @@ def test_a_file_finds_the_same_whether_it_is_indexed_or_not(
         own = library.catalogue.largest_id()
         with library.writer() as catalogue:
             settle(library, catalogue)
-        _, stored = library.catalogue.descriptors([own])
+        _, stored = library.catalogue.descriptors.of([own])
         indexed = ask(library, stored[0], own, expand=expand, rerank=rerank)
         with library.writer() as catalogue:
             catalogue.write([Remove([own])])
@@ -297,7 +297,7 @@ def test_answers_do_not_depend_on_the_file_of_neighbours(
     leave_out: int | None, library_of_groups: Library
 ) -> None:
     library = library_of_groups
-    queries = [*groups(2, 4), library.catalogue.descriptors([17])[1][0]]
+    queries = [*groups(2, 4), library.catalogue.descriptors.of([17])[1][0]]
     with_file = [ask(library, query, leave_out, k=50) for query in queries]
     for path in (library.folder / "neighbours").iterdir():
         path.unlink()

@@ -40,7 +40,7 @@ def oracle(
     library: Library, query: Vectors, leave_out: int | None = None
 ) -> list[tuple[int, float]]:
     """Ids and cosines of all pictures, best first, ties by id; straight from the catalogue."""
-    ids, vectors = library.catalogue.descriptors(library.catalogue.ids().tolist())
+    ids, vectors = library.catalogue.descriptors.of(library.catalogue.descriptors.ids().tolist())
     scores = (vectors.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
     order = sorted(zip(ids.tolist(), scores.tolist(), strict=True), key=lambda p: (-p[1], p[0]))
     return [pair for pair in order if pair[0] != leave_out]
@@ -97,7 +97,7 @@ def test_after_any_history_search_equals_the_oracle(
         put(library, drawn(0, 5))
         index_kept_open = library.vectors()
         for what, seed in steps:
-            ids = library.catalogue.ids().tolist()
+            ids = library.catalogue.descriptors.ids().tolist()
             chosen = [i for n, i in enumerate(ids) if (seed >> n % 16) & 1]
             if what == "add":
                 put(library, drawn(seed, 1 + seed % 7))
@@ -118,8 +118,8 @@ def test_after_any_history_search_equals_the_oracle(
             together = engine.answer([Query(query, Terms()) for query in queries])
             assert [[hit.id for hit in hits] for hits in together] == [ids[:10] for ids in expected]
         index_kept_open.refresh()
-        assert index_kept_open.count == len(expected[0]) == len(library.catalogue.ids())
-        assert index_kept_open.ids().tolist() == library.catalogue.ids().tolist()
+        assert index_kept_open.count == len(expected[0]) == len(library.catalogue.descriptors.ids())
+        assert index_kept_open.ids().tolist() == library.catalogue.descriptors.ids().tolist()
 
 
 def test_half_precision_storage_answers_the_same(

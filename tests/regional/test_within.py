@@ -52,7 +52,7 @@ def stored(library: Library) -> dict[str, bytes]:
     """The regional descriptors of every picture, by its path."""
     catalogue = library.catalogue
     paths = {i: os.fsdecode(path) for i, path in catalogue.under(b"/")}
-    return {paths[i]: one.vectors for i, one in catalogue.regions(list(paths)).items()}
+    return {paths[i]: one.vectors for i, one in catalogue.regional.of(list(paths)).items()}
 
 
 def expected(files: list[Path]) -> dict[str, bytes]:
@@ -71,11 +71,11 @@ def expected(files: list[Path]) -> dict[str, bytes]:
 def check_regions(library: Library, files: list[Path]) -> None:
     """Assert that a library is sound, holds these files and nothing waits."""
     assert verify(library) == []
-    assert library.catalogue.waiting_for_regions() == []
+    assert library.catalogue.regional.waiting() == []
     assert stored(library) == expected(files)
     ids = region_index(library.folder, library.catalogue).ids()
     assert len(ids) == len(files) * ROWS
-    assert np.array_equal(np.unique(ids // STRIDE), library.catalogue.ids())
+    assert np.array_equal(np.unique(ids // STRIDE), library.catalogue.descriptors.ids())
 
 
 def ids_by_name(library: Library) -> dict[str, int]:
@@ -86,13 +86,13 @@ def ids_by_name(library: Library) -> dict[str, int]:
 def exhaustive(library: Library, queries: Vectors, allowed: list[int]) -> list[tuple[float, int]]:
     """Every picture with its best cosine, the best first: read from SQLite, without an index."""
     gallery = region_index(library.folder, library.catalogue).gallery
-    prepared = gallery.prepared(queries)
+    prepared = gallery.project(queries)
     ranked = []
     for picture in allowed:
-        _, whole = library.catalogue.descriptors([picture])
-        own = library.catalogue.regions([picture])[picture]
+        _, whole = library.catalogue.descriptors.of([picture])
+        own = library.catalogue.regional.of([picture])[picture]
         rows = np.concatenate([whole, unpack(own.vectors, whole.shape[1])])
-        rows = gallery.prepared(rows)
+        rows = gallery.project(rows)
         best = max(float(cosines(query, rows).max()) for query in prepared)
         ranked.append((-best, picture))
     return sorted(ranked)
@@ -127,7 +127,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
 
 def test_a_colour_is_found_in_the_quarter_where_it_is(kept: Library) -> None:
     (picture,) = kept.catalogue.pictures([7])
-    _, vectors = kept.catalogue.descriptors([7])
+    _, vectors = kept.catalogue.descriptors.of([7])
     # the fake's map has a cell for each quarter, in which only this quarter's three numbers are set
     for quarter, place in enumerate([(0, 0), (0.5, 0), (0, 0.5), (0.5, 0.5)]):
         query = np.where(np.arange(DIMENSION) // 3 == quarter, vectors[0], 0)[None]
@@ -139,7 +139,7 @@ def test_a_colour_is_found_in_the_quarter_where_it_is(kept: Library) -> None:
 
 
 def test_a_whole_picture_is_found_as_a_whole_and_has_no_box(kept: Library) -> None:
-    _, vectors = kept.catalogue.descriptors([5])
+    _, vectors = kept.catalogue.descriptors.of([5])
     found = within(kept).nearest(vectors, 2, FINGERPRINT)
     assert (found.ids[0], found.boxes[0]) == (5, None)
     assert found.scores[0] == pytest.approx(1, abs=2e-7)
@@ -150,10 +150,10 @@ def test_a_whole_picture_is_found_as_a_whole_and_has_no_box(kept: Library) -> No
 def test_the_answers_are_those_of_looking_at_every_region(
     large: Library, k: int, allowed: list[int] | None
 ) -> None:
-    assert large.catalogue.space("regional_space") is not None
+    assert large.catalogue.settings.space("regional_space") is not None
     queries = np.abs(np.random.default_rng(k).standard_normal((3, DIMENSION)))
     queries = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)
-    truth = exhaustive(large, queries, allowed or large.catalogue.ids().tolist())[:k]
+    truth = exhaustive(large, queries, allowed or large.catalogue.descriptors.ids().tolist())[:k]
     passing = None if allowed is None else np.array(allowed, np.int64)
     found = within(large).nearest(queries, k, FINGERPRINT, allowed=passing)
     assert [(-float(s), i) for s, i in zip(found.scores, found.ids, strict=True)] == truth
@@ -172,7 +172,7 @@ def test_a_compressed_index_of_regions_gives_exact_scores_and_as_many_hits_as_th
         assert region_index(library.folder, library.catalogue).kind == "compressed"
         assert verify(library) == []
         queries = fake_encoder().encode([np.full((32, 32, 3), 90, np.uint8)]).descriptors
-        ids = library.catalogue.ids()
+        ids = library.catalogue.descriptors.ids()
         truth = exhaustive(library, queries, ids.tolist())
         for allowed in (None, ids[40:45]):
             found = within(library).nearest(queries, 150, FINGERPRINT, allowed=allowed)
@@ -187,7 +187,7 @@ def test_copies_score_equally_and_are_ordered_by_id(kept: Library, folder: Path)
         shutil.copy(folder / "0003.png", folder / f"copy{number:02d}.png")
     run(kept, folder)
     original = ids_by_name(kept)["0003.png"]
-    _, vectors = kept.catalogue.descriptors([original])
+    _, vectors = kept.catalogue.descriptors.of([original])
     found = within(kept).nearest(vectors, 16, FINGERPRINT)
     assert found.ids.tolist() == [original, *range(21, 36)]
     (score,) = set(found.scores.tolist())
@@ -197,7 +197,7 @@ def test_copies_score_equally_and_are_ordered_by_id(kept: Library, folder: Path)
 def test_a_picture_can_be_left_out_and_a_filter_that_nothing_passes_gives_nothing(
     kept: Library,
 ) -> None:
-    _, vectors = kept.catalogue.descriptors([5])
+    _, vectors = kept.catalogue.descriptors.of([5])
     found = within(kept).nearest(vectors, 20, FINGERPRINT, leave_out=5)
     assert len(found.ids) == 19
     assert 5 not in found.ids
@@ -216,7 +216,7 @@ def test_a_searcher_that_stays_open_sees_what_came_changed_and_went(
 ) -> None:
     searcher, ids = within(kept), ids_by_name(kept)
     standing = sorted({*range(1, 22)} - {ids["0001.png"]})
-    _, vectors = kept.catalogue.descriptors([ids["0000.png"]])
+    _, vectors = kept.catalogue.descriptors.of([ids["0000.png"]])
     assert searcher.nearest(vectors, 1, FINGERPRINT).ids.tolist() == [ids["0000.png"]]
     save_picture(folder / "0000.png", 500)
     save_picture(folder / "new.png", 501)
@@ -225,7 +225,7 @@ def test_a_searcher_that_stays_open_sees_what_came_changed_and_went(
     found = searcher.nearest(vectors, 20, FINGERPRINT)
     assert sorted(found.ids.tolist()) == standing
     assert [(-float(s), i) for s, i in zip(found.scores, found.ids, strict=True)] == exhaustive(
-        kept, vectors, kept.catalogue.ids().tolist()
+        kept, vectors, kept.catalogue.descriptors.ids().tolist()
     )
     # off and on again, with a picture that waits: it is found as a whole
     run(kept, folder, within=False)
@@ -285,11 +285,11 @@ def test_switching_on_describes_what_is_there_again_and_once(
     indexed: Library, tmp_path: Path
 ) -> None:
     pictures = tmp_path / "pictures"
-    generations = indexed.catalogue.ids()
+    generations = indexed.catalogue.descriptors.ids()
     report = run(indexed, pictures, within=True)
     assert (report.updated, report.unchanged, report.encoded) == (20, 0, 20)
     check_regions(indexed, sorted(pictures.iterdir()))
-    assert np.array_equal(indexed.catalogue.ids(), generations)
+    assert np.array_equal(indexed.catalogue.descriptors.ids(), generations)
     report = run(indexed, pictures)
     assert (report.updated, report.unchanged, report.encoded) == (0, 20, 0)
 
@@ -302,10 +302,10 @@ def test_switching_on_reaches_other_folders_when_they_are_indexed_again(
     save_pictures(two, 3, first=10)
     index(library, [one, two], encoder=fake_encoder())
     run(library, one, within=True)
-    assert len(library.catalogue.waiting_for_regions()) == 3
+    assert len(library.catalogue.regional.waiting()) == 3
     assert verify(library) == []
     # what waits is found as a whole
-    _, vectors = library.catalogue.descriptors([7])
+    _, vectors = library.catalogue.descriptors.of([7])
     found = within(library).nearest(vectors, 1, FINGERPRINT)
     assert (found.ids.tolist(), found.boxes) == ([7], (None,))
     assert run(library, two).updated == 3
@@ -363,7 +363,7 @@ def test_an_encoder_without_a_map_is_refused_before_anything_is_written(
     with pytest.raises(InvalidRequest, match="feature map") as caught:
         index(library, [folder], WITHIN, encoder=flat)
     assert "--within" in caught.value.remedy
-    assert not library.catalogue.keeps_regions()
+    assert not library.catalogue.settings.keeps_regions()
     assert library.catalogue.counts() == (0, 0)
 
 
@@ -374,13 +374,13 @@ def test_another_encoder_in_an_emptied_library_brings_a_space_of_its_own(
     save_pictures(pictures, 80)
     with Library.create(tmp_path / "library") as library:
         run(library, pictures, within=True)
-        before = library.catalogue.regional_space_fingerprint()
+        before = library.catalogue.settings.regional_space_fingerprint()
         assert before
         remove(library, [pictures])
         index(library, [pictures], encoder=fake_encoder(dimension=24))
-        assert library.catalogue.regional_space_fingerprint() not in ("", before)
+        assert library.catalogue.settings.regional_space_fingerprint() not in ("", before)
         assert verify(library) == []
-        _, vectors = library.catalogue.descriptors([100])
+        _, vectors = library.catalogue.descriptors.of([100])
         found = within(library).nearest(vectors, 1, fake_spec(dimension=24).fingerprint)
         assert found.ids.tolist() == [100]
 
@@ -429,7 +429,7 @@ def test_a_run_that_is_killed_leaves_a_sound_library_and_the_next_goes_on(
         assert done < 60
         assert done > 0 or commits < 3  # the first commit may hold the roots alone
         catalogue = library.catalogue
-        assert done + len(catalogue.waiting_for_regions()) == catalogue.counts()[0]
+        assert done + len(catalogue.regional.waiting()) == catalogue.counts()[0]
         assert run(library, pictures).encoded == 60 - done
         check_regions(library, sorted(pictures.iterdir()))
 
@@ -463,19 +463,19 @@ def test_damaged_regions_are_found_and_made_again_by_the_next_run(
         "1 picture will get regional descriptors with the next indexing run"
     ]
     assert verify(kept) == []
-    assert kept.catalogue.waiting_for_regions() == [4]
+    assert kept.catalogue.regional.waiting() == [4]
     report = run(kept, folder)
     assert (report.updated, report.unchanged) == (1, 19)
     check_regions(kept, sorted(folder.iterdir()))
 
 
 def test_a_damaged_space_of_regions_is_told_and_learned_again(large: Library) -> None:
-    _, vectors = large.catalogue.descriptors([9])
+    _, vectors = large.catalogue.descriptors.of([9])
     wanted = within(large).nearest(vectors, 5, FINGERPRINT)
     _set(
         large,
         "UPDATE spaces SET mean = zeroblob(length(mean)) WHERE fingerprint = ?",
-        large.catalogue.regional_space_fingerprint(),
+        large.catalogue.settings.regional_space_fingerprint(),
     )
     with pytest.raises(LibraryDamaged):
         within(large).nearest(vectors, 5, FINGERPRINT)
@@ -488,7 +488,7 @@ def test_a_damaged_space_of_regions_is_told_and_learned_again(large: Library) ->
 
 def test_a_damaged_index_of_regions_is_found_and_built_again(kept: Library) -> None:
     (path,) = (kept.folder / FOLDER).glob("*.faiss")
-    _, vectors = kept.catalogue.descriptors([9])
+    _, vectors = kept.catalogue.descriptors.of([9])
     wanted = within(kept).nearest(vectors, 20, FINGERPRINT)
     other = np.roll(vectors, 1)
     _set(kept, "UPDATE descriptors SET vector = ? WHERE picture_id = 3", other.astype("<f2"))

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from parecido import Library, verify
 from parecido.indexer.catalogue.changes import Add
-from parecido.indexer.catalogue.sqlite.reading.catalogue import pack, unpack
+from parecido.indexer.catalogue.sqlite.reading.descriptors import pack, unpack
 from parecido.indexer.library.library import CATALOGUE
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import Label
@@ -93,7 +93,7 @@ class Row(NamedTuple):
 def holdings(library: Library) -> dict[bytes, tuple[int, Row]]:
     """Path → id and everything else of each picture; others may be added meanwhile."""
     listed = list(library.catalogue.under(b"/"))
-    descriptors = {i: blob for rows in library.catalogue.raw_descriptors() for i, blob in rows}
+    descriptors = {i: blob for rows in library.catalogue.descriptors.stored() for i, blob in rows}
     found = {}
     for picture_id, path in listed:
         (picture,) = library.catalogue.pictures([picture_id])

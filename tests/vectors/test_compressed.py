@@ -127,11 +127,11 @@ def test_what_is_removed_replaced_and_added_is_seen_at_once(large: Library) -> N
     add(large, scenes(3, 30), list(range(500, 530)))
     index.refresh()
     assert index.kind == "compressed"
-    assert index.ids().tolist() == large.catalogue.ids().tolist()
+    assert index.ids().tolist() == large.catalogue.descriptors.ids().tolist()
     assert index.count == COUNT - 199 + 50
     # what is new is found by itself, and what is gone never
-    ids, vectors = large.catalogue.descriptors([510, COUNT + 7])
-    scores, found = index.search(vectors, 5)
+    ids, vectors = large.catalogue.descriptors.of([510, COUNT + 7])
+    found, scores, _ = index.search(vectors, 5)
     assert found[:, 0].tolist() == ids.tolist()
     assert scores[:, 0] == pytest.approx(1, abs=2e-3)
     assert not np.isin(found, np.arange(1, 200)).any()
@@ -202,7 +202,7 @@ def test_a_reader_uses_the_longer_file_that_a_writer_saved(
 def test_verify_finds_a_compressed_descriptor_that_is_anothers(large: Library) -> None:
     index = large.vectors()
     assert verify(large) == []
-    ids, vectors = large.catalogue.descriptors(list(range(1, 101)))
+    ids, vectors = large.catalogue.descriptors.of(list(range(1, 101)))
     assert index.differing(ids, vectors).tolist() == []
     swapped = vectors.copy()
     swapped[[3, 7]] = vectors[[7, 3]]

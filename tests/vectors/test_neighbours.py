@@ -53,7 +53,7 @@ def updated(library: Library) -> Neighbours:
 def truth(library: Library) -> dict[int, dict[int, float]]:
     """The cosines of every picture with every other one, the nearest first."""
     gallery = library.gallery()
-    ids, vectors = gallery.descriptors(library.catalogue.ids().tolist())
+    ids, vectors = gallery.of(library.catalogue.descriptors.ids().tolist())
     cosines = vectors.astype(np.float64) @ vectors.astype(np.float64).T
     found = {}
     for place, own in enumerate(ids.tolist()):
@@ -122,7 +122,7 @@ def test_additions_removals_and_replacements_are_followed(library: Library) -> N
     add(library, groups(1, 500))
     updated(library)
     for step in range(2, 6):
-        ids = library.catalogue.ids().tolist()
+        ids = library.catalogue.descriptors.ids().tolist()
         drawn = np.random.default_rng(step).permutation(ids).tolist()
         remove(library, drawn[:30])
         add(library, groups(step, 25), drawn[30:55])
@@ -145,7 +145,7 @@ def test_after_any_history_what_is_told_is_true(
         add(library, groups(0, 40))
         updated(library)
         for what, seed in steps:
-            ids = library.catalogue.ids().tolist()
+            ids = library.catalogue.descriptors.ids().tolist()
             chosen = [i for i in ids if np.random.default_rng([seed, i]).random() < 0.15]
             if what == "add":
                 add(library, groups(seed, 1 + seed % 6))
@@ -212,7 +212,7 @@ def test_what_did_not_change_is_not_looked_for(
     add(library, groups(3, 200))  # much: all anew
     looked.clear()
     updated(library)
-    assert looked == library.catalogue.ids().tolist()
+    assert looked == library.catalogue.descriptors.ids().tolist()
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_flipped_byte_breaks_no_search(
     path.write_bytes(data)
     around = Around(library, library.vectors()).of(np.arange(1, 31), frozenset([7]))
     # whatever is named, its cosine is its own
-    _, own = library.gallery().descriptors(list(range(1, 31)))
+    _, own = library.gallery().of(list(range(1, 31)))
     told = np.einsum("nm,nkm->nk", own, around.vectors)
     assert around.cosines == pytest.approx(np.where(around.cosines > -1, told, -1), abs=1e-6)
     assert (around.cosines > -1).sum() >= 29 * 5

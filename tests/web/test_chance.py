@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_pictures(folder / "pictures", COUNT)
     with Library.create(folder / "library") as library:
         index(library, [folder / "pictures"], encoder=labelled_encoder())
-        assert library.catalogue.chance() is not None
+        assert library.catalogue.settings.chance() is not None
     return folder
 
 

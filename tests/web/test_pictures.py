@@ -188,7 +188,7 @@ def test_thumbnails_stand_upright(client: Client, pictures: Path, orientation: i
     with Image.open(io.BytesIO(response.content)) as image:
         assert image.size == ((128, 64) if orientation < 5 else (64, 128))
         assert image.size[0] / image.size[1] == told["width"] / told["height"]
-        ids, rows = client.service.library.catalogue.descriptors([told["id"]])
+        ids, rows = client.service.library.catalogue.descriptors.of([told["id"]])
         assert ids.tolist() == [told["id"]]
         assert float((quadrants(np.asarray(image)[None]) @ rows.T)[0, 0]) > 0.999
 

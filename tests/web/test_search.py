@@ -150,7 +150,7 @@ def test_an_unknown_id_is_not_found(client: Client) -> None:
 def test_vectors_are_answered_with_numpys_sorted_inner_products(
     client: Client, gallery: Library, exact: bool
 ) -> None:
-    ids, rows = gallery.catalogue.descriptors(gallery.catalogue.ids().tolist())
+    ids, rows = gallery.catalogue.descriptors.of(gallery.catalogue.descriptors.ids().tolist())
     for query in np.random.default_rng(1).normal(size=(5, DIMENSION)) * 1000:
         params = {"k": 7, "exact": exact}
         response = client.ask(
@@ -346,7 +346,7 @@ def test_a_library_that_was_emptied_and_filled_with_another_encoder_is_searched(
         first = client.ask("POST", path, json={"vector": rows[0, :12].tolist()})
         assert len(first.json()["hits"]) == 5
         with library.writer() as writer:
-            writer.write([Remove(library.catalogue.ids().tolist())])
+            writer.write([Remove(library.catalogue.descriptors.ids().tolist())])
         put(library, rows, spec=fake_spec(dimension=24))
         refused(client.ask("POST", path, json={"vector": rows[0, :12].tolist()}), 400)
         second = client.ask("POST", path, json={"vector": rows[2].tolist()}).json()["hits"]

@@ -421,7 +421,7 @@ def test_a_removal_that_had_begun_when_a_server_ended_is_ended(
         client.ended(client.read("/v1/jobs")["jobs"][0])
         refused(client.get(f"/v1/pictures/{told['id']}"), 404)
         assert _files(indexed.folder / UPLOADS) == []
-    assert indexed.catalogue.upload_at(os.fsencode(told["path"])) is None
+    assert indexed.catalogue.uploads.at(os.fsencode(told["path"])) is None
 
 
 def test_pieces_of_an_upload_go_when_nobody_can_be_writing_them(
@@ -550,22 +550,22 @@ def test_a_repaired_catalogue_knows_its_uploads(
         kept, leaving = _add(client, 165), _add(client, 166)
     with indexed.writer() as writer:
         writer.write([Withdraw(os.fsencode(leaving["path"]))])
-        before = writer.uploads()
+        before = writer.uploads.listed()
     _salvage(indexed.folder / "catalogue.sqlite")
     with Library.open(indexed.folder) as library:
-        assert library.catalogue.uploads() == before
-        assert library.catalogue.uploads_taken_over() is None
+        assert library.catalogue.uploads.listed() == before
+        assert library.catalogue.settings.uploads_taken_over() is None
     _make_old(indexed)
     _salvage(indexed.folder / "catalogue.sqlite")
     monkeypatch.setattr("parecido.indexer.library.verify._structure_is_sound", lambda _: False)
     _make_old(indexed)
     repair(indexed.folder)
     with Library.open(indexed.folder) as library:
-        owned = library.catalogue.uploads()
+        owned = library.catalogue.uploads.listed()
         assert [os.fsdecode(upload.path) for upload in owned] == sorted(
             [kept["path"], leaving["path"]]
         )
-        assert library.catalogue.uploads_taken_over() == [str(indexed.folder / UPLOADS)]
+        assert library.catalogue.settings.uploads_taken_over() == [str(indexed.folder / UPLOADS)]
 
 
 # -- what is the user's --------------------------------------------------------------------------
@@ -696,4 +696,4 @@ def test_a_file_that_cannot_be_read_does_not_hinder_the_taking_over(
 
     monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
     with Library.open(indexed.folder) as library:
-        assert len(library.catalogue.uploads()) == 1
+        assert len(library.catalogue.uploads.listed()) == 1

@@ -74,7 +74,7 @@ def test_an_uploaded_query_is_explained_as_it_was_searched_for(client: Client) -
     picture = next(
         p for p in client.service.library.catalogue.pictures([best["id"]]) if p.id == best["id"]
     )
-    ids, vectors = client.service.library.catalogue.descriptors([picture.id])
+    ids, vectors = client.service.library.catalogue.descriptors.of([picture.id])
     assert ids.tolist() == [best["id"]]
     assert values == pytest.approx((one * vectors[0].reshape(4, 3)).sum(axis=1), abs=0.01)
 

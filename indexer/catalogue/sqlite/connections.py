@@ -13,37 +13,22 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
+from parecido.indexer.catalogue.sqlite.errors import BUSY_SECONDS, translate_errors
 from parecido.indexer.errors import (
-    LibraryBusy,
     LibraryDamaged,
-    LibraryNotFound,
-    LibraryReadOnly,
     LibraryTooNew,
-    NoSpace,
-    ParecidoError,
 )
 
-__all__ = [
-    "BUSY_SECONDS",
-    "SCHEMA_VERSION",
-    "Connections",
-    "check_version",
-    "chunks",
-    "explained",
-    "marks",
-    "open_for_writing",
-]
+__all__ = ["SCHEMA_VERSION", "Connections", "check_version", "open_for_writing"]
 
-BUSY_SECONDS = 30
 
 SCHEMA_VERSION = "0005"
 """Revision of the newest migration in ``migrations/versions``."""
 
-_CHUNK = 500  # values in one IN (…), below every SQLite's limit
-_T = TypeVar("_T")
+
 _IDLE = 8  # connections kept for the next question; each holds a few descriptors of the process
 
 
@@ -61,7 +46,7 @@ class Connections:
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows that a query gives, as tuples."""
-        with explained(self.path), self.take() as connection:
+        with translate_errors(self.path), self.take() as connection:
             return connection.execute(query, values).fetchall()
 
     @contextmanager
@@ -140,17 +125,6 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Pieces short enough for one ``IN (…)``."""
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
-
-
-def marks(values: Sequence[Any]) -> str:
-    """A question mark for each value, for what stands between the brackets."""
-    return ", ".join("?" * len(values))
-
-
 def check_version(found: str | None, path: Path) -> None:
     """Raise :class:`LibraryTooNew` for a revision after this program's own.
 
@@ -167,55 +141,3 @@ def check_version(found: str | None, path: Path) -> None:
             f"reads up to {SCHEMA_VERSION}.",
             "Upgrade: pip install --upgrade parecido.",
         )
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Map SQLite's errors to the project's, at this one seam."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _explain(path, error) from error
-    except Exception as error:
-        # SQLAlchemy wraps the driver's error and keeps it as this attribute
-        if isinstance(getattr(error, "orig", None), sqlite3.Error):
-            raise _explain(path, error.orig) from error  # type: ignore[attr-defined]
-        raise
-
-
-def _explain(path: Path, error: Any) -> ParecidoError:
-    said = str(error)
-    folder = path.parent
-    if "full" in said:
-        return NoSpace(
-            f"The disk that holds the library {folder} is full; everything committed is kept.",
-            "Free some space and run the command again.",
-        )
-    if "readonly" in said or "read-only" in said:
-        return LibraryReadOnly(
-            f"The library {folder} cannot be written; nothing was changed.",
-            "Check its permissions, or choose another with --library.",
-        )
-    if "locked" in said:
-        return LibraryBusy(
-            f"The catalogue {path} stayed locked for {BUSY_SECONDS} seconds.",
-            "Another program holds it: wait for it, or end it.",
-        )
-    if "unable to open" in said:
-        if not path.exists():
-            return LibraryNotFound(
-                f"There is no library at {folder}.", "Make one: parecido index FOLDER."
-            )
-        return LibraryReadOnly(
-            f"The catalogue {path} cannot be opened.",
-            "Check the permissions of the file and its folder.",
-        )
-    if "disk I/O error" in said:
-        return NoSpace(
-            f"The disk under {folder} refused a read or a write; everything committed is kept.",
-            "Check the disk and its free space.",
-        )
-    return LibraryDamaged(
-        f"The catalogue {path} is damaged ({said}).",
-        "Save what can be read: parecido verify --repair.",
-    )

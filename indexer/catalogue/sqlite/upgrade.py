@@ -14,9 +14,9 @@ from sqlalchemy.pool import QueuePool
 from parecido.indexer.catalogue.sqlite.connections import (
     SCHEMA_VERSION,
     check_version,
-    explained,
     open_for_writing,
 )
+from parecido.indexer.catalogue.sqlite.errors import translate_errors
 from parecido.indexer.system.kinds import JOURNALS, Kind, any_content
 from parecido.indexer.system.own_files import move_over, remove_own
 
@@ -46,7 +46,7 @@ def install(fresh: Path, path: Path) -> None:
 
     SQLite would replay an old journal into the new file.
     """
-    with explained(path), closing(sqlite3.connect(fresh)) as connection:
+    with translate_errors(path), closing(sqlite3.connect(fresh)) as connection:
         # folds the file's own journal into it, which a full disk prevents when it is closed
         connection.execute("PRAGMA journal_mode = DELETE")
     folder = Path(os.path.realpath(path.parent))

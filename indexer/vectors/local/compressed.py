@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 
 from parecido.indexer.arithmetic import rounding
+from parecido.indexer.arrays import Ids, Vectors
 from parecido.indexer.system.text import plural
 from parecido.indexer.vectors.gallery import Gallery
 from parecido.indexer.vectors.local.file import Facts
@@ -35,8 +35,6 @@ __all__ = ["Places", "build", "extend", "has_outgrown", "parameters", "scope"]
 
 _log = logging.getLogger("parecido")
 
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
 
 # 2 bits of 1024 numbers and RaBitQ's factors are 276 bytes: a million pictures are 284 MB with
 # their ids.  Shorter descriptors get more bits from the same budget.
@@ -64,7 +62,7 @@ class Scope(NamedTuple):
 
 def build(gallery: Gallery, dimension: int) -> tuple[Any, Facts]:
     """A compressed index of all the gallery's descriptors, trained on a sample of them."""
-    ids = gallery.catalogue.ids()
+    ids = gallery.source.ids()
     count = len(ids)
     _log.info("Learning an index for %s; this takes a while.", plural(count, "picture"))
     random = np.random.default_rng(count)
@@ -93,7 +91,7 @@ def build(gallery: Gallery, dimension: int) -> tuple[Any, Facts]:
     whole.own_fields = True
     queries = _queries(gallery, random.choice(ids, min(count, _QUERIES), replace=False))
     truth = Nearest(queries[1], _SEARCHED + 1)
-    for some, vectors in gallery.descriptors_after(-1):
+    for some, vectors in gallery.written_after(-1):
         whole.add_with_ids(vectors, some)
         truth.see(some, vectors)
     return whole, _tuned(
@@ -113,7 +111,7 @@ def extend(
     if len(dropped):
         lists.remove_ids(faiss.IDSelectorBatch(dropped))
         index.ntotal = lists.ntotal
-    for ids, vectors in gallery.descriptors_after(generation):
+    for ids, vectors in gallery.written_after(generation):
         index.add_with_ids(vectors, ids)
     return index, Facts(**{**vars(facts), "count": index.ntotal})
 
@@ -212,7 +210,7 @@ def _projection(gallery: Gallery, sample: Ids, dimension: int, directions: int) 
 def _descriptors(gallery: Gallery, ids: Ids) -> Iterator[Vectors]:
     ids = np.sort(ids)
     for start in range(0, len(ids), 4096):
-        yield gallery.descriptors(ids[start : start + 4096].tolist())[1]
+        yield gallery.of(ids[start : start + 4096].tolist())[1]
 
 
 def _queries(gallery: Gallery, ids: Ids) -> tuple[Ids, Vectors]:
@@ -222,7 +220,7 @@ def _queries(gallery: Gallery, ids: Ids) -> tuple[Ids, Vectors]:
     to place as pictures of things that it has not seen.  Tuned on its own pictures alone, an index
     found 0.97 of the neighbours of new ones where it found 0.995 of its own.
     """
-    ids, vectors = gallery.descriptors(ids.tolist())
+    ids, vectors = gallery.of(ids.tolist())
     new = vectors + np.float32(_MIXED) * np.roll(vectors, 1, axis=0)
     new /= np.linalg.norm(new, axis=1, keepdims=True)
     return np.concatenate([ids, np.full(len(ids), -1)]), np.concatenate([vectors, new])
@@ -294,7 +292,7 @@ def _recall(
         best = np.sort(others[others > -2])[::-1][:_SEARCHED]
         if not len(best):
             continue
-        _, candidates = gallery.descriptors([int(i) for i in row if i not in (-1, itself)])
+        _, candidates = gallery.of([int(i) for i in row if i not in (-1, itself)])
         reached = candidates @ query >= best[-1] - error if len(candidates) else np.empty(0)
         hits += min(int(reached.sum()), len(best))
         total += len(best)

@@ -8,8 +8,8 @@ from typing import Any
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 
+from parecido.indexer.arrays import Ids, Vectors
 from parecido.indexer.vectors.local import compressed
 
 __all__ = [
@@ -21,9 +21,6 @@ __all__ = [
     "only",
     "prefer_products",
 ]
-
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
 
 
 def flat(dimension: int, *, half: bool) -> Any:

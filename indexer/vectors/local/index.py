@@ -9,15 +9,16 @@ however old the file is, and a small change never rewrites a large file.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 
 from parecido.indexer.arithmetic import GRID, rounding
+from parecido.indexer.arrays import Ids, Vectors, is_in
 from parecido.indexer.errors import LibraryDamaged
 from parecido.indexer.system.memory import memory
 from parecido.indexer.system.own_files import make_folder
@@ -35,13 +36,12 @@ from parecido.indexer.vectors.local.faiss_tools import (
 )
 from parecido.indexer.vectors.local.file import Facts
 from parecido.indexer.vectors.local.folder import VectorFolder
+from parecido.indexer.vectors.nearest import Candidates
 
 __all__ = ["VectorIndex"]
 
 _log = logging.getLogger("parecido")
 
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
 
 # Up to here a library is searched exhaustively in float32: 62,500 descriptors of 256 numbers, which
 # take 5 ms on one core.
@@ -65,14 +65,22 @@ class VectorIndex:
 
     Exhaustive for libraries that this suits, and for those that asked for it; a compressed index
     (see :mod:`parecido.indexer.vectors.local.compressed`) for others.  Not safe for a refresh
-    during a search: let one thread do both, or lock.
+    during a search: let one thread do both, or lock.  ``keeps_exact`` tells whether the library
+    asked to be searched exhaustively at any size.
     """
 
-    def __init__(self, folder: Path, gallery: Gallery, dimension: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        gallery: Gallery,
+        dimension: int,
+        keeps_exact: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._files = VectorFolder(folder, gallery)
         self.gallery = gallery
-        self._catalogue = gallery.catalogue
+        self._source = gallery.source
         self._dimension = dimension
+        self._keeps_exact = keeps_exact
         self._forget_base()
         self.generation = -1
         """The catalogue's generation that searches see."""
@@ -126,7 +134,7 @@ class VectorIndex:
 
     def refresh(self) -> None:
         """Make every committed picture, and none that is gone, visible to searches."""
-        generation = self._catalogue.generation()
+        generation = self._source.generation()
         if generation == self.generation:
             return
         if generation < self.generation or self._may_shorten_tail():
@@ -138,14 +146,14 @@ class VectorIndex:
         # between are harmless: what they changed is read again with the next refresh.
         fresh: list[tuple[Ids, Vectors]] = []
         since = self.generation
-        for ids, vectors in self.gallery.descriptors_after(since):
+        for ids, vectors in self.gallery.written_after(since):
             if vectors.shape[1] != self._dimension:
                 raise LibraryDamaged(
                     f"Expected descriptors of {self._dimension} numbers, got {vectors.shape[1]}.",
                     "Run: parecido verify --repair.",
                 )
             fresh.append((ids, vectors))
-        left = self._catalogue.removed_after(since) if since >= 0 else np.empty(0, np.int64)
+        left = self._source.removed_after(since) if since >= 0 else np.empty(0, np.int64)
         self._drop(np.unique(np.concatenate([left, *(ids for ids, _ in fresh)])))
         for ids, vectors in fresh:
             stayed = np.isin(ids, left, invert=True)
@@ -179,7 +187,7 @@ class VectorIndex:
         return self._base_ids
 
     @property
-    def tolerance(self) -> float:
+    def _tolerance(self) -> float:
         """By how much an exhaustive index's scores may be wrong.
 
         Each number of a descriptor in float16 is wrong by 2⁻¹¹ of itself at most, and so is the
@@ -189,16 +197,25 @@ class VectorIndex:
 
     def search(
         self, queries: Vectors, k: int, allowed: Ids | None = None, *, threads: int = 1
-    ) -> tuple[Vectors, Ids]:
+    ) -> Candidates:
         """Candidates for the ``k`` largest inner products with each row of ``queries``.
 
         Queries are ``(n, dimension)`` float32; only ``allowed`` ids, if given, are looked at.
-        Returns scores and ids, both ``(n, m)``, best first; ids of missing neighbours are -1.  Of
-        an exhaustive index the ``k`` best, with scores good to its :attr:`tolerance`.  Of a
-        compressed one more than ``k``, with rough scores; less where few are allowed.  ``threads``
+        An exhaustive index gives the ``k`` best and a bound.  A compressed one gives more than
+        ``k``, with rough scores, or less where few are allowed, and knows no bound.  ``threads``
         0 is for many queries at once: as many as there are cores.
         """
-        queries = np.ascontiguousarray(queries, np.float32)
+        scores, ids = self._search(np.ascontiguousarray(queries, np.float32), k, allowed, threads)
+        if not self.is_exhaustive:
+            return Candidates(ids, scores, None)
+        most = self.count if allowed is None else len(allowed)
+        left_out = k < most and ids.shape[1] > 0
+        last = scores[:, -1].astype(np.float64) + self._tolerance if left_out else -np.inf
+        return Candidates(ids, scores, np.broadcast_to(np.float64(last), len(ids)))
+
+    def _search(
+        self, queries: Vectors, k: int, allowed: Ids | None, threads: int
+    ) -> tuple[Vectors, Ids]:
         parts = []
         chosen = None if allowed is None else only(allowed)
         prefer_products(queries.shape[1])
@@ -241,20 +258,24 @@ class VectorIndex:
         found: Any = self._base.search(queries, min(k, self.count), params=parameters)
         return found[0], found[1]
 
-    def vectors_of(self, ids: Ids) -> Vectors:
-        """Descriptors ``(n, dimension)`` of pictures that a search sees, float32.
+    def vectors_of(self, ids: Ids, *, exact: bool = False) -> tuple[Ids, Vectors]:
+        """Ids ``(n,)``, ascending, with their descriptors ``(n, dimension)``, float32.
 
-        From the index where it has them in full, which is ten times as quick as the catalogue.
+        From the index where it has them in full, which is ten times as quick as the catalogue;
+        ``exact`` ones never from float16.
         """
-        if not self.is_exhaustive:
-            found, vectors = self.gallery.descriptors(ids.tolist())
-            return vectors[np.searchsorted(found, ids)]
-        vectors = np.empty((len(ids), self._dimension), np.float32)
+        if not self.is_exhaustive or (exact and self.kind != "flat"):
+            return self.gallery.of(ids.tolist())
+        ids = np.unique(ids)
         in_tail = np.isin(ids, self._tail_ids)
+        held = self._held() if self._base is not None else np.empty(0, np.int64)
+        stands = in_tail | (is_in(ids, held) & ~is_in(ids, self._dropped))
+        ids, in_tail = ids[stands], in_tail[stands]
+        vectors = np.empty((len(ids), self._dimension), np.float32)
         for index, part in ((self._tail, in_tail), (self._base, ~in_tail)):
             if part.any():
                 vectors[part] = index.reconstruct_batch(np.ascontiguousarray(ids[part]))
-        return vectors
+        return ids, vectors
 
     # -- checking --------------------------------------------------------------------------------
 
@@ -307,8 +328,8 @@ class VectorIndex:
 
         Being a cache, it may fail: a warning is logged, and the index serves from memory.
         """
-        generation = self._catalogue.generation()
-        if self._catalogue.counts()[0] == 0:
+        generation = self._source.generation()
+        if self._source.count() == 0:
             self._files.remove()
             self._forget_base()
             self.generation = generation
@@ -333,7 +354,7 @@ class VectorIndex:
             # float16 loses nothing but a rounding: it is what the catalogue stores
             half = self._bytes() > max(_FLAT_BYTES, memory() // 4)
             whole = flat(self._dimension, half=half)
-            for ids, vectors in self.gallery.descriptors_after(-1):
+            for ids, vectors in self.gallery.written_after(-1):
                 whole.add_with_ids(vectors, ids)
             kind = "flat16" if half else "flat"
             space = self.gallery.fingerprint
@@ -350,11 +371,11 @@ class VectorIndex:
         """Whether an exhaustive search is quick enough, or asked for."""
         # a library that shrinks keeps its compressed index for a while, not to go to and fro
         limit = _FLAT_BYTES if self.is_exhaustive else _FLAT_BYTES // 2
-        return self._bytes() <= limit or self._catalogue.keeps_exact_index()
+        return self._bytes() <= limit or self._keeps_exact()
 
     def _bytes(self) -> int:
         """What the descriptors take in float32."""
-        return self._catalogue.counts()[0] * self._dimension * 4
+        return self._source.count() * self._dimension * 4
 
     def _is_of_another_kind(self) -> bool:
         """Whether the library has grown, shrunk or been told so that another index suits it."""
@@ -366,11 +387,11 @@ class VectorIndex:
             return False
         if self._facts is None or self.is_exhaustive:
             return True
-        return compressed.has_outgrown(self._facts, self._catalogue.counts()[0])
+        return compressed.has_outgrown(self._facts, self._source.count())
 
     def _load(self) -> None:
         self._forget_base()
-        newest = self._catalogue.generation()
+        newest = self._source.generation()
         for path in sorted(self._files.own(), reverse=True):
             try:
                 generation = generation_of(path)

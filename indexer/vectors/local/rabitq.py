@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from parecido.indexer.arithmetic import HALF_ULP
+from parecido.indexer.arrays import Exact, Pixels
 
 __all__ = ["belong"]
 
-Codes = npt.NDArray[np.uint8]
-Exact = npt.NDArray[np.float64]
+Codes = Pixels
 Bools = npt.NDArray[np.bool_]
 
 _FLOATS = 5

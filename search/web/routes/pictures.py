@@ -80,7 +80,7 @@ async def listed(service: Reached, given: Annotated[ListTerms, Query()]) -> Resp
             catalogue.listed, wanted, given.order, given.limit, given.offset
         )
         more = given.offset + len(pictures) < total and bool(pictures)
-    uploaded = await service.call(catalogue.uploaded, [picture.id for picture in pictures])
+    uploaded = await service.call(catalogue.uploads.among, [picture.id for picture in pictures])
     shown = [picture_dict(picture, picture.id in uploaded) for picture in pictures]
     return json_response({"pictures": shown, "total": total, "more": more})
 
@@ -190,7 +190,7 @@ async def add(
 async def replace(picture_id: PICTURE_ID, request: Request, service: Writable) -> Response:
     """Give an uploaded picture other bytes; its id stays."""
     picture = picture_of(service, picture_id)
-    if not service.library.catalogue.uploaded([picture_id]):
+    if not service.library.catalogue.uploads.among([picture_id]):
         raise Refused(
             403,
             "not_owned",
@@ -243,7 +243,7 @@ async def _changed(request: Request, job: Job, status: int) -> Response:
 
 
 def _shown(service: Service, picture: Picture) -> dict[str, Any]:
-    return picture_dict(picture, bool(service.library.catalogue.uploaded([picture.id])))
+    return picture_dict(picture, bool(service.library.catalogue.uploads.among([picture.id])))
 
 
 def _accepted(request: Request, job: Job) -> Response:

@@ -16,40 +16,35 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from parecido.indexer.arithmetic import to_grid
+from parecido.indexer.arrays import Ids
 from parecido.indexer.catalogue.known import Known, Root
-from parecido.indexer.catalogue.sqlite.connections import (
-    SCHEMA_VERSION,
-    Connections,
-    check_version,
-    chunks,
-    explained,
-    marks,
-)
-from parecido.indexer.catalogue.sqlite.reading.regional import RegionRows
-from parecido.indexer.catalogue.sqlite.reading.settings import CatalogueFacts
+from parecido.indexer.catalogue.sqlite.connections import SCHEMA_VERSION, Connections, check_version
+from parecido.indexer.catalogue.sqlite.errors import translate_errors
+from parecido.indexer.catalogue.sqlite.queries import chunks, marks, pages
+from parecido.indexer.catalogue.sqlite.reading.conditions import likelihood, mention, where
+from parecido.indexer.catalogue.sqlite.reading.descriptors import Descriptors
+from parecido.indexer.catalogue.sqlite.reading.regional import RegionalRows
+from parecido.indexer.catalogue.sqlite.reading.settings import Settings
 from parecido.indexer.catalogue.sqlite.reading.uploads import UploadRows
 from parecido.indexer.errors import LibraryDamaged
-from parecido.indexer.records.filters import LIKELY, Filter, likelihood, mention
+from parecido.indexer.records.filters import LIKELY, Filter
 from parecido.indexer.records.pictures import Label, Picture, Skip
 from parecido.indexer.system.paths import bounds_below
 
-__all__ = ["Catalogue", "pack", "unpack"]
-
-_PAGE = 4096  # rows of a long answer that are read together; no transaction lasts longer
-
-Ids = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
+__all__ = ["Catalogue"]
 
 
-class Catalogue(CatalogueFacts, RegionRows, UploadRows):
+class Catalogue:
     """The catalogue file of a library, open for reading.  Safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connections = Connections(path)
+        self.settings = Settings(self._connections)
+        self.descriptors = Descriptors(self._connections)
+        self.regional = RegionalRows(self._connections)
+        self.uploads = UploadRows(self._connections)
         try:
             self._check_version()
         except BaseException:
@@ -70,6 +65,10 @@ class Catalogue(CatalogueFacts, RegionRows, UploadRows):
     def close(self) -> None:
         """Close every connection."""
         self._connections.close()
+
+    def generation(self) -> int:
+        """A number that rises with every committed change of pictures or descriptors."""
+        return self.descriptors.generation()
 
     def _check_version(self) -> None:
         found = self.version()
@@ -129,12 +128,15 @@ class Catalogue(CatalogueFacts, RegionRows, UploadRows):
             " UNION ALL SELECT path, NULL, file_size, mtime_ns, reason, kind FROM skips"
             " WHERE path > ? AND path < ? ORDER BY path LIMIT ?"
         )
-        while True:
-            page = self._rows(query, (low, high, low, high, _PAGE))
+        for page in pages(
+            lambda last, size: self._rows(query, (last, high, last, high, size)), low
+        ):
             yield from page
-            if len(page) < _PAGE:
-                return
-            low = page[-1][0]
+
+    def hashes_between(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
+        """Paths and hashes of the pictures between two paths, both exclusive."""
+        query = "SELECT path, content_hash FROM pictures WHERE path > ? AND path < ?"
+        return self._rows(query, (low, high))
 
     def has_bytes(self, content_hash: bytes) -> bool:
         """Whether there is a picture with these very bytes."""
@@ -171,13 +173,13 @@ class Catalogue(CatalogueFacts, RegionRows, UploadRows):
 
     def matching(self, wanted: Filter) -> Ids:
         """Ids of the pictures that pass a filter, ascending."""
-        condition, values = wanted.where()
+        condition, values = where(wanted)
         rows = self._rows(f"SELECT id FROM pictures WHERE {condition} ORDER BY id", values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
     def listed(self, wanted: Filter, order: str, limit: int, offset: int = 0) -> list[Picture]:
         """Pictures that pass a filter, by ``path`` or as they were ``added``, newest first."""
-        condition, values = wanted.where()
+        condition, values = where(wanted)
         query = f"{_PICTURE} WHERE {condition} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?"
         return [_picture(row) for row in self._rows(query, (*values, limit, offset))]
 
@@ -186,7 +188,7 @@ class Catalogue(CatalogueFacts, RegionRows, UploadRows):
         if not wanted.passes_all:
             ids = self.matching(wanted).tolist()
         elif self.counts()[0] <= 2 * count:
-            ids = self.ids().tolist()
+            ids = self.descriptors.ids().tolist()
         else:  # points on the line of ids, and what comes next: no look at a million rows
             largest = self.largest_id()
             found: set[int] = set()
@@ -211,12 +213,8 @@ class Catalogue(CatalogueFacts, RegionRows, UploadRows):
     def _paged(self, query: str, folder: bytes) -> Iterator[Any]:
         low, high = bounds_below(folder)
         query = f"{query} WHERE path > ? AND path < ? ORDER BY path LIMIT ?"
-        while True:
-            page = self._rows(query, (low, high, _PAGE))
+        for page in pages(lambda last, size: self._rows(query, (last, high, size)), low, key=-1):
             yield from page
-            if len(page) < _PAGE:
-                return
-            low = page[-1][-1]
 
     def skipped(self) -> list[Skip]:
         """Every remembered skip, by path."""
@@ -233,7 +231,7 @@ class Catalogue(CatalogueFacts, RegionRows, UploadRows):
         With each how likely it shows one of these classes, 0.05 to 1.
         """
         classes = wanted.classes or ()
-        condition, values = replace(wanted, classes=None).where()
+        condition, values = where(replace(wanted, classes=None))
         # the inner limit limits nothing: without it SQLite would reckon each likelihood twice
         query = (
             f"SELECT id, likely FROM (SELECT id, {likelihood(classes)} AS likely FROM pictures"
@@ -243,106 +241,17 @@ class Catalogue(CatalogueFacts, RegionRows, UploadRows):
         likely: dict[int, float] = dict(self._rows(query, (*values, LIKELY, limit, offset)))
         return [(picture, likely[picture.id]) for picture in self.pictures(list(likely))]
 
-    # -- descriptors -----------------------------------------------------------------------------
-
-    def descriptors(self, ids: Sequence[int]) -> tuple[Ids, Vectors]:
-        """Ids ``(n,)`` in ascending order with their descriptors ``(n, dimension)``.
-
-        Float32 of unit length (the stored float16 is normalised again).  Ids that are gone are
-        left out.
-        """
-        rows: list[Any] = []
-        for chunk in chunks(sorted(ids)):
-            query = (
-                "SELECT picture_id, vector FROM descriptors"
-                f" WHERE picture_id IN ({marks(chunk)}) ORDER BY picture_id"
-            )
-            rows += self._rows(query, chunk)
-        return _matrix(rows)
-
-    def descriptors_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
-        """All descriptors written after that generation, in chunks of ascending ids."""
-        # all of them: along the table, not its index
-        newer = "generation > ? AND picture_id > ?" if generation >= 0 else "picture_id > ?"
-        values = (generation,) if generation >= 0 else ()
-        for rows in self._descriptor_pages(newer, values):
-            yield _matrix(rows)
-
-    def raw_descriptors(self) -> Iterator[list[tuple[int, bytes]]]:
-        """Every stored descriptor as it lies in the file, in chunks of ascending ids."""
-        yield from self._descriptor_pages("picture_id > ?", ())
-
-    def _descriptor_pages(self, condition: str, values: tuple[Any, ...]) -> Iterator[list[Any]]:
-        query = (
-            f"SELECT picture_id, vector FROM descriptors WHERE {condition}"
-            " ORDER BY picture_id LIMIT ?"
-        )
-        last = -1
-        while rows := self._rows(query, (*values, last, _PAGE)):
-            yield rows
-            if len(rows) < _PAGE:
-                return
-            last = rows[-1][0]
-
-    def ids(self, before: int | None = None) -> Ids:
-        """Ids of all descriptors, ascending; with ``before``, of those not written after it."""
-        query = "SELECT picture_id FROM descriptors"
-        values: tuple[int, ...] = ()
-        if before is not None:
-            query, values = f"{query} WHERE generation <= ?", (before,)
-        rows = self._rows(f"{query} ORDER BY picture_id", values)
-        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
-
-    def removed_after(self, generation: int) -> Ids:
-        """Ids of the pictures that left the library after that generation, ascending."""
-        query = "SELECT picture_id FROM removals WHERE generation > ? ORDER BY picture_id"
-        rows = self._rows(query, (generation,))
-        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
-
     # -- checking --------------------------------------------------------------------------------
 
     def integrity(self) -> list[str]:
         """What SQLite's own check finds; empty where all is well."""
-        with explained(self.path):
+        with translate_errors(self.path):
             found = [row[0] for row in self._rows("PRAGMA integrity_check(20)")]
             broken = self._rows("PRAGMA foreign_key_check")
         problems = [] if found == ["ok"] else [f"SQLite: {line}" for line in found]
         if broken:
             problems.append(f"{len(broken)} descriptors belong to no picture")
         return problems
-
-    def without_descriptor(self) -> list[int]:
-        """Ids of pictures that have no descriptor."""
-        query = "SELECT id FROM pictures WHERE id NOT IN (SELECT picture_id FROM descriptors)"
-        return [row[0] for row in self._rows(query)]
-
-
-def pack(vector: npt.NDArray[np.float32]) -> bytes:
-    """A descriptor as it is stored: little-endian float16."""
-    return vector.astype("<f2").tobytes()
-
-
-def unpack(blob: bytes) -> npt.NDArray[np.float32]:
-    """A stored descriptor ``(dimension,)`` as float32, as it lies in the file."""
-    return np.frombuffer(blob, "<f2").astype(np.float32)
-
-
-def _matrix(rows: list[Any]) -> tuple[Ids, Vectors]:
-    if not rows:
-        return np.empty(0, np.int64), np.empty((0, 0), np.float32)
-    width = len(rows[0][1])
-    if any(len(row[1]) != width for row in rows):
-        raise LibraryDamaged(
-            "Descriptors of unequal length lie in the catalogue.", "Run: parecido verify --repair."
-        )
-    flat = np.frombuffer(b"".join(row[1] for row in rows), "<f2")
-    vectors = flat.reshape(len(rows), -1).astype(np.float32)
-    # exact in any order: squares of float16 are multiples of 2⁻⁴⁸, and their sum is about 1
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    # in float64, for a length in float32 would show in the seventh digit of all scores
-    np.divide(vectors, np.maximum(lengths, 1e-12)[:, None], out=vectors, casting="same_kind")
-    ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-    return ids, to_grid(vectors)
 
 
 _PICTURE = (

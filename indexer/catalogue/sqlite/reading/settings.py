@@ -3,63 +3,54 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from parecido.indexer.catalogue.sqlite.connections import Connections
 from parecido.indexer.errors import LibraryDamaged
 from parecido.indexer.learning.chance import Chance
 from parecido.indexer.learning.space import Space
 from parecido.indexer.learning.space_effect import Judgement
 from parecido.indexer.records.encoder import EncoderSpec
 
-__all__ = ["CatalogueFacts"]
+__all__ = ["Settings"]
 
 
-class CatalogueFacts(ABC):
-    """Reads the table ``facts`` and the library's space; see
-    :mod:`parecido.indexer.catalogue.sqlite.schema`.
+class Settings:
+    """What a library was told, and what it learned: the table ``facts`` and its spaces.
+
+    The keys are told in :mod:`parecido.indexer.catalogue.sqlite.schema`.
     """
 
-    path: Path
-
-    @abstractmethod
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        """The rows of a query."""
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
 
     def encoder(self) -> EncoderSpec | None:
         """The encoder that the library was built with; None before the first picture."""
-        value = self._fact("encoder")
+        value = self._value("encoder")
         try:
             return EncoderSpec.from_json(value) if value else None
         except (ValueError, TypeError) as error:
             raise LibraryDamaged(
-                f"{self.path} does not tell its encoder ({error}).",
+                f"{self._connections.path} does not tell its encoder ({error}).",
                 "It may come from a newer version: pip install --upgrade parecido.",
             ) from error
 
-    def generation(self) -> int:
-        """A number that rises with every committed change of pictures or descriptors."""
-        return int(self._fact("generation") or 0)
-
     def keeps_exact_index(self) -> bool:
         """Whether the library's index was asked to be exhaustive at any size."""
-        return self._fact("index") == "exact"
+        return self._value("index") == "exact"
 
     def dimension(self) -> str:
         """Of the space, as it was asked for: ``auto``, ``full`` (the encoder's own) or a number."""
-        return self._fact("dimension") or "auto"
+        return self._value("dimension") or "auto"
 
     def thinks_twice(self) -> bool:
         """Whether searches expand and re-rank unless told otherwise."""
-        return self._fact("think_twice") == "on"
+        return self._value("think_twice") == "on"
 
     def chance(self) -> Chance | None:
         """What is known of chance in the space in use; None where nothing is."""
-        text = self._fact("chance")
+        text = self._value("chance")
         try:
             found = Chance.from_json(text) if text else None
         except (ValueError, TypeError):
@@ -68,7 +59,7 @@ class CatalogueFacts(ABC):
 
     def judgement(self) -> Judgement | None:
         """What the space in use was found to lose or gain; None where there is none."""
-        text = self._fact("judgement")
+        text = self._value("judgement")
         try:
             found = Judgement.from_json(text) if text else None
         except (ValueError, TypeError):
@@ -77,16 +68,24 @@ class CatalogueFacts(ABC):
 
     def uploads_taken_over(self) -> list[str] | None:
         """Folders whose uploads of before they had rows got some; None in a newer library."""
-        text = self._fact("uploads")
+        text = self._value("uploads")
         try:
             found = json.loads(text) if text else None
         except ValueError:
             found = []
         return found if found is None or isinstance(found, list) else []
 
+    def keeps_regions(self) -> bool:
+        """Whether the library keeps regional descriptors beside the global ones."""
+        return self._value("within") == "on"
+
+    def regional_space_fingerprint(self) -> str:
+        """Of the space in which they are compared; empty where it is the encoder's own."""
+        return self._value("regional_space") or ""
+
     def space_fingerprint(self) -> str:
         """Of the library's own space; empty where it has none."""
-        return self._fact("space") or ""
+        return self._value("space") or ""
 
     def space(self, key: str = "space") -> Space | None:
         """The library's own space, or its ``regional_space``; None where it has none.
@@ -97,7 +96,7 @@ class CatalogueFacts(ABC):
             "SELECT mean, matrix, fingerprint, pictures FROM spaces JOIN facts ON key = ?"
             " AND value = fingerprint"
         )
-        rows = self._rows(query, (key,))
+        rows = self._connections.rows(query, (key,))
         if not rows:
             return None
         fingerprint, pictures = rows[0][2:]
@@ -108,11 +107,11 @@ class CatalogueFacts(ABC):
             space = None
         if space is None or space.fingerprint != fingerprint:
             raise LibraryDamaged(
-                f"The space that {self.path} has learned is damaged.",
+                f"The space that {self._connections.path} has learned is damaged.",
                 "Learn it again: parecido verify --repair.",
             )
         return space
 
-    def _fact(self, key: str) -> str | None:
-        rows = self._rows("SELECT value FROM facts WHERE key = ?", (key,))
+    def _value(self, key: str) -> str | None:
+        rows = self._connections.rows("SELECT value FROM facts WHERE key = ?", (key,))
         return rows[0][0] if rows else None

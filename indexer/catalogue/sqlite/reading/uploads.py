@@ -6,11 +6,11 @@ and it tells of which bytes: what somebody puts in the file's place is not.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from parecido.indexer.catalogue.sqlite.connections import chunks, marks
+from parecido.indexer.catalogue.sqlite.connections import Connections
+from parecido.indexer.catalogue.sqlite.queries import chunks, marks
 
 __all__ = ["KEPT", "LEAVING", "WAITING", "Upload", "UploadRows"]
 
@@ -37,24 +37,23 @@ class Upload(NamedTuple):
         return bool(content_hash) and content_hash in (self.content_hash, self.before)
 
 
-class UploadRows(ABC):
-    """Reads the table ``uploads``."""
+class UploadRows:
+    """What the catalogue knows of uploaded files."""
 
-    @abstractmethod
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        """The rows of a query."""
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
 
-    def upload_at(self, path: bytes) -> Upload | None:
+    def at(self, path: bytes) -> Upload | None:
         """The upload at that path."""
-        rows = self._rows(f"{_UPLOAD} WHERE path = ?", (path,))
+        rows = self._connections.rows(f"{_UPLOAD} WHERE path = ?", (path,))
         return Upload(*rows[0]) if rows else None
 
-    def uploads(self, state: str = "") -> list[Upload]:
+    def listed(self, state: str = "") -> list[Upload]:
         """Every upload, or every one in that state, by path."""
         query = f"{_UPLOAD} WHERE ? IN (state, '') ORDER BY path"
-        return [Upload(*row) for row in self._rows(query, (state,))]
+        return [Upload(*row) for row in self._connections.rows(query, (state,))]
 
-    def uploaded(self, ids: Sequence[int]) -> set[int]:
+    def among(self, ids: Sequence[int]) -> set[int]:
         """Those of the pictures that were uploaded, and are still what was uploaded."""
         found: set[int] = set()
         for chunk in chunks(ids):
@@ -63,10 +62,5 @@ class UploadRows(ABC):
                 f" WHERE id IN ({marks(chunk)})"
                 " AND pictures.content_hash IN (uploads.content_hash, uploads.before)"
             )
-            found.update(row[0] for row in self._rows(query, chunk))
+            found.update(row[0] for row in self._connections.rows(query, chunk))
         return found
-
-    def hashes_between(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
-        """Paths and hashes of the pictures between two paths, both exclusive."""
-        query = "SELECT path, content_hash FROM pictures WHERE path > ? AND path < ?"
-        return self._rows(query, (low, high))

@@ -34,7 +34,7 @@ from parecido.indexer.catalogue.changes import (
     Touch,
     Withdraw,
 )
-from parecido.indexer.catalogue.sqlite.connections import chunks
+from parecido.indexer.catalogue.sqlite.queries import chunks
 from parecido.indexer.catalogue.sqlite.reading.uploads import KEPT, LEAVING, WAITING
 from parecido.indexer.catalogue.sqlite.schema import (
     descriptors,

@@ -18,11 +18,8 @@ from typing import TYPE_CHECKING
 
 from parecido.indexer.catalogue.changes import Change, Own, Withdraw
 from parecido.indexer.catalogue.known import Root
-from parecido.indexer.catalogue.sqlite.connections import (
-    SCHEMA_VERSION,
-    explained,
-    open_for_writing,
-)
+from parecido.indexer.catalogue.sqlite.connections import SCHEMA_VERSION, open_for_writing
+from parecido.indexer.catalogue.sqlite.errors import translate_errors
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.catalogue.sqlite.reading.uploads import LEAVING
 from parecido.indexer.errors import LibraryDamaged
@@ -69,7 +66,7 @@ class CatalogueWriter(Catalogue):
 
     def _check_version(self) -> None:
         self._check_kind()
-        with explained(self.path), closing(open_for_writing(self.path)) as connection:
+        with translate_errors(self.path), closing(open_for_writing(self.path)) as connection:
             # told now rather than after the first minute's work, where it cannot be written
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
@@ -77,7 +74,7 @@ class CatalogueWriter(Catalogue):
         if found != SCHEMA_VERSION:
             from parecido.indexer.catalogue.sqlite.upgrade import migrate
 
-            with explained(self.path):
+            with translate_errors(self.path):
                 migrate(self._engine, self.path)
             if found == "0001":  # which did not remember what left
                 remove_own(self.path.parent / "vectors", INDEXES)
@@ -86,7 +83,7 @@ class CatalogueWriter(Catalogue):
         """Raise ``LibraryDamaged`` for another program's database, before anything is written."""
         if not self.path.exists() or not self.path.stat().st_size:
             return
-        with explained(self.path):
+        with translate_errors(self.path):
             names = {row[0] for row in self._rows("SELECT name FROM sqlite_master")}
         if names and "alembic_version" not in names:
             raise LibraryDamaged(
@@ -96,7 +93,7 @@ class CatalogueWriter(Catalogue):
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with explained(self.path), self._engine.connect() as connection, connection.begin():
+        with translate_errors(self.path), self._engine.connect() as connection, connection.begin():
             yield connection
 
     def write(
@@ -145,10 +142,10 @@ class CatalogueWriter(Catalogue):
         from parecido.indexer.catalogue.sqlite.writing.takeover import uploaded_before
 
         found = uploaded_before(folder, self.hashes_between)
-        found = [upload for upload in found if self.upload_at(upload.path) is None]
+        found = [upload for upload in found if self.uploads.at(upload.path) is None]
         leaving = [Withdraw(upload.path) for upload in found if upload.state == LEAVING]
         self.write([*(Own(upload.path, upload.content_hash) for upload in found), *leaving])
-        folders = {*(self.uploads_taken_over() or ()), os.fspath(folder)}
+        folders = {*(self.settings.uploads_taken_over() or ()), os.fspath(folder)}
         with self._transaction() as connection:
             put(connection, "uploads", json.dumps(sorted(folders)))
 
