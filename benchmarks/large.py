@@ -34,8 +34,8 @@ def _build(folder: Path, count: int, dimension: int) -> Mapping[str, object]:
     started = time.perf_counter()
     fill_library(folder, stream(count, dimension, seed=1), spec, index=False)
     filled = time.perf_counter()
-    with Library.open(folder) as library, library.writer() as catalogue:
-        index = library.vectors(catalogue)
+    with Library.open(folder) as library, library.writer() as writing:
+        index = writing.vectors()
         index.save_if_worthwhile()
         built = time.perf_counter()
         facts = index.facts

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from parecido import Library
 from parecido.indexer.catalogue.changes import Add
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
-from parecido.indexer.library.upkeep import settle
+from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.indexer.records.encoder import EncoderSpec
-from parecido.indexer.records.pictures import Label
+from parecido.indexer.records.pictures import Described, FileEntry, Label
 
 __all__ = ["LABELS", "fill_library"]
 
@@ -34,24 +34,24 @@ def fill_library(
     With ``index`` the space is learned and the vector index written, as a run does at its end.
     """
     count = 0
-    with Library.create(folder) as library, library.writer() as catalogue:
+    with Library.create(folder) as library, library.writer() as writing:
         for vectors in pieces:
             adds = [
                 Add(
-                    path=b"/nowhere/%04d/%08d.jpg" % (i // 1000, i),
-                    file_size=1_000_000 + i,
-                    mtime_ns=1_700_000_000_000_000_000 + i,
-                    content_hash=blake2b(b"%d" % i, digest_size=16).digest(),
-                    width=4000,
-                    height=3000,
-                    format="JPEG",
-                    labels=LABELS,
-                    vector=pack(vector),
+                    FileEntry(
+                        b"/nowhere/%04d/%08d.jpg" % (i // 1000, i),
+                        1_000_000 + i,
+                        1_700_000_000_000_000_000 + i,
+                    ),
+                    blake2b(b"%d" % i, digest_size=16).digest(),
+                    Described(
+                        width=4000, height=3000, format="JPEG", labels=LABELS, vector=pack(vector)
+                    ),
                 )
                 for i, vector in enumerate(vectors, count)
             ]
-            catalogue.write(adds, encoder=spec if count == 0 else None)
+            writing.catalogue.write(adds, encoder=spec if count == 0 else None)
             count += len(vectors)
         if index:
-            settle(library, catalogue)
+            bring_up_to_date(writing)
     return count

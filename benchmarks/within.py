@@ -85,7 +85,7 @@ def measure(library: Library, encoder: Encoder, queries: Sequence[Part]) -> Figu
     """Search a library with regional descriptors for parts of its pictures."""
     plain_ms, within_ms, inside, covered = [], [], [], []
     plain = within = 0
-    search = Within(library.folder, library.catalogue)
+    search = Within(library)
     with Engine(library, encoder=encoder) as engine:
         for query in queries:
             started = time.perf_counter()

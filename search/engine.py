@@ -63,7 +63,7 @@ class Engine:
         # 1 gives the soonest answer to one question, one for each core the most answers
         self._streams = streams
         self._ranking = Ranking(library)
-        self._within = Within(library.folder, library.catalogue)
+        self._within = Within(library)
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     )
     from parecido.indexer.indexing.options import IndexOptions
     from parecido.indexer.indexing.pipeline import index, remove
+    from parecido.indexer.library.checkup.repair import repair
+    from parecido.indexer.library.checkup.verify import verify
     from parecido.indexer.library.library import Library
-    from parecido.indexer.library.verify import repair, verify
     from parecido.indexer.pictures.limits import Limits
     from parecido.indexer.records.filters import Filter
     from parecido.indexer.records.pictures import Encoding, Label, Picture, Skip
@@ -59,7 +60,8 @@ _HOMES = {
         "indexer.indexing.options": "IndexOptions",
         "indexer.indexing.pipeline": "index remove",
         "indexer.library.library": "Library",
-        "indexer.library.verify": "repair verify",
+        "indexer.library.checkup.repair": "repair",
+        "indexer.library.checkup.verify": "verify",
         "indexer.pictures.limits": "Limits",
         "indexer.records.filters": "Filter",
         "indexer.records.pictures": "Encoding Label Picture Skip",

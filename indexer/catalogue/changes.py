@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parecido.indexer.records.pictures import UNKNOWN, Label, Taken
-from parecido.indexer.records.regions import Regional
+from parecido.indexer.records.pictures import Described, FileEntry
 
 __all__ = [
     "Add",
@@ -26,20 +25,10 @@ __all__ = [
 class Add:
     """A picture with its descriptor: a new one, or new content for a known ``id``."""
 
-    path: bytes
-    file_size: int
-    mtime_ns: int
+    entry: FileEntry
     content_hash: bytes
-    width: int
-    height: int
-    format: str
-    labels: tuple[Label, ...]
-    vector: bytes
-    """Little-endian float16, ``2 × dimension`` bytes."""
+    described: Described
     id: int | None = None
-    taken: Taken = UNKNOWN
-    regional: Regional | None = None
-    """Given where the library keeps regional descriptors."""
 
 
 @dataclass(frozen=True)

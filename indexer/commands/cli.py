@@ -188,7 +188,7 @@ def _whole(millions: float) -> int:
 def _check_there(paths: tuple[str, ...], library: str | None) -> None:
     """Refuse a mistyped path before a new library is made for it."""
     from parecido.indexer.errors import PathNotFound
-    from parecido.indexer.library.library import CATALOGUE, library_path
+    from parecido.indexer.library.layout import CATALOGUE, library_path
     from parecido.indexer.system.paths import absolute
 
     if (library_path(library) / CATALOGUE).exists():
@@ -239,10 +239,10 @@ def _print_skips(report: IndexReport) -> None:
 def info_command(library: str | None, as_json: bool) -> None:
     """Tell what a library holds and how."""
     from parecido.indexer.library.library import Library
-    from parecido.indexer.library.summary import library_facts
+    from parecido.indexer.library.summary import summarise
 
     with Library.open(library) as opened:
-        facts = library_facts(opened)
+        facts = summarise(opened)
     if as_json:
         print_json(facts)
         return
@@ -269,9 +269,9 @@ def _shown(name: str, value: object) -> str:
 @common_options
 def verify_command(library: str | None, repair: bool, wait: bool, as_json: bool) -> None:
     """Check a library from top to bottom."""
+    from parecido.indexer.library.checkup.repair import repair as mend
+    from parecido.indexer.library.checkup.verify import verify
     from parecido.indexer.library.library import Library
-    from parecido.indexer.library.verify import repair as mend
-    from parecido.indexer.library.verify import verify
 
     done = mend(library, wait=wait) if repair else []
     with Library.open(library) as opened:

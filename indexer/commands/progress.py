@@ -11,7 +11,7 @@ from types import FrameType
 
 from parecido.indexer.errors import ParecidoError
 from parecido.indexer.indexing.options import IndexOptions
-from parecido.indexer.indexing.run import Progress
+from parecido.indexer.indexing.plan import Progress
 from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.paths import absolute

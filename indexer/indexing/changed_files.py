@@ -12,9 +12,9 @@ from typing import Any
 
 from parecido.indexer.catalogue.known import Known
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
-from parecido.indexer.indexing.idset import IdSet
-from parecido.indexer.pictures.walk import FileEntry, Walk
-from parecido.indexer.records.pictures import Skip
+from parecido.indexer.indexing.id_set import IdSet
+from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.records.pictures import FileEntry, Skip
 from parecido.indexer.records.runs import IndexReport
 
 __all__ = ["Sift"]

@@ -11,9 +11,8 @@ from parecido.indexer.catalogue.known import Known
 from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.pictures.decode import Decoded, Limits, decode
 from parecido.indexer.pictures.read import probe
-from parecido.indexer.pictures.walk import FileEntry
 from parecido.indexer.records.encoder import EncoderSpec
-from parecido.indexer.records.pictures import Described
+from parecido.indexer.records.pictures import Described, FileEntry
 from parecido.indexer.system.files import content_hash
 
 __all__ = ["Prepared", "prepare"]

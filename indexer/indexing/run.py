@@ -8,81 +8,51 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from parecido.indexer.catalogue.changes import Add, Change, Forget, Move, Remove, SkipFile, Touch
-from parecido.indexer.catalogue.known import Known, Root
+from parecido.indexer.catalogue.known import Known
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
-from parecido.indexer.encoders.encoder import Encoder
-from parecido.indexer.encoders.machine.devices import gpu_visible
 from parecido.indexer.errors import ParecidoError, PathNotFound
 from parecido.indexer.indexing.changed_files import Sift
-from parecido.indexer.indexing.idset import IdSet
-from parecido.indexer.indexing.options import IndexOptions
+from parecido.indexer.indexing.id_set import IdSet
+from parecido.indexer.indexing.plan import Hooks, Plan
 from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
 from parecido.indexer.pictures.walk import Walk
-from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import Described, Picture, Skip, Taken
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.paths import below_any
 
-__all__ = ["Progress", "Run"]
+__all__ = ["Run"]
 
 COMMIT_SECONDS = 1.0
 PATIENCE_SECONDS = 2.0  # how long a decoded picture waits for others of its shape
 COMMIT_CHANGES = 512
 
-Progress = Callable[[IndexReport], None]
-
 
 class Run:
-    """One indexing run.
+    """One indexing run, behind the library's lock.
 
-    ``new_roots`` are written with the first commit, so that a run that is killed leaves them known.
-    Below ``absent`` (roots that are not there, unplugged disks) nothing counts as gone.
-    ``committed`` is called after each commit.  ``folder`` is the library's.
+    New roots are written with the first commit, so that a run that is killed leaves them known.
     """
 
-    def __init__(
-        self,
-        catalogue: CatalogueWriter,
-        spec: EncoderSpec,
-        encoder: Encoder | None,
-        options: IndexOptions,
-        report: IndexReport,
-        progress: Progress | None,
-        stop: Callable[[], bool],
-        new_roots: Iterable[Root] = (),
-        absent: Iterable[bytes] = (),
-        committed: Callable[[], None] = lambda: None,
-        folder: Path | None = None,
-    ) -> None:
+    def __init__(self, catalogue: CatalogueWriter, plan: Plan, hooks: Hooks) -> None:
         self._catalogue = catalogue
-        self._spec = spec
-        self._report = report
-        self._progress = progress
-        self._stop = stop
-        self._committed = committed
+        self._plan = plan
+        self._hooks = hooks
+        self._report = IndexReport(missing_roots=list(plan.roots.missing))
         self._seen = IdSet(catalogue.largest_id())
         self._seen_skips: set[bytes] = set()
-        # one more than cores: a worker sleeps while OpenVINO's thread works for it, and wakes late.
-        # On two cores 2 workers index 168 pictures a second, 3 do 195, and 4 do 193.
-        # Up to three sleep while a GPU works for them.
-        asleep = 3 if options.device != "cpu" and gpu_visible() else 1
-        workers = options.workers or (os.cpu_count() or 1) + asleep
-        self._within = catalogue.settings.keeps_regions()
+        self._within = plan.keeps_regions
         # of pictures that have no regional descriptors yet
         self._waiting = set(catalogue.regional.waiting()) if self._within else set()
         have = catalogue.regional.has_bytes if self._within else catalogue.has_bytes
-        self._flow = Flow(spec, encoder, options, workers, have, folder, self._within)
+        self._flow = Flow(plan, have)
         self._changes: list[Change] = []
         # of the bytes among these changes
         self._fresh: list[bytes] = []
-        self._new_roots = list(new_roots)
-        self._absent = list(absent)
+        self._new_roots = list(plan.roots.new)
         self._last_commit = time.monotonic()
         self._vanished = False
         # of bytes that many files hold, up to which id they were looked at
@@ -90,7 +60,13 @@ class Run:
         self.committed_anything = False
         """Whether the catalogue has been written."""
 
-    def all(self, walk: Walk) -> None:
+    def execute(self) -> IndexReport:
+        """Walk, describe and commit; what was done.
+
+        Raises :class:`~parecido.PathNotFound` where there is no file at all, ``NoSpace``, or an
+        encoder's errors.
+        """
+        walk = self._plan.walk()
         sift = Sift(
             self._catalogue,
             self._report,
@@ -107,7 +83,7 @@ class Run:
             self._finish()
         except ParecidoError:
             # Ctrl-C reaches a child that builds the encoder too; its failure is not the news
-            if not self._stop():
+            if not self._hooks.stop():
                 raise
             self._report.interrupted = True
         finally:
@@ -129,11 +105,12 @@ class Run:
                 f"There are no files in {', '.join(walk.roots)}.",
                 "Hidden folders are left out unless --hidden is given.",
             )
+        return report
 
     def _pulse(self) -> bool:
         """Take what is ready, commit now and then; whether the run was asked to stop."""
         self._take_all(wait=False)
-        if self._stop():
+        if self._hooks.stop():
             self._report.interrupted = True
             self._flow.abandon()
             return True
@@ -249,7 +226,7 @@ class Run:
 
     def _is_gone(self, path: bytes) -> bool:
         """Whether nothing lies at an indexed path any more, and it is no absent disk's."""
-        return not os.path.lexists(path) and not below_any(path, self._absent)
+        return not os.path.lexists(path) and not below_any(path, self._plan.roots.absent)
 
     # -- write -----------------------------------------------------------------------------------
 
@@ -261,22 +238,7 @@ class Run:
             # decoded although its bytes were known: it may have moved while it waited
             picture_id = self._gone_twin(prepared.content_hash)
         self._waiting.discard(picture_id or 0)
-        self._changes.append(
-            Add(
-                path=entry.path,
-                file_size=entry.file_size,
-                mtime_ns=entry.mtime_ns,
-                content_hash=prepared.content_hash,
-                width=described.width,
-                height=described.height,
-                format=described.format,
-                labels=described.labels,
-                vector=described.vector,
-                taken=described.taken,
-                id=picture_id,
-                regional=described.regional,
-            )
-        )
+        self._changes.append(Add(entry, prepared.content_hash, described, picture_id))
         self._fresh.append(prepared.content_hash)
         if picture_id is None:
             self._report.added += 1
@@ -288,26 +250,26 @@ class Run:
         self._last_commit = time.monotonic()
         own = self._catalogue.settings.encoder()
         # its file may have another place, with the fingerprint as it was
-        encoder_moved = own is not None and own != self._spec
+        encoder_moved = own is not None and own != self._plan.spec
         if not (self._changes or self._new_roots or encoder_moved):
             return
         self._catalogue.write(
             self._changes,
-            encoder=self._spec if own != self._spec else None,
+            encoder=self._plan.spec if own != self._plan.spec else None,
             seen_roots=self._new_roots,
         )
         self.committed_anything = True
         self._changes, self._new_roots = [], []
         self._flow.forget(self._fresh)
         self._fresh = []
-        self._committed()
+        self._hooks.committed(self._report)
 
     # -- what is gone ----------------------------------------------------------------------------
 
     def _remove_gone(self, walk: Walk) -> None:
         gone: list[int] = []
         forgotten: list[bytes] = []
-        unknown = [*self._absent, *walk.unreadable, *walk.broken]
+        unknown = [*self._plan.roots.absent, *walk.unreadable, *walk.broken]
         for root in walk.roots:
             raw = os.fsencode(root)
             for picture_id, path in self._catalogue.under(raw):
@@ -327,5 +289,4 @@ class Run:
         self._report.skipped.append(Skip(os.fsdecode(path), reason, kind))
 
     def _tell(self) -> None:
-        if self._progress is not None:
-            self._progress(self._report)
+        self._hooks.progress(self._report)

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
@@ -23,11 +22,9 @@ from parecido.indexer.arrays import Pixels
 from parecido.indexer.catalogue.known import Known
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.encoders.encoder import Encoder, open_encoder
-from parecido.indexer.indexing.options import IndexOptions
+from parecido.indexer.indexing.plan import Plan
 from parecido.indexer.indexing.prepare import Prepared, prepare
-from parecido.indexer.pictures.walk import FileEntry
-from parecido.indexer.records.encoder import EncoderSpec
-from parecido.indexer.records.pictures import Described, Encoding
+from parecido.indexer.records.pictures import Described, Encoding, FileEntry
 from parecido.indexer.records.regions import Regional
 from parecido.indexer.regional.codes import describe
 from parecido.indexer.regional.codes import pack as pack_regions
@@ -60,24 +57,13 @@ class Flow:
     """The worker side of a run.  One thread puts files in and gets answers out.
 
     ``have`` tells whether the catalogue has a picture with a content hash, and all that is to be
-    said of it; ``folder`` is the library's.  With ``within`` regions are described too.
+    said of it.
     """
 
-    def __init__(
-        self,
-        spec: EncoderSpec,
-        encoder: Encoder | None,
-        options: IndexOptions,
-        workers: int,
-        have: Callable[[bytes], bool],
-        folder: Path | None = None,
-        within: bool = False,
-    ) -> None:
-        self._spec = spec
-        self._within = within
-        self._folder = folder
-        self._options = options
+    def __init__(self, plan: Plan, have: Callable[[bytes], bool]) -> None:
+        self._plan = plan
         self._have = have
+        workers = plan.workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._answers: SimpleQueue[list[Prepared] | BaseException] = SimpleQueue()
         self._outstanding = 0
@@ -85,7 +71,7 @@ class Flow:
         self._lock = threading.Lock()
         self._claims: dict[bytes, _Claim] = {}
         self._buckets: dict[tuple[int, ...], _Bucket] = {}
-        self._encoder = encoder
+        self._encoder = plan.encoder
         self._opening = threading.Lock()
         self._failure: Exception | None = None
         self._abandoned = False
@@ -180,7 +166,7 @@ class Flow:
             early.extend((mine, *self._released(digest)))
             return False
 
-        prepared = prepare(entry, known, self._spec, self._options.limits, claim)
+        prepared = prepare(entry, known, self._plan.spec, self._plan.options.limits, claim)
         if prepared.refused is not None:
             copies = self._released(prepared.content_hash)
             return [prepared, *(replace(copy, refused=prepared.refused) for copy in copies)]
@@ -217,10 +203,10 @@ class Flow:
                 started = time.monotonic()
                 try:
                     self._encoder = open_encoder(
-                        self._spec,
-                        device=self._options.device,
-                        batch_size=self._options.batch_size,
-                        folder=self._folder,
+                        self._plan.spec,
+                        device=self._plan.options.device,
+                        batch_size=self._plan.options.batch_size,
+                        folder=self._plan.folder,
                     )
                 except Exception as error:
                     self._failure = error
@@ -256,7 +242,7 @@ class Flow:
     def _described(self, pixels: Sequence[Pixels]) -> tuple[Encoding, list[Regional | None]]:
         """Descriptors and labels of pictures, and their regional descriptors if they are wanted."""
         encoder = self._opened()
-        if not self._within:
+        if not self._plan.keeps_regions:
             return encoder.encode(pixels), [None] * len(pixels)
         descriptors, labels, regional = [], [], []
         for maps in encoder.maps(pixels, LABELS):

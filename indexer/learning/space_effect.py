@@ -10,7 +10,7 @@ import numpy as np
 from parecido.indexer.arrays import Ids, Vectors
 from parecido.indexer.learning.space import Space
 
-__all__ = ["QUERIES", "SAMPLE", "Judgement", "judged"]
+__all__ = ["QUERIES", "SAMPLE", "Judgement", "judge"]
 
 
 SAMPLE = 8192
@@ -43,7 +43,7 @@ class Judgement:
         return cls(**json.loads(text))
 
 
-def judged(whole: Space, space: Space, vectors: Vectors, classes: Ids) -> Judgement:
+def judge(whole: Space, space: Space, vectors: Vectors, classes: Ids) -> Judgement:
     """A space that keeps the first dimensions of a ``whole`` one.
 
     ``vectors`` ``(n, d)`` are descriptors of the encoder, ``classes`` ``(n,)`` their likeliest

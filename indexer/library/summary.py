@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from parecido.indexer.records.runs import IndexReport
     from parecido.indexer.vectors.local.index import VectorIndex
 
-__all__ = ["library_facts", "report_dict"]
+__all__ = ["report_dict", "summarise"]
 
 
 def report_dict(report: IndexReport) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def report_dict(report: IndexReport) -> dict[str, Any]:
     }
 
 
-def library_facts(library: Library) -> dict[str, Any]:
+def summarise(library: Library) -> dict[str, Any]:
     """What ``parecido info`` tells."""
     pictures, skipped = library.catalogue.counts()
     spec = library.encoder

@@ -9,21 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from parecido.indexer.errors import InvalidRequest, PathNotFound
+from parecido.indexer.records.pictures import FileEntry
 from parecido.indexer.system.paths import SEPARATOR, signed64
 
-__all__ = ["FileEntry", "Walk"]
-
-
-class FileEntry(NamedTuple):
-    """A file as the walk saw it."""
-
-    path: bytes
-    """Absolute, as the file system's bytes."""
-    file_size: int
-    mtime_ns: int
+__all__ = ["Walk"]
 
 
 def _entry(path: bytes, status: os.stat_result) -> FileEntry:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from parecido.indexer.arrays import Vectors
 from parecido.indexer.records.regions import Regional
 
-__all__ = ["UNKNOWN", "Described", "Encoding", "Label", "Picture", "Skip", "Taken"]
+__all__ = ["UNKNOWN", "Described", "Encoding", "FileEntry", "Label", "Picture", "Skip", "Taken"]
 
 
 class Label(NamedTuple):
@@ -92,3 +92,12 @@ class Described:
     taken: Taken = UNKNOWN
     regional: Regional | None = None
     """Regional descriptors, where the library keeps them."""
+
+
+class FileEntry(NamedTuple):
+    """A file as the walk saw it."""
+
+    path: bytes
+    """Absolute, as the file system's bytes."""
+    file_size: int
+    mtime_ns: int

@@ -17,7 +17,7 @@ from parecido.indexer.catalogue.changes import Forget, Remove
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import EncoderMismatch, InvalidRequest
 from parecido.indexer.indexing.pipeline import index
-from parecido.indexer.indexing.run import Progress
+from parecido.indexer.indexing.plan import Progress
 from parecido.indexer.library.library import Library
 from parecido.indexer.records.pictures import Skip
 from parecido.indexer.records.runs import IndexReport
@@ -245,9 +245,9 @@ def _leave_only(library: Library, collection: Collection) -> None:
     skips = [path for path in skips if path not in wanted]
     roots = [root.path for root in library.catalogue.roots() if root.path not in wanted]
     if ids or skips or roots:
-        with library.writer() as catalogue:
-            catalogue.write([Remove(ids), Forget(skips)])
-            catalogue.drop_roots(roots)
+        with library.writer() as writing:
+            writing.catalogue.write([Remove(ids), Forget(skips)])
+            writing.catalogue.drop_roots(roots)
 
 
 def _held(library: Library) -> dict[str, int]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from parecido.indexer.arithmetic import round_scores
 from parecido.indexer.arrays import Ids, Vectors, is_in
-from parecido.indexer.library.library import NEIGHBOURS as FOLDER
+from parecido.indexer.library.layout import NEIGHBOURS as FOLDER
 from parecido.indexer.library.library import Library
 from parecido.indexer.vectors.neighbours import Neighbours, nearest
 from parecido.search.ranking.rerank import NEIGHBOURS, Neighbourhood

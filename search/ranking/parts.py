@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +16,12 @@ from PIL import Image
 
 from parecido.indexer.arithmetic import cosines
 from parecido.indexer.arrays import Ids, Pixels, Vectors
-from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.library.library import Library
 from parecido.indexer.records.regions import Box
 from parecido.indexer.regional.codes import box, pool
-from parecido.indexer.regional.source import STRIDE, region_index, row_ids
+from parecido.indexer.regional.source import STRIDE, row_ids
 from parecido.indexer.vectors.gallery import Gallery
 from parecido.search.ranking.open_index import OpenIndex
 
@@ -111,11 +110,11 @@ class Within:
     From its committed state at the time of a question.  Safe to use from several threads.
     """
 
-    def __init__(self, folder: Path, catalogue: Catalogue) -> None:
-        self._folder = folder
-        self._catalogue = catalogue
+    def __init__(self, library: Library) -> None:
+        self._folder = library.folder
+        self._catalogue = library.catalogue
         self._index = OpenIndex(
-            lambda: region_index(folder, catalogue), catalogue.settings.regional_space_fingerprint
+            library.regions, library.catalogue.settings.regional_space_fingerprint
         )
         self._lock = threading.Lock()
 

@@ -21,7 +21,8 @@ from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import LibraryBusy, ParecidoError, PathNotFound
 from parecido.indexer.indexing.options import IndexOptions
-from parecido.indexer.indexing.pipeline import index, remove
+from parecido.indexer.indexing.pipeline import index_into, remove_from
+from parecido.indexer.indexing.plan import Hooks
 from parecido.indexer.library.library import Library
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.own_files import is_file
@@ -201,21 +202,14 @@ class Jobs:
         limits = self._settings.limits if job.kind != "index" else IndexOptions().limits
         options = IndexOptions(wait=True, limits=limits, device=self._settings.device)
         try:
-            with self._library.writer(wait=True, stop=stop) as writer:
+            with self._library.writer(wait=True, stop=stop) as writing:
                 if stop():  # before it was its turn
                     raise LibraryBusy("The job was stopped.")
-                if paths := self._paths(jobs, writer):
-                    report = index(
-                        self._library,
-                        paths,
-                        options,
-                        encoder=self._encoder(),
-                        progress=progress,
-                        stop=stop,
-                        writer=writer,
-                    )
+                if paths := self._paths(jobs, writing.catalogue):
+                    hooks = Hooks(progress, stop)
+                    report = index_into(writing, paths, options, self._encoder(), hooks)
                     progress(report)
-                    self._note_indexed(writer)
+                    self._note_indexed(writing.catalogue)
         except LibraryBusy:
             if not stop():
                 raise
@@ -226,14 +220,14 @@ class Jobs:
         if job.kind != "index":
             self._name_pictures(jobs)
 
-    def _paths(self, jobs: Sequence[Job], writer: CatalogueWriter) -> list[str]:
+    def _paths(self, jobs: Sequence[Job], catalogue: CatalogueWriter) -> list[str]:
         """What is to be indexed; uploads get their places first."""
         if jobs[0] is self._taking_up:
-            return self._left(writer)
+            return self._left(catalogue)
         coming = [(job, job.arrival) for job in jobs if job.arrival is not None]
         if not coming:
             return [jobs[0].path]
-        places = self._uploads.settle([arrival for _, arrival in coming], writer)
+        places = self._uploads.settle([arrival for _, arrival in coming], catalogue)
         for (job, _), place in zip(coming, places, strict=True):
             if isinstance(place, Refused):
                 job.error = place
@@ -249,11 +243,11 @@ class Jobs:
         if job.arrival is not None and not self._closed:
             self._uploads.discard(job.arrival)
 
-    def _note_indexed(self, writer: CatalogueWriter) -> None:
+    def _note_indexed(self, catalogue: CatalogueWriter) -> None:
         """Let no upload wait that was in the library already, or was moved there."""
-        waiting = writer.uploads.listed(WAITING)
+        waiting = catalogue.uploads.listed(WAITING)
         if waiting:
-            writer.write([Own(u.path, u.content_hash, u.before, u.stamp) for u in waiting])
+            catalogue.write([Own(u.path, u.content_hash, u.before, u.stamp) for u in waiting])
 
     def _name_pictures(self, jobs: Sequence[Job]) -> None:
         """Which pictures the uploads became."""
@@ -274,19 +268,19 @@ class Jobs:
         removes the file.
         """
         raw = os.fsencode(job.path)
-        with self._library.writer(wait=True) as writer:
-            upload = writer.uploads.at(raw)
+        with self._library.writer(wait=True) as writing:
+            upload = writing.catalogue.uploads.at(raw)
             with suppress(PathNotFound):  # it was removed meanwhile
                 along = [Withdraw(raw)] if upload else []
-                remove(self._library, [job.path], along=along, writer=writer)
+                remove_from(writing, [job.path], along)
             if upload is not None:
-                self._clear([upload], writer)
+                self._clear([upload], writing.catalogue)
 
-    def _clear(self, uploads: Sequence[Upload], writer: CatalogueWriter) -> None:
+    def _clear(self, uploads: Sequence[Upload], catalogue: CatalogueWriter) -> None:
         """Remove the files of uploads that leave, and then their rows."""
         gone = [upload.path for upload in uploads if self._uploads.remove(upload)]
         if gone:
-            writer.write([Disown(gone)])
+            catalogue.write([Disown(gone)])
 
     def _has_left(self) -> bool:
         """Whether anything was on its way when the last server ended, or the folder was moved."""
@@ -304,16 +298,16 @@ class Jobs:
         folders = catalogue.settings.uploads_taken_over()
         return folders is not None and str(self._uploads.folder) not in folders
 
-    def _left(self, writer: CatalogueWriter) -> list[str]:
+    def _left(self, catalogue: CatalogueWriter) -> list[str]:
         """Go on with what was on its way when the last server ended; what is to be indexed."""
-        if self._is_from_before(writer):
-            writer.take_over_uploads(self._uploads.folder)
-        if moved := self._uploads.moved(writer):
+        if self._is_from_before(catalogue):
+            catalogue.take_over_uploads(self._uploads.folder)
+        if moved := self._uploads.moved(catalogue):
             now = [Own(u.path, u.content_hash, u.before, u.stamp) for _, u in moved]
-            writer.write([Disown([old.path for old, _ in moved]), *now])
-        for place in self._uploads.settle(self._uploads.arrived(writer), writer):
+            catalogue.write([Disown([old.path for old, _ in moved]), *now])
+        for place in self._uploads.settle(self._uploads.arrived(catalogue), catalogue):
             if isinstance(place, Refused):
                 _log.warning("An upload that had come was let go: %s", place)
-        self._clear(writer.uploads.listed(LEAVING), writer)
-        waiting = [os.fsdecode(upload.path) for upload in writer.uploads.listed(WAITING)]
+        self._clear(catalogue.uploads.listed(LEAVING), catalogue)
+        waiting = [os.fsdecode(upload.path) for upload in catalogue.uploads.listed(WAITING)]
         return [path for path in waiting if is_file(Path(path))]

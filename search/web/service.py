@@ -22,7 +22,8 @@ import numpy as np
 from parecido.indexer.arrays import Pixels, Vectors
 from parecido.indexer.encoders.encoder import Encoder, Maps
 from parecido.indexer.errors import InvalidRequest, ParecidoError, PictureUnreadable
-from parecido.indexer.library.library import THUMBNAILS, UPLOADS, Library
+from parecido.indexer.library.layout import THUMBNAILS, UPLOADS
+from parecido.indexer.library.library import Library
 from parecido.indexer.pictures.crop import decode_region
 from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit
 from parecido.indexer.pictures.read import probe

@@ -23,7 +23,7 @@ from parecido.indexer.catalogue.known import Root
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.catalogue.sqlite.reading.uploads import LEAVING, Upload
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
-from parecido.indexer.library.library import writing_folder
+from parecido.indexer.system.disk import writing_folder
 from parecido.indexer.system.files import content_hash
 from parecido.indexer.system.kinds import Kind, any_content
 from parecido.indexer.system.own_files import (

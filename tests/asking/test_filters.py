@@ -16,7 +16,7 @@ from parecido.indexer.catalogue.changes import Add
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.records.filters import Filter
-from parecido.indexer.records.pictures import Label, Picture, Taken
+from parecido.indexer.records.pictures import Described, FileEntry, Label, Picture, Taken
 from parecido.search.engine import Engine
 from tests.ranking.test_search import Vectors, oracle
 from tests.support.fakes import DIMENSION, fake_spec
@@ -29,19 +29,19 @@ def add(i: int, vector: Vectors) -> Add:
     folder = ("/p/holiday", "/p/holiday2", "/p/wörk", "/q")[i % 4]
     date = f"20{10 + i % 15:02d}-{1 + i % 12:02d}-{1 + i % 28:02d}T{i % 24:02d}:30:00"
     return Add(
-        path=os.fsencode(f"{folder}/{i % 7}/IMG_{i:04d}.{'jpg' if i % 3 else 'PNG'}"),
-        file_size=i,
-        mtime_ns=i,
-        content_hash=i.to_bytes(16, "big"),
-        width=100 + i,
-        height=900 - i,
-        format="JPEG" if i % 3 else "PNG",
-        labels=(
-            Label(NAMES[i % 5], 0.5, i % 5),
-            Label(NAMES[(i + 1) % 5], 0.04 + 0.02 * (i % 2), 9),
+        FileEntry(os.fsencode(f"{folder}/{i % 7}/IMG_{i:04d}.{'jpg' if i % 3 else 'PNG'}"), i, i),
+        i.to_bytes(16, "big"),
+        Described(
+            width=100 + i,
+            height=900 - i,
+            format="JPEG" if i % 3 else "PNG",
+            labels=(
+                Label(NAMES[i % 5], 0.5, i % 5),
+                Label(NAMES[(i + 1) % 5], 0.04 + 0.02 * (i % 2), 9),
+            ),
+            vector=pack(vector / np.linalg.norm(vector)),
+            taken=Taken(None if i % 10 == 0 else date, "Canon EOS 5D" if i % 2 else ""),
         ),
-        vector=pack(vector / np.linalg.norm(vector)),
-        taken=Taken(None if i % 10 == 0 else date, "Canon EOS 5D" if i % 2 else ""),
     )
 
 
@@ -49,8 +49,8 @@ def add(i: int, vector: Vectors) -> Add:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Library:
     rows = np.random.default_rng(7).normal(size=(COUNT, DIMENSION)).astype(np.float32)
     library = Library.create(tmp_path_factory.mktemp("filters") / "library")
-    with library.writer() as writer:
-        writer.write([add(i, row) for i, row in enumerate(rows)], encoder=fake_spec())
+    with library.writer() as writing:
+        writing.catalogue.write([add(i, row) for i, row in enumerate(rows)], encoder=fake_spec())
     return library
 
 
@@ -152,14 +152,16 @@ def test_listings_go_newest_first_and_in_pages(filled: Library) -> None:
 
 def test_what_a_filter_lets_through_follows_the_library(library: Library) -> None:
     rows = np.eye(DIMENSION, dtype=np.float32)[:4]
-    with library.writer() as writer:
-        writer.write([add(i, row) for i, row in enumerate(rows[:2])], encoder=fake_spec())
+    with library.writer() as writing:
+        writing.catalogue.write(
+            [add(i, row) for i, row in enumerate(rows[:2])], encoder=fake_spec()
+        )
     with Engine(library) as engine:
         wanted = Filter(path="/p")
         assert len(engine.search_vector(rows[0], wanted=wanted)) == 2
         before = time.time()
-        with library.writer() as writer:
-            writer.write([add(2, rows[2])])
+        with library.writer() as writing:
+            writing.catalogue.write([add(2, rows[2])])
         assert len(engine.search_vector(rows[0], wanted=wanted)) == 3
         newest = filter(
             lambda p: p.added_at >= before, library.catalogue.listed(wanted, "added", 9)

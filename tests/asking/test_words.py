@@ -17,7 +17,7 @@ from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.library.library import Library
 from parecido.indexer.records.filters import Filter
-from parecido.indexer.records.pictures import Label, Picture, Taken
+from parecido.indexer.records.pictures import Described, FileEntry, Label, Picture, Taken
 from parecido.search.asking.words import label_filter, labelled, require_labels
 from parecido.search.engine import Engine
 from tests.ranking.test_search import Vectors, oracle
@@ -51,16 +51,16 @@ def fake(n: int, vector: Vectors) -> Add:
     taken = f"{2019 if rare == 4 else 2010 + n % 9}-06-{1 + n % 28:02d}T12:00:00"
     folder = "rare" if rare == 1 else f"common {n % 7}"
     return Add(
-        path=os.fsencode(f"/p/{folder}/{n:05d}"),
-        file_size=n,
-        mtime_ns=n,
-        content_hash=n.to_bytes(16, "big"),
-        width=5000 if rare == 5 else 100 + n % 900,
-        height=400,
-        format="QOI" if rare == 2 else "JPEG",
-        labels=labels(n),
-        vector=pack(vector),
-        taken=Taken(taken if rare % 3 else None, "Leica M6" if rare == 3 else "Canon"),
+        FileEntry(os.fsencode(f"/p/{folder}/{n:05d}"), n, n),
+        n.to_bytes(16, "big"),
+        Described(
+            width=5000 if rare == 5 else 100 + n % 900,
+            height=400,
+            format="QOI" if rare == 2 else "JPEG",
+            labels=labels(n),
+            vector=pack(vector),
+            taken=Taken(taken if rare % 3 else None, "Leica M6" if rare == 3 else "Canon"),
+        ),
     )
 
 
@@ -83,10 +83,10 @@ def many(
         if request.param == "compressed":
             patch.setattr("parecido.indexer.vectors.local.index._FLAT_BYTES", 100 * DIMENSION * 4)
         with Library.create(tmp_path_factory.mktemp("many") / "library") as library:
-            with library.writer() as writer:
+            with library.writer() as writing:
                 rows = scenes(1, COUNT)
                 changes = [fake(n, row) for n, row in enumerate(rows)]
-                writer.write(changes, encoder=fake_spec(dimension=DIMENSION))
+                writing.catalogue.write(changes, encoder=fake_spec(dimension=DIMENSION))
             assert library.vectors().is_exhaustive == (request.param == "exhaustive")
             yield library
 
@@ -158,20 +158,20 @@ def few(library: Library) -> Library:
     rows = np.eye(12, dtype=np.float32)
     changes = [
         Add(
-            path=f"/p/{n}".encode(),
-            file_size=1,
-            mtime_ns=1,
-            content_hash=n.to_bytes(16, "big"),
-            width=100 * n,
-            height=10,
-            format="PNG",
-            labels=tuple(Label(*one) for one in found),
-            vector=pack(rows[n]),
+            FileEntry(f"/p/{n}".encode(), 1, 1),
+            n.to_bytes(16, "big"),
+            Described(
+                width=100 * n,
+                height=10,
+                format="PNG",
+                labels=tuple(Label(*one) for one in found),
+                vector=pack(rows[n]),
+            ),
         )
         for n, found in enumerate(shown, 1)
     ]
-    with library.writer() as writer:
-        writer.write(changes, encoder=fake_spec())
+    with library.writer() as writing:
+        writing.catalogue.write(changes, encoder=fake_spec())
     return library
 
 

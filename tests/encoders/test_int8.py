@@ -21,7 +21,7 @@ from parecido.indexer.encoders.encoder import load_encoder, open_encoder
 from parecido.indexer.errors import EncoderMismatch, EncoderUnavailable, InvalidRequest
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.indexing.pipeline import index
-from parecido.indexer.library.library import _refuse_foreign
+from parecido.indexer.library.contents import refuse_foreign
 from parecido.search.engine import Engine
 from tests.support.fakes import fake_encoder, fake_spec, save_pictures
 from tests.support.harness import snapshot
@@ -323,7 +323,7 @@ def test_only_a_models_own_files_pass_for_a_library_that_lost_its_catalogue(
 ) -> None:
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "model.bin").touch()
-    _refuse_foreign(tmp_path)
+    refuse_foreign(tmp_path)
     (tmp_path / "encoder" / "holiday.jpg").touch()
     with pytest.raises(InvalidRequest, match="encoder"):
-        _refuse_foreign(tmp_path)
+        refuse_foreign(tmp_path)

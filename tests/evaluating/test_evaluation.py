@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.library.library import Library
-from parecido.indexer.library.upkeep import settle
+from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.search.engine import Engine
 from parecido.search.evaluating.evaluation import Evaluated, Setup, Watch, evaluate
 from parecido.search.evaluating.labelled_pictures import Collection, load_collection
@@ -159,8 +159,8 @@ def orders(library: Library, terms: dict[str, bool]) -> list[list[int]]:
 def test_a_second_thought_is_ranked_as_a_search_ranks_it(library: Library, terms: Any) -> None:
     vectors = np.random.default_rng(4).standard_normal((130, 12)).astype(np.float32)
     put(library, vectors)
-    with library.writer() as catalogue:
-        settle(library, catalogue)
+    with library.writer() as writing:
+        bring_up_to_date(writing)
     assert library.catalogue.settings.space() is not None
     ids = library.catalogue.descriptors.ids().tolist()
     found = orders(library, terms)
@@ -176,11 +176,11 @@ def test_a_second_thought_is_ranked_as_a_search_ranks_it(library: Library, terms
 
 def test_what_a_recipe_does_not_say_is_as_the_library_was_told(library: Library) -> None:
     put(library, np.random.default_rng(5).standard_normal((130, 12)).astype(np.float32))
-    with library.writer() as catalogue:
-        settle(library, catalogue)
+    with library.writer() as writing:
+        bring_up_to_date(writing)
         once, twice = orders(library, {}), orders(library, {"expand": True, "rerank": True})
         assert once != twice
-        catalogue.think_twice(True)
+        writing.catalogue.think_twice(True)
     assert orders(library, {}) == twice
     assert orders(library, {"expand": False, "rerank": False}) == once
 

@@ -10,6 +10,8 @@ import pytest
 
 from parecido import IndexReport, Library, index
 from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.records.pictures import FileEntry
+from parecido.indexer.system.paths import signed64
 from tests.support.fakes import save_picture, save_pictures
 
 
@@ -166,11 +168,11 @@ def test_a_time_outside_sqlites_range_is_a_time_like_any_other(
 
     entry = discover._entry
 
-    def dated(path: bytes, status: os.stat_result) -> discover.FileEntry:
+    def dated(path: bytes, status: os.stat_result) -> FileEntry:
         found = entry(path, status)
         if path != os.fsencode(odd):
             return found
-        return discover.FileEntry(found.path, found.file_size, discover.signed64(when))
+        return FileEntry(found.path, found.file_size, signed64(when))
 
     monkeypatch.setattr(discover, "_entry", dated)
     assert index(library, [tmp_path / "p"], encoder=encoder).added == 2

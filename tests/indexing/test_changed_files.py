@@ -22,10 +22,11 @@ from parecido.indexer.catalogue.sqlite.reading.descriptors import unpack
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.indexing.changed_files import Sift
-from parecido.indexer.indexing.idset import IdSet
+from parecido.indexer.indexing.id_set import IdSet
 from parecido.indexer.indexing.prepare import Prepared, prepare
 from parecido.indexer.pictures.decode import decode
 from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.records.pictures import Described, FileEntry
 from parecido.indexer.system.files import content_hash
 from tests.support.fakes import DIMENSION, fake_encoder, quadrants, save_picture, save_pictures
 from tests.support.harness import check_sound, holdings
@@ -52,13 +53,15 @@ def known_as(path: Path, *, kind: str = "", older: bool = False) -> Change:
     if kind:
         return SkipFile(raw, size, mtime_ns, kind, "a reason")
     vector = bytes([0, 0x34] * DIMENSION)
-    return Add(raw, size, mtime_ns, content_hash(raw), 1, 1, "PNG", (), vector)
+    return Add(
+        FileEntry(raw, size, mtime_ns), content_hash(raw), Described(1, 1, "PNG", (), vector)
+    )
 
 
 def hold(library: Library, changes: Iterable[Change]) -> dict[bytes, Known]:
     """Put these into the catalogue; what it knows then, by path."""
-    with library.writer() as writer:
-        writer.write(list(changes), encoder=fake_encoder().spec)
+    with library.writer() as writing:
+        writing.catalogue.write(list(changes), encoder=fake_encoder().spec)
     return {row[0]: Known(*row[1:]) for row in library.catalogue.known_below(b"/")}
 
 

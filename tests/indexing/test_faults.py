@@ -69,7 +69,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
 
     def telling(catalogue: CatalogueWriter, changes: list[Any], **named: Any) -> None:
         write(catalogue, changes, **named)
-        added = [change.path for change in changes if isinstance(change, Add)]
+        added = [change.entry.path for change in changes if isinstance(change, Add)]
         committed.extend(added)
         committed.commits += bool(added)
 

@@ -18,10 +18,11 @@ import parecido.indexer.indexing.workers
 from parecido import IndexOptions
 from parecido.indexer.catalogue.sqlite.reading.descriptors import unpack
 from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.indexing.plan import Plan
 from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
 from parecido.indexer.pictures.decode import decode
-from parecido.indexer.pictures.walk import FileEntry
+from parecido.indexer.records.pictures import FileEntry
 from parecido.indexer.system.files import content_hash
 from tests.support.fakes import fake_encoder, quadrants, save_picture, save_pictures
 from tests.support.flowing import AHEAD, encoded
@@ -41,7 +42,7 @@ def flows() -> Iterator[Callable[..., Flow]]:
         have: Callable[[bytes], bool] = lambda _: False,
     ) -> Flow:
         encoder = encoder or fake_encoder()
-        made.append(Flow(encoder.spec, encoder, IndexOptions(), workers, have))
+        made.append(Flow(Plan(encoder.spec, encoder, options=IndexOptions(workers=workers)), have))
         return made[-1]
 
     yield make

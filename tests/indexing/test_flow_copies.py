@@ -18,10 +18,11 @@ from parecido.indexer.catalogue.known import Known
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import PictureUnreadable
+from parecido.indexer.indexing.plan import Plan
 from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
 from parecido.indexer.pictures.decode import Decoded, decode
-from parecido.indexer.pictures.walk import FileEntry
+from parecido.indexer.records.pictures import FileEntry
 from parecido.indexer.system.files import content_hash
 from tests.support.fakes import fake_encoder, quadrants, save_picture, save_pictures
 from tests.support.flowing import encoded
@@ -159,19 +160,17 @@ def test_bytes_whose_last_holder_changes_after_a_worker_looked_are_decoded_after
 
     def telling(writer: CatalogueWriter, changes: list[Any], **named: Any) -> None:
         write(writer, changes, **named)
-        if any(isinstance(c, Add) and c.path == os.fsencode(original) for c in changes):
+        if any(isinstance(c, Add) and c.entry.path == os.fsencode(original) for c in changes):
             committed.set()
 
-    def make_late(flow: Flow, *given: Any) -> None:
-        before, have, rest = given[:4], given[4], given[5:]
-
+    def make_late(flow: Flow, plan: Plan, have: Callable[[bytes], bool]) -> None:
         def late(digest: bytes) -> bool:
             found = bool(have(digest))
             if found:
                 committed.wait()
             return found
 
-        make(flow, *before, late, *rest)
+        make(flow, plan, late)
 
     monkeypatch.setattr(CatalogueWriter, "write", telling)
     monkeypatch.setattr(Flow, "__init__", make_late)

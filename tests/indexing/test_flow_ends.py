@@ -19,7 +19,8 @@ from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import EncoderUnavailable
 from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
-from parecido.indexer.pictures.walk import FileEntry, Walk
+from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.records.pictures import FileEntry
 from tests.support.fakes import FakeRuntime, fake_encoder, fake_spec, save_picture, save_pictures
 from tests.support.flowing import encoded
 from tests.support.harness import check_sound
@@ -57,7 +58,9 @@ def test_an_encoder_that_cannot_be_opened_is_told_once_and_ends_every_worker(
         others.append(1)
         return prepared
 
-    monkeypatch.setattr("parecido.indexer.indexing.pipeline.resolve", lambda *_, **__: fake_spec())
+    monkeypatch.setattr(
+        "parecido.indexer.indexing.encoder_choice.resolve", lambda *_, **__: fake_spec()
+    )
     monkeypatch.setattr("parecido.indexer.indexing.workers.open_encoder", unavailable)
     monkeypatch.setattr("parecido.indexer.indexing.workers.prepare", telling)
     with pytest.raises(type(error)) as caught:
@@ -137,7 +140,9 @@ def test_a_run_that_is_stopped_while_its_first_pictures_are_decoded_opens_no_enc
     def long(*_: object, **__: object) -> Encoder:
         raise AssertionError("building the encoder takes minutes")
 
-    monkeypatch.setattr("parecido.indexer.indexing.pipeline.resolve", lambda *_, **__: fake_spec())
+    monkeypatch.setattr(
+        "parecido.indexer.indexing.encoder_choice.resolve", lambda *_, **__: fake_spec()
+    )
     monkeypatch.setattr("parecido.indexer.indexing.workers.open_encoder", long)
     monkeypatch.setattr("parecido.indexer.indexing.workers.prepare", slow)
     monkeypatch.setattr(Flow, "abandon", telling)

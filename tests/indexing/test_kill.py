@@ -25,8 +25,8 @@ from PIL import Image
 from parecido import Library, index
 from parecido.indexer.catalogue.changes import Add
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
-from parecido.indexer.library.library import CATALOGUE
-from parecido.indexer.library.verify import repair
+from parecido.indexer.library.checkup.repair import repair
+from parecido.indexer.library.layout import CATALOGUE
 from tests.support.fakes import fake_encoder, save_picture, save_pictures
 from tests.support.harness import CHILDREN, Row, check_sound, cosine
 from tests.support.places import REPOSITORY
@@ -93,7 +93,9 @@ def _index_until_killed(
     def telling(catalogue: CatalogueWriter, changes: list[Any], **named: Any) -> None:
         write(catalogue, changes, **named)
         with told.open("ab") as file:
-            file.writelines(change.path + b"\n" for change in changes if isinstance(change, Add))
+            file.writelines(
+                change.entry.path + b"\n" for change in changes if isinstance(change, Add)
+            )
 
     CatalogueWriter.write = telling  # type: ignore[assignment,method-assign]
     _arm(place, after, strike)

@@ -14,7 +14,7 @@ from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import EncoderMismatch, InvalidRequest, PathNotFound, PictureUnreadable
 from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
-from parecido.indexer.pictures import decode as decode_module
+from parecido.indexer.pictures import read
 from tests.support.fakes import fake_encoder, quadrants, save_picture, save_pictures
 
 
@@ -324,7 +324,7 @@ def test_a_file_without_permission_is_tried_again_and_writes_nothing_meanwhile(
     library: Library, tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = save_pictures(tmp_path / "p", 2)
-    probe = decode_module.probe
+    probe = read.probe
 
     def refuse(path: Path, limits: Limits) -> bytes:
         if path == second:

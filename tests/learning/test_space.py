@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from parecido.indexer.catalogue.changes import Remove
 from parecido.indexer.errors import LibraryDamaged
 from parecido.indexer.learning.space import LEAST_PICTURES, Space, has_outgrown, learn
-from parecido.indexer.library.library import CATALOGUE, Library
-from parecido.indexer.library.upkeep import settle
-from parecido.indexer.library.verify import repair, verify
+from parecido.indexer.library.checkup.repair import repair
+from parecido.indexer.library.checkup.verify import verify
+from parecido.indexer.library.layout import CATALOGUE
+from parecido.indexer.library.library import Library
+from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.search.engine import Engine
 from tests.support.fakes import DIMENSION, fake_spec
 from tests.support.harness import put
@@ -173,25 +175,25 @@ def test_a_library_outgrows_its_space_at_twice_and_at_a_quarter() -> None:
 def spaced(library: Library) -> Library:
     """A library of 80 descriptors that has a space."""
     put(library, scenes(10, 80))
-    with library.writer() as catalogue:
-        settle(library, catalogue)
+    with library.writer() as writing:
+        bring_up_to_date(writing)
     assert library.catalogue.settings.space() is not None
     return library
 
 
 def test_a_space_is_read_as_it_was_stored(library: Library) -> None:
     space = learn([scenes(9, 100, 48)], 20, 100)
-    with library.writer() as catalogue:
-        catalogue.use_space(space)
-        assert catalogue.settings.space_fingerprint() == space.fingerprint
+    with library.writer() as writing:
+        writing.catalogue.use_space(space)
+        assert writing.catalogue.settings.space_fingerprint() == space.fingerprint
     stored = library.catalogue.settings.space()
     assert stored is not None
     assert np.array_equal(stored.mean, space.mean)
     assert np.array_equal(stored.matrix, space.matrix)
     assert (stored.fingerprint, stored.pictures) == (space.fingerprint, 100)
     assert (stored.mean.dtype, stored.matrix.dtype) == (np.float32, np.float32)
-    with library.writer() as catalogue:
-        catalogue.use_space(None)
+    with library.writer() as writing:
+        writing.catalogue.use_space(None)
     assert (library.catalogue.settings.space(), library.catalogue.settings.space_fingerprint()) == (
         None,
         "",
@@ -249,8 +251,8 @@ def test_a_lost_space_is_learned_again_and_never_missed(spaced: Library) -> None
 
 
 def test_another_encoder_in_an_emptied_library_drops_the_space(spaced: Library) -> None:
-    with spaced.writer() as catalogue:
-        catalogue.write([Remove(catalogue.descriptors.ids().tolist())])
+    with spaced.writer() as writing:
+        writing.catalogue.write([Remove(writing.catalogue.descriptors.ids().tolist())])
     put(spaced, scenes(12, 5), spec=fake_spec(weights_sha256="1" * 64))
     assert (spaced.catalogue.settings.space(), spaced.catalogue.settings.space_fingerprint()) == (
         None,

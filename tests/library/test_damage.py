@@ -21,8 +21,8 @@ from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.catalogue.sqlite.upgrade import install
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import LibraryDamaged, LibraryTooNew
-from parecido.indexer.library.library import CATALOGUE
-from parecido.indexer.library.verify import repair
+from parecido.indexer.library.checkup.repair import repair
+from parecido.indexer.library.layout import CATALOGUE
 from tests.support.fakes import DIMENSION, fake_encoder, save_picture, save_pictures
 from tests.support.harness import (
     Row,

@@ -140,8 +140,8 @@ def test_a_library_is_opened_through_a_link_while_it_is_written_and_after_a_kill
 ) -> None:
     link = tmp_path / "link"
     link.symlink_to(library.folder)
-    with library.writer() as writer:
-        writer.think_twice(True)
+    with library.writer() as writing:
+        writing.catalogue.think_twice(True)
         assert (library.folder / "catalogue.sqlite-shm").exists()
         with Library.open(link) as opened:
             assert opened.catalogue.settings.thinks_twice()
@@ -158,7 +158,8 @@ def test_a_library_is_opened_through_a_link_while_it_is_written_and_after_a_kill
 def test_one_that_signs_leaves_what_it_cannot_read(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parecido.indexer.library.library._check_own", lambda _: None)
+    for asks in ("lock", "library"):
+        monkeypatch.setattr(f"parecido.indexer.library.{asks}.check_own", lambda _: None)
     (library.folder / "writer.json").write_text("mine")
     with library.writer():
         pass

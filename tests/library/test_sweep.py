@@ -28,7 +28,7 @@ from PIL import Image
 
 from parecido.indexer.encoders.building.quantise import _MARK
 from parecido.indexer.errors import ParecidoError
-from parecido.indexer.library.library import UPLOADS
+from parecido.indexer.library.layout import UPLOADS
 from parecido.search.cli import cli
 from parecido.search.web.settings import Settings
 from tests.support.fakes import save_pictures

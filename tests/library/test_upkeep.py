@@ -17,7 +17,7 @@ from parecido.indexer.arithmetic import cosines
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.indexing.pipeline import remove
 from parecido.indexer.learning.space import AUTO_DIMENSION, Space
-from parecido.indexer.library.upkeep import settle
+from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.search.asking.query import Query, Terms
 from parecido.search.engine import Engine
 from tests.learning.test_space import scenes
@@ -38,9 +38,9 @@ def dimension_of(library: Library) -> int | None:
 
 def relearn(library: Library, dimension: int | str) -> None:
     """Ask for another dimension, and learn."""
-    with library.writer() as catalogue:
-        catalogue.ask_dimension(str(dimension))
-        settle(library, catalogue)
+    with library.writer() as writing:
+        writing.catalogue.ask_dimension(str(dimension))
+        bring_up_to_date(writing)
 
 
 def oracle(library: Library, query: Vectors, space: Space | None = None) -> Answer:
@@ -192,9 +192,9 @@ def test_a_run_that_finds_nothing_new_still_learns_what_an_interrupted_one_left(
     folder = tmp_path / "pictures"
     save_pictures(folder, 70)
     with pytest.MonkeyPatch.context() as patch:
-        real = settle
+        real = bring_up_to_date
         patch.setattr(
-            "parecido.indexer.indexing.pipeline.settle",
+            "parecido.indexer.indexing.pipeline.bring_up_to_date",
             lambda *given, **_: real(*given, hurry=True),
         )
         index(library, [folder], IndexOptions(think_twice=True), encoder=fake_encoder())

@@ -14,7 +14,7 @@ import pytest
 from parecido import Library, verify
 from parecido.indexer.catalogue.changes import Remove
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
-from parecido.indexer.library.upkeep import settle
+from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.indexer.vectors.local.index import VectorIndex
 from parecido.search.engine import Engine
 from tests.indexing.test_kill import _arm
@@ -25,8 +25,8 @@ from tests.support.harness import CHILDREN, check_sound, put
 
 def _settle_until_killed(place: str, after: bool, strike: int, folder: Path) -> None:
     _arm(place, after, strike)
-    with Library.open(folder) as library, library.writer() as catalogue:
-        settle(library, catalogue)
+    with Library.open(folder) as library, library.writer() as writing:
+        bring_up_to_date(writing)
 
 
 PLACES = [(place, after) for place in ("replace", "commit", "fsync") for after in (False, True)]
@@ -40,9 +40,9 @@ def test_a_kill_while_a_library_learns_leaves_the_old_space_or_the_new(
     before = tmp_path / "before"
     with Library.create(before) as library:
         put(library, scenes(1, 80))
-        with library.writer() as catalogue:
-            settle(library, catalogue)
-            catalogue.think_twice(True)
+        with library.writer() as writing:
+            bring_up_to_date(writing)
+            writing.catalogue.think_twice(True)
         put(library, scenes(2, 80))
         known = library.catalogue.settings.space_fingerprint()
     struck = 0
@@ -58,8 +58,8 @@ def test_a_kill_while_a_library_learns_leaves_the_old_space_or_the_new(
         assert child.exitcode == -signal.SIGKILL
         struck += 1
         with Library.open(folder) as library:
-            with library.writer() as catalogue:
-                settle(library, catalogue)
+            with library.writer() as writing:
+                bring_up_to_date(writing)
             space = library.catalogue.settings.space()
             assert space is not None
             assert space.pictures == 160
@@ -90,17 +90,17 @@ def test_the_file_of_a_space_that_was_never_committed_is_not_used_and_goes(
 
     with monkeypatch.context() as patch:
         patch.setattr(CatalogueWriter, "use_space", killed)
-        with pytest.raises(KeyboardInterrupt), library.writer() as catalogue:
-            settle(library, catalogue)
+        with pytest.raises(KeyboardInterrupt), library.writer() as writing:
+            bring_up_to_date(writing)
     (orphan,) = (library.folder / "vectors").iterdir()
     assert "-" in orphan.stem
     (query,) = scenes(2, 1)
     with Engine(library) as engine:
         assert is_same(answer(engine, query), oracle(library, query))
     assert verify(library) == []
-    with library.writer() as catalogue:
-        catalogue.write([Remove(list(range(1, 60)))])  # too few for a space now
-        settle(library, catalogue)
+    with library.writer() as writing:
+        writing.catalogue.write([Remove(list(range(1, 60)))])  # too few for a space now
+        bring_up_to_date(writing)
     assert not orphan.exists()
     assert len(list((library.folder / "vectors").iterdir())) == 1
 
@@ -122,9 +122,9 @@ def test_a_disk_that_refuses_a_cache_is_told_and_nothing_else_is_missing(
     }
     with monkeypatch.context() as patch:
         patch.setattr(place[what], refuse)
-        with library.writer() as catalogue:
-            catalogue.think_twice(True)
-            settle(library, catalogue)
+        with library.writer() as writing:
+            writing.catalogue.think_twice(True)
+            bring_up_to_date(writing)
     assert "could not be cached" in caplog.text
     assert dimension_of(library) == 12
     assert not list((library.folder / {"index": "vectors"}.get(what, what)).iterdir())
@@ -147,6 +147,6 @@ def test_a_large_library_is_indexed_once_in_its_new_space(
 
     monkeypatch.setattr(VectorIndex, "save", counting)
     put(library, scenes(1, 500))
-    with library.writer() as catalogue:
-        settle(library, catalogue)
+    with library.writer() as writing:
+        bring_up_to_date(writing)
     assert len(saved) == 1

@@ -29,8 +29,9 @@ from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.errors import LibraryBusy
 from parecido.indexer.indexing.pipeline import remove
-from parecido.indexer.library.library import CATALOGUE, hold_lock
-from parecido.indexer.library.summary import library_facts
+from parecido.indexer.library.layout import CATALOGUE
+from parecido.indexer.library.lock import hold_lock
+from parecido.indexer.library.summary import summarise
 from tests.support.fakes import DIMENSION, fake_encoder, save_picture, save_pictures
 from tests.support.harness import (
     CHILDREN,
@@ -471,8 +472,8 @@ def journal_of(library: Path) -> int:
 def _write_and_die(library: Path, pictures: Path) -> None:
     with Library.open(library) as opened:
         index(opened, [pictures], encoder=fake_encoder())
-        with opened.writer() as writer:
-            writer.keep_exact_index(True)
+        with opened.writer() as writing:
+            writing.catalogue.keep_exact_index(True)
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -549,7 +550,7 @@ def _read(library: Path, what: str, ended: Event, told: Event) -> tuple[int, lis
             if what == "verify":
                 wrong += [problem.what for problem in verify(opened)]
             elif what == "info":
-                facts = library_facts(opened)
+                facts = summarise(opened)
                 match = re.search(r"(\d+) descriptors", facts["index"])
                 if not match or int(match[1]) < facts["pictures"]:
                     wrong.append(str(facts))

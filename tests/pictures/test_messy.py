@@ -22,7 +22,7 @@ import pytest
 import parecido.indexer.indexing.workers
 from parecido import Library, index
 from parecido.indexer.indexing.prepare import Prepared
-from parecido.indexer.pictures.walk import FileEntry
+from parecido.indexer.records.pictures import FileEntry
 from parecido.indexer.records.runs import IndexReport
 from tests.pictures.test_decode import KINDS
 from tests.support.fakes import fake_encoder, save_picture

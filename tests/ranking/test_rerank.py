@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from parecido.indexer.catalogue.changes import Remove
 from parecido.indexer.library.library import Library
-from parecido.indexer.library.upkeep import settle
+from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.indexer.records.filters import Filter
 from parecido.indexer.vectors.neighbours import USED
 from parecido.search.asking.query import Query, Terms
@@ -216,9 +216,9 @@ def test_pictures_equal_to_the_query_stay_before_all_others(twins: int) -> None:
 def library_of_groups(library: Library) -> Library:
     """400 pictures with a space and a file of neighbours."""
     add(library, groups(1, 400))
-    with library.writer() as catalogue:
-        catalogue.think_twice(True)
-        settle(library, catalogue)
+    with library.writer() as writing:
+        writing.catalogue.think_twice(True)
+        bring_up_to_date(writing)
     return library
 
 
@@ -281,13 +281,13 @@ def test_a_file_finds_the_same_whether_it_is_indexed_or_not(
     for vector in groups(5, 6):
         add(library, vector[None])
         own = library.catalogue.largest_id()
-        with library.writer() as catalogue:
-            settle(library, catalogue)
+        with library.writer() as writing:
+            bring_up_to_date(writing)
         _, stored = library.catalogue.descriptors.of([own])
         indexed = ask(library, stored[0], own, expand=expand, rerank=rerank)
-        with library.writer() as catalogue:
-            catalogue.write([Remove([own])])
-            settle(library, catalogue)
+        with library.writer() as writing:
+            writing.catalogue.write([Remove([own])])
+            bring_up_to_date(writing)
         unindexed = ask(library, vector, expand=expand, rerank=rerank)
         same(indexed, unindexed, 1e-3)
 
@@ -366,12 +366,12 @@ def test_a_change_between_two_looks_mixes_nothing(
 
         def changing(*given: Any) -> Any:
             monkeypatch.setattr(ranking, "_ranked", real)
-            with library.writer() as catalogue:
+            with library.writer() as writing:
                 if change == "space":
-                    catalogue.ask_dimension("9")
+                    writing.catalogue.ask_dimension("9")
                 else:
-                    catalogue.write([Remove([hit.id for hit in before[::2]])])
-                settle(library, catalogue)
+                    writing.catalogue.write([Remove([hit.id for hit in before[::2]])])
+                bring_up_to_date(writing)
             engine.answer([Query(query, Terms(5))])  # another question comes to see it first
             return real(*given)
 

@@ -102,8 +102,8 @@ def test_after_any_history_search_equals_the_oracle(
             if what == "add":
                 put(library, drawn(seed, 1 + seed % 7))
             elif what == "remove" and len(chosen) < len(ids):
-                with library.writer() as catalogue:
-                    catalogue.write([Remove(chosen)])
+                with library.writer() as writing:
+                    writing.catalogue.write([Remove(chosen)])
             elif what == "change" and chosen:
                 put(library, drawn(seed, len(chosen)), list(chosen))
             elif what == "save":
@@ -127,8 +127,8 @@ def test_half_precision_storage_answers_the_same(
 ) -> None:
     monkeypatch.setattr("parecido.indexer.vectors.local.index.memory", lambda: 0)
     monkeypatch.setattr("parecido.indexer.vectors.local.index._FLAT_BYTES", 0)
-    with library.writer() as writer:
-        writer.keep_exact_index(True)
+    with library.writer() as writing:
+        writing.catalogue.keep_exact_index(True)
     put(library, drawn(5, 300))
     vectors = library.vectors()
     vectors.save()

@@ -18,12 +18,13 @@ from parecido.indexer.arithmetic import cosines
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import InvalidRequest, LibraryDamaged
 from parecido.indexer.indexing.pipeline import remove
-from parecido.indexer.library.library import CATALOGUE
-from parecido.indexer.library.verify import repair
+from parecido.indexer.library.checkup.repair import repair
+from parecido.indexer.library.layout import CATALOGUE
+from parecido.indexer.library.layout import REGIONS as FOLDER
 from parecido.indexer.records.regions import Box
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.regional.codes import box, describe, pack, unpack
-from parecido.indexer.regional.source import FOLDER, ROWS, STRIDE, region_index
+from parecido.indexer.regional.source import ROWS, STRIDE
 from parecido.search.ranking.parts import Within, views
 from tests.support.fakes import (
     DIMENSION,
@@ -45,7 +46,7 @@ def run(library: Library, folder: Path, within: bool | None = None) -> IndexRepo
 
 
 def within(library: Library) -> Within:
-    return Within(library.folder, library.catalogue)
+    return Within(library)
 
 
 def stored(library: Library) -> dict[str, bytes]:
@@ -73,7 +74,7 @@ def check_regions(library: Library, files: list[Path]) -> None:
     assert verify(library) == []
     assert library.catalogue.regional.waiting() == []
     assert stored(library) == expected(files)
-    ids = region_index(library.folder, library.catalogue).ids()
+    ids = library.regions().ids()
     assert len(ids) == len(files) * ROWS
     assert np.array_equal(np.unique(ids // STRIDE), library.catalogue.descriptors.ids())
 
@@ -85,7 +86,7 @@ def ids_by_name(library: Library) -> dict[str, int]:
 
 def exhaustive(library: Library, queries: Vectors, allowed: list[int]) -> list[tuple[float, int]]:
     """Every picture with its best cosine, the best first: read from SQLite, without an index."""
-    gallery = region_index(library.folder, library.catalogue).gallery
+    gallery = library.regions().gallery
     prepared = gallery.project(queries)
     ranked = []
     for picture in allowed:
@@ -169,7 +170,7 @@ def test_a_compressed_index_of_regions_gives_exact_scores_and_as_many_hits_as_th
     save_pictures(tmp_path / "pictures", 150)
     with Library.create(tmp_path / "library") as library:
         run(library, tmp_path / "pictures", within=True)
-        assert region_index(library.folder, library.catalogue).kind == "compressed"
+        assert library.regions().kind == "compressed"
         assert verify(library) == []
         queries = fake_encoder().encode([np.full((32, 32, 3), 90, np.uint8)]).descriptors
         ids = library.catalogue.descriptors.ids()
@@ -231,8 +232,8 @@ def test_a_searcher_that_stays_open_sees_what_came_changed_and_went(
     run(kept, folder, within=False)
     with pytest.raises(InvalidRequest):
         searcher.nearest(vectors, 1, FINGERPRINT)
-    with kept.writer() as catalogue:
-        catalogue.keep_regions(True)
+    with kept.writer() as writing:
+        writing.catalogue.keep_regions(True)
     found = searcher.nearest(vectors, 20, FINGERPRINT)
     assert sorted(found.ids.tolist()) == standing
     assert set(found.boxes) == {None}

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+import parecido.indexer.indexing.encoder_choice
 import parecido.indexer.indexing.pipeline
 import parecido.indexer.indexing.workers
 import parecido.search.cli
@@ -46,7 +47,9 @@ class GatedRuntime(FakeRuntime):
 def use_fakes() -> None:
     """New libraries get the fake encoder, and whoever opens an encoder gets it too."""
     dimension = int(os.environ.get("FAKE_DIMENSION", DIMENSION))
-    parecido.indexer.indexing.pipeline.resolve = lambda *_, **__: fake_spec(dimension=dimension)
+    parecido.indexer.indexing.encoder_choice.resolve = lambda *_, **__: fake_spec(
+        dimension=dimension
+    )
     for module in (parecido.indexer.indexing.workers, parecido.search.engine):
         module.open_encoder = _open_encoder
     parecido.search.commands.serve._GRACE_SECONDS = math.ceil(PATIENCE)

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from parecido import Library, verify
 from parecido.indexer.catalogue.changes import Add
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack, unpack
-from parecido.indexer.library.library import CATALOGUE
+from parecido.indexer.library.layout import CATALOGUE
 from parecido.indexer.records.encoder import EncoderSpec
-from parecido.indexer.records.pictures import Label
+from parecido.indexer.records.pictures import Described, FileEntry, Label
 from tests.support.fakes import fake_spec
 from tests.support.places import PYTHONPATH, REPOSITORY
 
@@ -61,21 +61,21 @@ def put(
     """Put bare descriptors into a library, past the pipeline, as new pictures or over old ones."""
     changes = [
         Add(
-            path=b"/v/" + os.urandom(8).hex().encode(),
-            file_size=1,
-            mtime_ns=1,
-            content_hash=os.urandom(16),
-            width=1,
-            height=1,
-            format="PNG",
-            labels=(),
-            vector=pack(vector / np.linalg.norm(vector)),
-            id=i,
+            FileEntry(b"/v/" + os.urandom(8).hex().encode(), 1, 1),
+            os.urandom(16),
+            Described(
+                width=1,
+                height=1,
+                format="PNG",
+                labels=(),
+                vector=pack(vector / np.linalg.norm(vector)),
+            ),
+            i,
         )
         for vector, i in zip(vectors, ids or [None] * len(vectors), strict=True)
     ]
-    with library.writer() as catalogue:
-        catalogue.write(changes, encoder=spec or fake_spec())
+    with library.writer() as writing:
+        writing.catalogue.write(changes, encoder=spec or fake_spec())
 
 
 class Row(NamedTuple):

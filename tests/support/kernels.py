@@ -156,7 +156,7 @@ def pytest_configure() -> None:
 def make(folder: Path) -> None:
     """A library with everything that is derived from descriptors: two, one of them compressed."""
     from parecido import IndexOptions, Library, index
-    from parecido.indexer.library.upkeep import settle
+    from parecido.indexer.library.upkeep import bring_up_to_date
     from tests.support.fakes import fake_encoder, fake_spec, save_pictures
     from tests.support.harness import put
     from tests.vectors.test_compressed import scenes
@@ -171,10 +171,10 @@ def make(folder: Path) -> None:
     ):
         rows = np.pad(scenes(1, 2000), ((0, 0), (0, _DIMENSION - 48)), constant_values=0.01)
         put(library, rows, spec=fake_spec(dimension=_DIMENSION))
-        with library.writer() as writer:
-            writer.think_twice(True)
-            settle(library, writer)
-            assert library.vectors(writer).kind == "compressed"
+        with library.writer() as writing:
+            writing.catalogue.think_twice(True)
+            bring_up_to_date(writing)
+            assert writing.vectors().kind == "compressed"
 
 
 def ask(folder: Path) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def ask(folder: Path) -> dict[str, Any]:
             told["flat"] = _answers(engine, DIMENSION)
         queries = np.abs(np.random.default_rng(5).normal(size=(6, DIMENSION)))
         queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-        within = Within(library.folder, library.catalogue)
+        within = Within(library)
         found = [within.nearest(q[None].astype("f4"), 9, fake_spec().fingerprint) for q in queries]
         told["within"] = [[one.ids.tolist(), one.scores.tolist()] for one in found]
     with (

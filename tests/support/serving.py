@@ -24,7 +24,8 @@ from PIL import Image
 import parecido.search.web.routes.pictures
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.indexing.pipeline import index
-from parecido.indexer.library.library import CATALOGUE, Library
+from parecido.indexer.library.layout import CATALOGUE
+from parecido.indexer.library.library import Library
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.filters import Filter
 from parecido.indexer.records.pictures import Picture
@@ -63,7 +64,7 @@ def labelled_encoder(spec: EncoderSpec | None = None, **_: object) -> Encoder:
 
 def use_fakes(patch: pytest.MonkeyPatch) -> None:
     """New libraries get the fake encoder, and so does whoever opens one."""
-    patch.setattr("parecido.indexer.indexing.pipeline.resolve", lambda *_, **__: fake_spec())
+    patch.setattr("parecido.indexer.indexing.encoder_choice.resolve", lambda *_, **__: fake_spec())
     for module in ("parecido.indexer.indexing.workers", "parecido.search.engine"):
         patch.setattr(f"{module}.open_encoder", labelled_encoder)
 

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from parecido.indexer.catalogue.changes import Remove
+from parecido.indexer.library.checkup.repair import repair
+from parecido.indexer.library.checkup.verify import verify
 from parecido.indexer.library.library import Library
-from parecido.indexer.library.verify import repair, verify
 from parecido.indexer.records.filters import Filter
+from parecido.indexer.system.kinds import INDEXES
+from parecido.indexer.system.own_files import remove_own
 from parecido.indexer.vectors.local import compressed
 from parecido.indexer.vectors.local import file as vectorfile
 from parecido.indexer.vectors.local.index import VectorIndex
@@ -42,8 +45,8 @@ def add(library: Library, vectors: Vectors, ids: list[int] | None = None) -> Non
 
 
 def remove(library: Library, ids: list[int]) -> None:
-    with library.writer() as writer:
-        writer.write([Remove(ids)])
+    with library.writer() as writing:
+        writing.catalogue.write([Remove(ids)])
 
 
 @pytest.fixture
@@ -110,12 +113,12 @@ def test_an_exact_search_is_the_oracles(large: Library) -> None:
 
 
 def test_a_library_that_asked_for_it_stays_exhaustive(large: Library) -> None:
-    with large.writer() as writer:
-        writer.keep_exact_index(True)
-        index = large.vectors(writer)
+    with large.writer() as writing:
+        writing.catalogue.keep_exact_index(True)
+        index = writing.vectors()
         index.save_if_worthwhile()
         assert index.is_exhaustive
-        writer.keep_exact_index(False)
+        writing.catalogue.keep_exact_index(False)
         index.save_if_worthwhile()
         assert not index.is_exhaustive
 
@@ -280,13 +283,13 @@ def test_fewer_passed_by_than_were_asked_for() -> None:
 
 def test_a_removed_index_comes_back(large: Library) -> None:
     large.vectors().save()
-    large.remove_vectors()
+    remove_own(large.folder / "vectors", INDEXES)
     assert large.vectors().kind == "compressed"
     assert len(list((large.folder / "vectors").glob("*.faiss"))) == 1
 
 
 def test_repair_makes_a_missing_index(large: Library) -> None:
-    large.remove_vectors()
+    remove_own(large.folder / "vectors", INDEXES)
     repair(large.folder)
     assert isinstance(large.vectors(), VectorIndex)
     assert verify(large) == []

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parecido.indexer.catalogue.changes import Remove
-from parecido.indexer.library.library import NEIGHBOURS, Library
-from parecido.indexer.library.upkeep import settle
+from parecido.indexer.library.layout import NEIGHBOURS
+from parecido.indexer.library.library import Library
+from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.indexer.vectors.neighbours import KEPT, USED, Neighbours, update
 from parecido.search.ranking.neighbourhood import Around
 from tests.conftest import OWN_FIXTURES
@@ -41,8 +42,8 @@ def add(library: Library, vectors: Vectors, ids: list[int] | None = None) -> Non
 
 
 def remove(library: Library, ids: list[int]) -> None:
-    with library.writer() as catalogue:
-        catalogue.write([Remove(ids)])
+    with library.writer() as writing:
+        writing.catalogue.write([Remove(ids)])
 
 
 def updated(library: Library) -> Neighbours:
@@ -98,9 +99,9 @@ def test_a_new_file_names_exactly_the_nearest(library: Library, count: int) -> N
 
 def test_it_is_read_as_it_was_written(library: Library) -> None:
     add(library, groups(1, 200))
-    with library.writer() as catalogue:
-        catalogue.think_twice(True)
-        settle(library, catalogue)
+    with library.writer() as writing:
+        writing.catalogue.think_twice(True)
+        bring_up_to_date(writing)
     gallery = library.gallery()
     assert gallery.space is not None
     kept = Neighbours.open(library.folder / NEIGHBOURS, gallery)
@@ -303,10 +304,10 @@ def test_another_space_has_a_file_of_its_own(library: Library) -> None:
     add(library, groups(1, 200))
     names = []
     for dimension in ("full", "8", "12", "full"):
-        with library.writer() as catalogue:
-            catalogue.think_twice(True)
-            catalogue.ask_dimension(dimension)
-            settle(library, catalogue)
+        with library.writer() as writing:
+            writing.catalogue.think_twice(True)
+            writing.catalogue.ask_dimension(dimension)
+            bring_up_to_date(writing)
         (path,) = (library.folder / NEIGHBOURS).iterdir()
         names.append(path.name)
         kept = Neighbours.open(library.folder / NEIGHBOURS, library.gallery())

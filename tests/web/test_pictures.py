@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from parecido.indexer.indexing.pipeline import index
-from parecido.indexer.library.library import THUMBNAILS, Library
+from parecido.indexer.library.layout import THUMBNAILS
+from parecido.indexer.library.library import Library
 from parecido.web import Settings
 from tests.support.fakes import fake_encoder, quadrants, save_picture
 from tests.support.serving import (

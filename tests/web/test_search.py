@@ -15,7 +15,7 @@ from PIL import Image
 from parecido.indexer.catalogue.changes import Remove
 from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.library.library import Library
-from parecido.indexer.library.summary import library_facts
+from parecido.indexer.library.summary import summarise
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.regions import Region
 from parecido.search.engine import Engine
@@ -278,7 +278,7 @@ def test_the_encoder_and_the_library_are_told(client: Client, gallery: Library) 
     assert (len(names), names[0]) == (1000, "tench")
     fields = ("title", "model", "dimension", "pooling", "fingerprint")
     assert encoder == {name: getattr(spec, name) for name in fields}
-    info, facts = client.read("/v1/info"), library_facts(gallery)
+    info, facts = client.read("/v1/info"), summarise(gallery)
     assert info.pop("bytes") > 0  # thumbnails and SQLite's journal come and go
     del facts["bytes"]
     assert facts.items() <= info.items()
@@ -345,8 +345,8 @@ def test_a_library_that_was_emptied_and_filled_with_another_encoder_is_searched(
         path = "/v1/search/vector"
         first = client.ask("POST", path, json={"vector": rows[0, :12].tolist()})
         assert len(first.json()["hits"]) == 5
-        with library.writer() as writer:
-            writer.write([Remove(library.catalogue.descriptors.ids().tolist())])
+        with library.writer() as writing:
+            writing.catalogue.write([Remove(library.catalogue.descriptors.ids().tolist())])
         put(library, rows, spec=fake_spec(dimension=24))
         refused(client.ask("POST", path, json={"vector": rows[0, :12].tolist()}), 400)
         second = client.ask("POST", path, json={"vector": rows[2].tolist()}).json()["hits"]

@@ -18,8 +18,10 @@ from PIL import Image
 from parecido.indexer.catalogue.changes import Withdraw
 from parecido.indexer.errors import ParecidoError
 from parecido.indexer.indexing.pipeline import index, remove
-from parecido.indexer.library.library import THUMBNAILS, UPLOADS, Library
-from parecido.indexer.library.verify import _salvage, repair
+from parecido.indexer.library.checkup.repair import repair
+from parecido.indexer.library.checkup.salvage import salvage
+from parecido.indexer.library.layout import THUMBNAILS, UPLOADS
+from parecido.indexer.library.library import Library
 from parecido.indexer.system.files import content_hash
 from parecido.search.web.uploads import Uploads
 from parecido.web import Settings
@@ -358,7 +360,7 @@ def _kill(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     [
         "parecido.search.web.uploads.Uploads.settle",
         "parecido.search.web.uploads.move_new",
-        "parecido.search.web.jobs.index",
+        "parecido.search.web.jobs.index_into",
     ],
 )
 def test_an_upload_that_was_on_its_way_when_a_server_ended_is_taken_up_again(
@@ -382,7 +384,7 @@ def test_an_upload_that_was_on_its_way_when_a_server_ended_is_taken_up_again(
     [
         "parecido.search.web.uploads.Uploads.settle",
         "parecido.search.web.uploads.move_over",
-        "parecido.search.web.jobs.index",
+        "parecido.search.web.jobs.index_into",
     ],
 )
 def test_other_bytes_that_were_on_their_way_when_a_server_ended_come_to_their_place(
@@ -548,16 +550,18 @@ def test_a_repaired_catalogue_knows_its_uploads(
     use_fakes(monkeypatch)
     with serving(indexed.folder) as client:
         kept, leaving = _add(client, 165), _add(client, 166)
-    with indexed.writer() as writer:
-        writer.write([Withdraw(os.fsencode(leaving["path"]))])
-        before = writer.uploads.listed()
-    _salvage(indexed.folder / "catalogue.sqlite")
+    with indexed.writer() as writing:
+        writing.catalogue.write([Withdraw(os.fsencode(leaving["path"]))])
+        before = writing.catalogue.uploads.listed()
+    salvage(indexed.folder / "catalogue.sqlite")
     with Library.open(indexed.folder) as library:
         assert library.catalogue.uploads.listed() == before
         assert library.catalogue.settings.uploads_taken_over() is None
     _make_old(indexed)
-    _salvage(indexed.folder / "catalogue.sqlite")
-    monkeypatch.setattr("parecido.indexer.library.verify._structure_is_sound", lambda _: False)
+    salvage(indexed.folder / "catalogue.sqlite")
+    monkeypatch.setattr(
+        "parecido.indexer.library.checkup.salvage.is_structure_sound", lambda _: False
+    )
     _make_old(indexed)
     repair(indexed.folder)
     with Library.open(indexed.folder) as library:

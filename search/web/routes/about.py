@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, Response
 
 from parecido.indexer.encoders.imagenet.classes import class_names
 from parecido.indexer.errors import ParecidoError
-from parecido.indexer.library.summary import library_facts
+from parecido.indexer.library.summary import summarise
 from parecido.search.web.errors import Refused, json_response
 from parecido.search.web.guard import COOKIE, session_of, token_matches
 from parecido.search.web.routes.shared import errors, service_of
@@ -175,7 +175,7 @@ def _page_files() -> frozenset[str]:
 def _facts(service: Service) -> dict[str, Any]:
     settings = service.settings
     return {
-        **library_facts(service.library),
+        **summarise(service.library),
         "version": version("parecido"),
         "read_only": settings.read_only,
         "uploads": not settings.read_only,

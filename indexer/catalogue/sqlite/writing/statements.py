@@ -216,16 +216,14 @@ def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
     rows = [
         {
             "id": next(given) if change.id is None else change.id,
-            "path": change.path,
-            "file_size": change.file_size,
-            "mtime_ns": change.mtime_ns,
+            **change.entry._asdict(),
             "content_hash": change.content_hash,
-            "width": change.width,
-            "height": change.height,
-            "format": change.format,
-            "labels": json.dumps([[n, round(p, 6), i] for n, p, i in change.labels]),
-            "taken_at": change.taken.at,
-            "camera": change.taken.camera,
+            "width": change.described.width,
+            "height": change.described.height,
+            "format": change.described.format,
+            "labels": json.dumps([[n, round(p, 6), i] for n, p, i in change.described.labels]),
+            "taken_at": change.described.taken.at,
+            "camera": change.described.taken.camera,
         }
         for change in added
     ]
@@ -246,19 +244,19 @@ def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
     connection.execute(
         insert(descriptors).prefix_with("OR REPLACE"),
         [
-            {"picture_id": row["id"], "generation": generation, "vector": change.vector}
+            {"picture_id": row["id"], "generation": generation, "vector": change.described.vector}
             for row, change in zip(rows, added, strict=True)
         ],
     )
     regional = [
         {
             "picture_id": row["id"],
-            "map_rows": change.regional.rows,
-            "map_columns": change.regional.columns,
-            "vectors": change.regional.vectors,
+            "map_rows": own.rows,
+            "map_columns": own.columns,
+            "vectors": own.vectors,
         }
         for row, change in zip(rows, added, strict=True)
-        if change.regional is not None
+        if (own := change.described.regional) is not None
     ]
     if regional:
         connection.execute(insert(regions).prefix_with("OR REPLACE"), regional)

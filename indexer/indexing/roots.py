@@ -1,0 +1,113 @@
+"""What was given to be indexed: what of it is there, and where nothing counts as gone."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from parecido.indexer.catalogue.known import Root
+from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
+from parecido.indexer.errors import PathNotFound
+from parecido.indexer.system.paths import SEPARATOR, signed64, within
+
+__all__ = ["Roots", "look_at_roots"]
+
+
+@dataclass(frozen=True)
+class Roots:
+    """What was given to a run, sorted."""
+
+    known: tuple[bytes, ...] = ()
+    """What earlier runs were given."""
+    present: tuple[str, ...] = ()
+    """What can be walked."""
+    new: tuple[Root, ...] = ()
+    """What of that was not known, or is another folder by now."""
+    absent: tuple[bytes, ...] = ()
+    """Below these nothing counts as gone: unplugged disks, and what is hidden from the walk."""
+    missing: tuple[str, ...] = ()
+    """What was given or lies below it, is known, and is not there."""
+
+    def without(self, folder: Path) -> Roots:
+        """With known roots in the library's own folder counted as absent unless they are named.
+
+        They are walked when they are named, and never from above.
+        """
+        own = os.fsencode(folder)
+        hidden = [p for p in self.known if within(p, own) and os.fsdecode(p) not in self.present]
+        return replace(self, absent=(*self.absent, *hidden))
+
+
+def look_at_roots(catalogue: Catalogue, given: Sequence[str], hidden: bool) -> Roots:
+    """What can be walked of absolute paths; ``hidden`` is whether the walk goes into hidden ones.
+
+    Raises :class:`~parecido.PathNotFound` for a path that is neither there nor known.
+    """
+    known = {root.path: root for root in catalogue.roots()}
+    absent = [path for path, root in known.items() if _is_absent(catalogue, root)]
+    present, new, missing = [], [], []
+    for path in dict.fromkeys(given):
+        raw = os.fsencode(path)
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            if raw in known or next(catalogue.under(raw), None):
+                missing.append(path)
+                absent.append(raw)
+                continue
+            raise PathNotFound(
+                f"{path} is not there.", "Check the path; nothing was changed."
+            ) from error
+        if raw in absent:
+            missing.append(path)
+            continue
+        present.append(path)
+        root = Root(raw, signed64(status.st_dev), signed64(status.st_ino))
+        if known.get(raw) != root and not _is_followed(raw, status, known):
+            new.append(root)
+    for raw in absent:
+        shown = os.fsdecode(raw)
+        walked = any(within(raw, os.fsencode(folder)) for folder in present)
+        if walked and shown not in missing:
+            missing.append(shown)
+    if not hidden:
+        absent += [raw for raw in known if _is_hidden(raw, present)]
+    return Roots(tuple(known), tuple(present), tuple(new), tuple(absent), tuple(missing))
+
+
+def _is_followed(path: bytes, status: os.stat_result, known: Iterable[bytes]) -> bool:
+    """Whether a path is a single file that the walk of a known folder comes to anyway."""
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    folders = [os.fsdecode(root) for root in known if root != path and within(path, root)]
+    return any(not _is_hidden(path, [folder]) for folder in folders)
+
+
+def _is_absent(catalogue: Catalogue, root: Root) -> bool:
+    """Whether a known root is an unplugged disk rather than an emptied or deleted thing."""
+    try:
+        status = os.stat(root.path)
+        if not os.path.isdir(root.path) or os.listdir(root.path):
+            return False
+    except FileNotFoundError:
+        # a single picture that was given as a root is simply gone when its folder is there
+        path = os.fsdecode(root.path)
+        return catalogue.picture_at(path) is None or not os.path.isdir(os.path.dirname(path))
+    except OSError:
+        return False  # it cannot be listed, which the walk tells
+    # the empty folder that a disk was mounted on is another one than the folder that was indexed
+    return (signed64(status.st_dev), signed64(status.st_ino)) != (root.device, root.inode)
+
+
+def _is_hidden(path: bytes, walked: Sequence[str]) -> bool:
+    """Whether a known root lies in a hidden folder below a walked one, and is not walked itself."""
+    if os.fsdecode(path) in walked:
+        return False
+    for root in walked:
+        folder = os.fsencode(root)
+        if within(path, folder) and SEPARATOR + b"." in path[len(folder.rstrip(SEPARATOR)) :]:
+            return True
+    return False

@@ -1,0 +1,142 @@
+"""Check a library from top to bottom, and mend it.
+
+What ``repair`` cannot keep it removes from the catalogue, so that the next indexing run reads those
+files again.  Pictures are never touched.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
+from parecido.indexer.catalogue.sqlite.reading.descriptors import unpack
+from parecido.indexer.errors import EncoderUnavailable, LibraryDamaged
+from parecido.indexer.library.library import Library
+from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.records.runs import Problem
+from parecido.indexer.regional.codes import is_sound
+from parecido.indexer.system.text import plural
+from parecido.indexer.vectors.local.index import VectorIndex
+
+__all__ = ["verify"]
+
+# float16 rounds each of d numbers by at most 2^-11 of itself, so a unit vector's length by less
+_LENGTH_TOLERANCE = 1e-3
+_CHUNK = 4096
+
+
+def verify(library: Library) -> list[Problem]:
+    """Everything that is wrong with a library; empty where all is well.
+
+    Checks SQLite's own structure, that every picture has one descriptor of the right length, finite
+    and of unit length, that the vector index holds exactly the catalogue's descriptors, and that a
+    quantised model is the one that made them.  Reads every descriptor once.
+    """
+    catalogue = library.catalogue
+    problems = [Problem(line, True) for line in catalogue.integrity()]
+    if problems:
+        return problems  # nothing further can be trusted
+    bare = catalogue.descriptors.missing()
+    if bare:
+        problems.append(Problem(f"{len(bare)} pictures have no descriptor", True))
+    spec = catalogue.settings.encoder()
+    count = catalogue.counts()[0]
+    if spec is None:
+        if count:
+            problems.append(Problem("the library does not tell its encoder", False))
+        return problems
+    problems += _model_problems(library, spec)
+    try:
+        catalogue.settings.space()
+    except LibraryDamaged:
+        return [*problems, Problem("the library's own space is damaged", True)]
+    bad = find_bad_descriptors(catalogue, spec.dimension)
+    if bad:
+        problems.append(
+            Problem(f"{len(bad)} descriptors are not of unit length or of another size", True)
+        )
+        return problems
+    problems += compare_index(catalogue, library.vectors())
+    if catalogue.settings.keeps_regions():
+        problems += _region_problems(library, spec.dimension)
+    return problems
+
+
+def find_bad_descriptors(catalogue: Catalogue, dimension: int) -> list[int]:
+    bad = []
+    for rows in catalogue.descriptors.stored():
+        for picture_id, blob in rows:
+            vector = unpack(blob) if len(blob) == 2 * dimension else np.zeros(1, np.float32)
+            length = float(np.linalg.norm(vector))
+            if not abs(length - 1) <= _LENGTH_TOLERANCE:  # false for NaN too
+                bad.append(picture_id)
+    return bad
+
+
+def _model_problems(library: Library, spec: EncoderSpec) -> list[Problem]:
+    """An int8 model can only be put back; an empty library gets a new one from its next run."""
+    if spec.precision != "int8" or not library.catalogue.counts()[0]:
+        return []
+    from parecido.indexer.encoders.building.quantise import quantised_model
+
+    try:
+        quantised_model(spec, library.folder)
+    except EncoderUnavailable as error:
+        return [Problem(str(error), False)]
+    return []
+
+
+def _region_problems(library: Library, dimension: int) -> list[Problem]:
+    catalogue = library.catalogue
+    bare = catalogue.regional.missing()
+    bad = find_bad_regions(catalogue, dimension)
+    problems = []
+    if bare:
+        problems.append(Problem(f"{len(bare)} pictures have no regional descriptors", True))
+    if bad:
+        what = f"the regional descriptors of {plural(len(bad), 'picture')} are damaged"
+        problems.append(Problem(what, True))
+    if problems:
+        return problems
+    try:
+        index = library.regions()
+        return compare_index(catalogue, index, "index of regions")
+    except LibraryDamaged:
+        return [Problem("the space of regions is damaged", True)]
+
+
+def find_bad_regions(catalogue: Catalogue, dimension: int) -> list[int]:
+    """Pictures whose regional descriptors are not what an encoder gave."""
+    return [
+        picture_id
+        for page in catalogue.regional.stored()
+        for picture_id, rows, columns, vectors in page
+        if rows < 1 or columns < 1 or not is_sound(vectors, dimension)
+    ]
+
+
+def compare_index(
+    catalogue: Catalogue, index: VectorIndex, name: str = "vector index"
+) -> list[Problem]:
+    """Compare an index with the catalogue, as of the generation that it shows.
+
+    A writer may commit meanwhile: what is newer than that generation may be in the index or not,
+    and what was replaced or removed since may still be there.
+    """
+    gallery, rows = index.gallery, index.gallery.source
+    held, expected = index.ids(), rows.ids(before=index.generation)
+    moved_on = catalogue.generation() != index.generation
+    lost = np.setdiff1d(expected, held)
+    surplus = np.setdiff1d(held, expected)
+    if len(lost) or (len(surplus) and not moved_on) or index.count != len(np.unique(held)):
+        what = f"the {name} holds {index.count} descriptors, the catalogue {len(expected)}"
+        return [Problem(what, True)]
+    for start in range(0, len(expected), _CHUNK):
+        ids, vectors = gallery.of(expected[start : start + _CHUNK].tolist())
+        other = index.differing(ids, vectors)
+        if len(other) and np.isin(other, rows.ids(before=index.generation)).any():
+            return [Problem(f"the {name} differs from the catalogue", True)]
+    return []
+
+
+# -- salvage -------------------------------------------------------------------------------------
