@@ -23,7 +23,7 @@ __all__ = ["cli", "main"]
 # name: (where it is, its line in the help)
 COMMANDS = {
     "index": (
-        "parecido.indexer.commands.cli:index_command",
+        "parecido.indexer.commands.index:index_command",
         "Add pictures, and follow what changed, moved or went.",
     ),
     "search": (
@@ -43,28 +43,28 @@ COMMANDS = {
         "Show which places of two pictures make them match.",
     ),
     "compare": (
-        "parecido.search.commands.search:compare_command",
+        "parecido.search.commands.compare:compare_command",
         "Print the cosines between given pictures.",
     ),
     "labels": (
-        "parecido.search.commands.search:labels_command",
+        "parecido.search.commands.labels:labels_command",
         "Print the ImageNet classes of pictures.",
     ),
-    "info": ("parecido.indexer.commands.cli:info_command", "Tell what a library holds and how."),
+    "info": ("parecido.indexer.commands.info:info_command", "Tell what a library holds and how."),
     "verify": (
-        "parecido.indexer.commands.cli:verify_command",
+        "parecido.indexer.commands.verify:verify_command",
         "Check a library from top to bottom.",
     ),
     "remove": (
-        "parecido.indexer.commands.cli:remove_command",
+        "parecido.indexer.commands.remove:remove_command",
         "Take pictures out of the library; the files stay.",
     ),
     "models": (
-        "parecido.indexer.commands.cli:models_command",
+        "parecido.indexer.commands.models:models_command",
         "List the encoders, and whether their weights are here.",
     ),
     "completion": (
-        "parecido.search.commands.search:completion_command",
+        "parecido.search.commands.completion:completion_command",
         "Print a shell completion script.",
     ),
 }

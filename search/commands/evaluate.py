@@ -101,7 +101,7 @@ def eval_command(
         _check_keep(keep, loaded)
     setup = Setup(k=k, worst=worst)
     with quiet_decoders(), stop_on_signal() as stop, _folder(keep) as folder:
-        done = _evaluated(loaded, parsed, folder, setup, stop)
+        done = _evaluate(loaded, parsed, folder, setup, stop)
     if done:
         if as_json:
             print_json(scoreboard_dict(loaded.source, k, done))
@@ -138,7 +138,7 @@ def _folder(keep: str | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _evaluated(
+def _evaluate(
     collection: Collection,
     recipes: Sequence[Recipe],
     folder: Path,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from parecido.indexer.commands.terminal import common_options, print_json, quiet_decoders
 from parecido.indexer.system.text import printable
+from parecido.search.commands.output import standard_input
+from parecido.search.commands.shared import device_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +34,7 @@ _MOST = 5  # hits of a query on a sheet
 @click.option(
     "--region", metavar="X,Y,W,H", help="Only that part of QUERY; pixels, or each with %."
 )
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="cpu", show_default=True
-)
+@device_option
 @common_options
 def explain_command(
     query: str,
@@ -63,7 +62,7 @@ def explain_command(
 
         check_target(output)
     part = Region.parse(region) if region is not None else None
-    source = _standard_input() if query == "-" else query
+    source = standard_input() if query == "-" else query
     with Library.open(library) as opened, Engine(opened, device=device) as engine:
         with quiet_decoders():
             one, other = look(engine, [Given(source, part), Given(hit)])
@@ -115,9 +114,3 @@ def _column(engine: Engine, query: Look, hit: Hit) -> Column:
     except (PathNotFound, PictureUnreadable):
         return Column(title, hit.path)
     return Column(title, hit.path, seen.data, explained(engine, query, seen))
-
-
-def _standard_input() -> bytes:
-    from parecido.indexer.pictures.decode import Limits
-
-    return b"" if sys.stdin is None else sys.stdin.buffer.read(Limits().bytes + 1)

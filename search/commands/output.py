@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from parecido.search.asking.ask import Ask
     from parecido.search.results import Results
 
-__all__ = ["Show", "shown_first", "standard_input"]
+__all__ = ["Show", "first_picture", "standard_input"]
 
 
 class Show:
@@ -45,7 +45,7 @@ def standard_input() -> bytes:
     return b"" if sys.stdin is None else sys.stdin.buffer.read(Limits().bytes + 1)
 
 
-def shown_first(ask: Ask) -> bytes | str:
+def first_picture(ask: Ask) -> bytes | str:
     """The picture that stands for a query."""
     first = ask.like[0]
     return first if isinstance(first, bytes) else os.fspath(first)

@@ -1,4 +1,4 @@
-"""The commands of the read side.  No logic here: options in, words out."""
+"""``parecido search``: the pictures most like given ones.  No logic: options in, words out."""
 
 from __future__ import annotations
 
@@ -7,29 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parecido.indexer.commands.terminal import (
-    common_options,
-    debug_option,
-    fail,
-    print_json,
-    quiet_decoders,
-)
+from parecido.indexer.commands.terminal import common_options, fail, quiet_decoders
 from parecido.indexer.system.text import printable
 from parecido.search.commands.filters import CHANCE, filter_options
-from parecido.search.commands.output import Show, shown_first, standard_input
+from parecido.search.commands.output import Show, first_picture, standard_input
+from parecido.search.commands.shared import device_option, json_option
 
 if TYPE_CHECKING:
-    from parecido.indexer.encoders.encoder import Encoder
     from parecido.indexer.errors import ParecidoError
-    from parecido.indexer.records.pictures import Encoding
     from parecido.search.asking.ask import Ask
     from parecido.search.engine import Engine
     from parecido.search.results import Results
 
-_device = click.option(
-    "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="cpu", show_default=True
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document a line.")
+__all__ = ["search_command"]
 
 
 @click.command("search")
@@ -94,7 +84,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one do
     help="Look at every picture, however large the library.",
 )
 @click.option("--include-self", is_flag=True, help="Let an indexed picture find itself.")
-@_json
+@json_option
 @click.option("--paths", "as_paths", is_flag=True, help="Print paths only, one a line.")
 @click.option("-0", "--null", is_flag=True, help="With --paths: end each with NUL, for xargs -0.")
 @click.option(
@@ -106,7 +96,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one do
     type=click.Path(),
     help="Write query and hits with the places that made them match.",
 )
-@_device
+@device_option
 @common_options
 def search_command(
     images: tuple[str, ...],
@@ -167,7 +157,7 @@ def search_command(
                 _fail_query(ask.name, error)
                 continue
             show(results)
-            answered.append((results, shown_first(ask)))
+            answered.append((results, first_picture(ask)))
         if answered:
             _write_pictures(engine, answered, sheet, why)
     if failed:
@@ -256,122 +246,3 @@ def _fail_query(image: str, error: ParecidoError) -> None:
         fail(f"{image} cannot be searched for: {error.reason}.", "Give a picture that opens.")
     else:
         fail(error.message, error.remedy)
-
-
-@click.command("compare")
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
-@click.option("--model", metavar="NAME", help="Encoder.  [default: the library's, or auto]")
-@_json
-@_device
-@common_options
-def compare_command(
-    images: tuple[str, ...], model: str | None, as_json: bool, device: str, library: str | None
-) -> None:
-    """Print the cosines between given pictures.
-
-    1 is the same picture; what two pictures of one thing reach depends on the encoder.
-    """
-    from parecido.search.engine import similarity_table
-    from parecido.search.results import table_text
-
-    if len(images) < 2:
-        raise click.UsageError("Give at least two pictures.")
-    encoder = _encoder(model, device, library)
-    with quiet_decoders():
-        encoding = _encode_named(encoder, images, 5)
-    table = similarity_table(encoding.descriptors)
-    if as_json:
-        rows = [[round(float(x), 6) for x in row] for row in table]
-        print_json({"images": list(images), "encoder": encoder.spec.title, "cosines": rows})
-    else:
-        click.echo(table_text(images, table))
-
-
-@click.command("labels")
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
-@click.option(
-    "-k", type=click.IntRange(1, 1000), default=5, show_default=True, help="Classes for each."
-)
-@click.option("--model", metavar="NAME", help="Encoder.  [default: the library's, or auto]")
-@_json
-@_device
-@common_options
-def labels_command(
-    images: tuple[str, ...],
-    k: int,
-    model: str | None,
-    as_json: bool,
-    device: str,
-    library: str | None,
-) -> None:
-    """Print the ImageNet classes of pictures."""
-    from parecido.indexer.errors import EncoderUnavailable, PathNotFound, PictureUnreadable
-
-    encoder = _encoder(model, device, library)
-    failed = False
-    for image in images:
-        try:
-            with quiet_decoders():
-                labels = _encode_named(encoder, (image,), k).labels[0]
-        except (PathNotFound, PictureUnreadable) as error:
-            failed = True
-            fail(error.message, error.remedy)
-            continue
-        if not labels:
-            raise EncoderUnavailable(
-                f"{encoder.spec.title} has no ImageNet classifier.",
-                "Choose one that has: --model efficientnet-lite0.",
-            )
-        if as_json:
-            print_json({"image": image, "labels": [[n, round(p, 6), i] for n, p, i in labels]})
-            continue
-        click.echo(printable(image))
-        for name, probability, _ in labels:
-            click.echo(f"  {probability:6.1%}  {name}")
-    if failed:
-        raise SystemExit(1)
-
-
-def _encoder(model: str | None, device: str, library: str | None) -> Encoder:
-    """The encoder that was asked for, else the library's, else what suits this machine."""
-    from parecido.indexer.encoders.encoder import load_encoder, open_encoder
-    from parecido.indexer.errors import LibraryNotFound
-    from parecido.indexer.library.library import Library
-
-    if model is None:
-        try:
-            with Library.open(library) as opened:
-                spec, folder = opened.encoder, opened.folder
-            if spec is not None:
-                return open_encoder(spec, device=device, streams=1, folder=folder)
-        except LibraryNotFound:
-            pass  # these commands need no library
-    return load_encoder(model or "auto", device=device)
-
-
-def _encode_named(encoder: Encoder, images: tuple[str, ...], k: int) -> Encoding:
-    """Encode files; one that is not there or not readable is named."""
-    from parecido.indexer.errors import PathNotFound
-
-    paths = [os.path.expanduser(image) for image in images]
-    for path in paths:
-        if not os.path.lexists(path):
-            raise PathNotFound(f"{path} is not there.", "Check the path.")
-    return encoder.encode_files(paths, labels=k)
-
-
-@click.command("completion")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@debug_option
-def completion_command(shell: str) -> None:
-    """Print a shell completion script.
-
-    For bash: `parecido completion bash >> ~/.bashrc`; for zsh the same with ~/.zshrc; for fish:
-    `parecido completion fish > ~/.config/fish/completions/parecido.fish`.
-    """
-    from click.shell_completion import get_completion_class
-
-    kind = get_completion_class(shell)
-    assert kind is not None
-    root = click.get_current_context().find_root().command
-    click.echo(kind(root, {}, "parecido", "_PARECIDO_COMPLETE").source())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from parecido.indexer.commands.terminal import common_options
+from parecido.search.commands.shared import device_option
 
 if TYPE_CHECKING:
     from parecido.search.web.settings import Settings
@@ -105,9 +106,7 @@ _SWITCH_SECONDS = 0.0005
     show_default=True,
     help="Longest time for a request.",
 )
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="cpu", show_default=True
-)
+@device_option
 @common_options
 def serve_command(
     host: str,
@@ -164,7 +163,7 @@ def _serve(host: str, port: int, settings: Settings, library: str | None) -> Non
     from parecido.indexer.library.library import Library
     from parecido.search.web.app import create_app
 
-    sock = _listening(host, port)  # first: where that fails, no library is made
+    sock = _listen(host, port)  # first: where that fails, no library is made
     with Library.open(library) if settings.read_only else Library.create(library) as opened:
         folder = opened.folder
     _log_requests()
@@ -191,7 +190,7 @@ def _serve(host: str, port: int, settings: Settings, library: str | None) -> Non
     uvicorn.Server(config).run(sockets=[sock])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     from parecido.indexer.errors import InvalidRequest
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

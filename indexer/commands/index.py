@@ -1,6 +1,6 @@
-"""The commands of the write side.  No logic here: options in, words out.
+"""``parecido index``: add pictures, and follow what changed, moved or went.
 
-Heavy imports stand inside the commands: ``parecido --help`` must not pay for them.
+Heavy imports stand inside the commands, here and beside: ``parecido --help`` must not pay for them.
 """
 
 from __future__ import annotations
@@ -13,20 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parecido.indexer.commands.terminal import (
-    common_options,
-    debug_option,
-    fail,
-    print_json,
-    quiet_decoders,
-)
+from parecido.indexer.commands.terminal import common_options, fail, print_json, quiet_decoders
 from parecido.indexer.system.text import plural, printable, relative
 
 if TYPE_CHECKING:
     from parecido.indexer.records.runs import IndexReport
 
+__all__ = ["index_command"]
+
 _SHOWN_SKIPS = 10
-_SHOWN_ROOTS = 10
 
 
 @click.command("index")
@@ -231,107 +226,3 @@ def _print_skips(report: IndexReport) -> None:
         click.echo(f"  {printable(path)}: {printable(skip.reason)}")
     if len(telling) > _SHOWN_SKIPS:
         click.echo(f"  … and {len(telling) - _SHOWN_SKIPS:,} more; --json lists all")
-
-
-@click.command("info")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@common_options
-def info_command(library: str | None, as_json: bool) -> None:
-    """Tell what a library holds and how."""
-    from parecido.indexer.library.library import Library
-    from parecido.indexer.library.summary import summarise
-
-    with Library.open(library) as opened:
-        facts = summarise(opened)
-    if as_json:
-        print_json(facts)
-        return
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        click.echo(f"{name:<{width}}  {printable(_shown(name, value))}")
-
-
-def _shown(name: str, value: object) -> str:
-    if isinstance(value, list):
-        more = f" and {len(value) - _SHOWN_ROOTS:,} more" if len(value) > _SHOWN_ROOTS else ""
-        return ", ".join(map(str, value[:_SHOWN_ROOTS])) + more
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value / 1e6:,.1f} MB" if name.endswith("bytes") else f"{value:,}"
-    return "-" if value is None else str(value)
-
-
-@click.command("verify")
-@click.option("--repair", is_flag=True, help="Mend what can be mended.")
-@click.option("--wait", is_flag=True, help="Wait for another writer instead of refusing.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@common_options
-def verify_command(library: str | None, repair: bool, wait: bool, as_json: bool) -> None:
-    """Check a library from top to bottom."""
-    from parecido.indexer.library.checkup.repair import repair as mend
-    from parecido.indexer.library.checkup.verify import verify
-    from parecido.indexer.library.library import Library
-
-    done = mend(library, wait=wait) if repair else []
-    with Library.open(library) as opened:
-        problems = verify(opened)
-    if as_json:
-        print_json({"ok": not problems, "problems": [p.what for p in problems], "repaired": done})
-    else:
-        for line in done:
-            click.echo(line)
-        for problem in problems:
-            click.echo(problem.what)
-        if not problems:
-            click.echo("The library is sound.")
-    if problems:
-        if any(problem.repairable for problem in problems):
-            fail(f"{plural(len(problems), 'problem')} found.", "Mend: parecido verify --repair")
-        raise SystemExit(1)
-
-
-@click.command("remove")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
-@click.option("--wait", is_flag=True, help="Wait for another writer instead of refusing.")
-@common_options
-def remove_command(paths: tuple[str, ...], library: str | None, wait: bool) -> None:
-    """Take pictures out of the library; the files stay."""
-    from parecido.indexer.indexing.pipeline import remove
-    from parecido.indexer.library.library import Library
-
-    with Library.open(library) as opened:
-        count = remove(opened, paths, wait=wait)
-    click.echo(f"{plural(count, 'picture')} removed from the library; no file was touched.")
-
-
-@click.command("models")
-@click.option("--fetch", metavar="NAME", help="Get the weights of an encoder beforehand.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one encoder a line.")
-@debug_option
-def models_command(fetch: str | None, as_json: bool) -> None:
-    """List the encoders, and whether their weights are here."""
-    from dataclasses import asdict
-
-    from parecido.indexer.encoders.registry import fetch as fetch_weights
-    from parecido.indexer.encoders.registry import model_table
-
-    if fetch:
-        weights = fetch_weights(fetch, show_output=sys.stderr.isatty())
-        click.echo(f"{fetch}: {printable(str(weights))}")
-        return
-    table = model_table()
-    if as_json:
-        for model in table:
-            print_json({**asdict(model), "available": bool(model.weights)})
-        return
-    click.echo(f"{'name':<20}{'dimension':>9}{'pixels':>8}  {'weights':<9}poolings")
-    for model in table:
-        here = "here" if model.weights else "-"
-        click.echo(
-            f"{model.name:<20}{model.dimension:>9}{model.native:>8}  {here:<9}"
-            f"{', '.join(model.poolings)}"
-        )
-    click.echo(
-        "\nWeights that are not here are downloaded on first use, or with --fetch NAME.", err=True
-    )
