@@ -196,9 +196,9 @@ def _write_pictures(
             write_sheet(answered, sheet)
             click.echo(f"sheet written to {printable(sheet)}", err=True)
         if why:
-            from parecido.search.commands.explain import write_why
+            from parecido.search.explaining.sheet import write_reasons
 
-            write_why(engine, answered, why)
+            write_reasons(engine, answered, why)
             click.echo(f"reasons written to {printable(why)}", err=True)
 
 

@@ -108,7 +108,7 @@ def why(
     sizes; ``pooling`` is ``avg``, ``gem``, ``rgem`` with its ``window``, or ``max``.  Raises
     ``InvalidRequest`` for another one.
     """
-    one, other = (_placed(vector, space) for vector in (query, hit))
+    one, other = (_project(vector, space) for vector in (query, hit))
     score = float(np.clip(one @ other, -1, 1))
     sides = []
     for features, against in ((query_features, other), (hit_features, one)):
@@ -200,7 +200,7 @@ def _unit_sum(parts: Exact) -> Exact:
     return np.asarray(parts / max(length, _NOTHING))
 
 
-def _placed(vector: Floats, space: Space | None) -> Exact:
+def _project(vector: Floats, space: Space | None) -> Exact:
     """A descriptor where the library compares it, of unit length."""
     if space is not None:
         vector = space.apply(vector[None])[0]

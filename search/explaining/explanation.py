@@ -29,9 +29,9 @@ __all__ = [
     "View",
     "decode_view",
     "explain",
-    "explained",
+    "explain_views",
     "explanation_dict",
-    "look",
+    "view_pictures",
 ]
 
 Box = tuple[int, int, int, int]
@@ -91,10 +91,10 @@ def explain(engine: Engine, query: Given, hit: Given) -> Explanation:
     Raises :class:`~parecido.PathNotFound`, ``PictureUnreadable``, or ``InvalidRequest`` where
     the library's encoder has no feature map, or for a region outside the picture.
     """
-    return explained(engine, *look(engine, [query, hit]))
+    return explain_views(engine, *view_pictures(engine, [query, hit]))
 
 
-def look(engine: Engine, pictures: Sequence[Given]) -> list[Look]:
+def view_pictures(engine: Engine, pictures: Sequence[Given]) -> list[Look]:
     """Take pictures through the network of a library; raises what :func:`explain` does."""
     read, views, arrays = [], [], []
     limits = Limits()
@@ -113,13 +113,13 @@ def look(engine: Engine, pictures: Sequence[Given]) -> list[Look]:
     for given, data, view, maps in zip(
         pictures, read, views, engine.encoder.maps(arrays), strict=True
     ):
-        stored = None if given.region else _stored(engine, given.source, data)
+        stored = None if given.region else _find_stored(engine, given.source, data)
         descriptor = maps.descriptor if stored is None else stored
         found.append(Look(view, data, descriptor, maps.features))
     return found
 
 
-def explained(engine: Engine, query: Look, hit: Look) -> Explanation:
+def explain_views(engine: Engine, query: Look, hit: Look) -> Explanation:
     """Why two pictures match that have been looked at."""
     spec = engine.spec
     found = why(
@@ -195,7 +195,7 @@ def _read(path: str, limits: Limits) -> bytes:
         raise PictureUnreadable(f"{path}: {error.reason}", error.kind) from error
 
 
-def _stored(engine: Engine, source: str | bytes, data: bytes) -> Floats | None:
+def _find_stored(engine: Engine, source: str | bytes, data: bytes) -> Floats | None:
     """The descriptor that the library holds of a file, unless the file has changed since."""
     if isinstance(source, bytes):
         return None

@@ -11,7 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.pictures.decode import Limits, pillow_limit, render
+from parecido.indexer.pictures.read import probe
 from parecido.indexer.system.own_files import is_own, replacing
+from parecido.indexer.system.text import printable
 
 __all__ = [
     "CARD",
@@ -21,9 +24,11 @@ __all__ = [
     "PAPER",
     "QUERY",
     "check_target",
-    "clipped",
+    "clip",
     "font",
+    "read_upright",
     "save",
+    "short_name",
 ]
 
 PAPER, CARD, INK, FAINT, QUERY = "#ffffff", "#eeeef1", "#1c1c1e", "#6b6b72", "#0a62c9"
@@ -37,7 +42,7 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def clipped(draw: ImageDraw.ImageDraw, text: str, size: int, room: int) -> str:
+def clip(draw: ImageDraw.ImageDraw, text: str, size: int, room: int) -> str:
     """As much of a line as there is room for, in pixels."""
     letters = font(size)
     if draw.textlength(text, letters) <= room:
@@ -45,6 +50,27 @@ def clipped(draw: ImageDraw.ImageDraw, text: str, size: int, room: int) -> str:
     while text and draw.textlength(f"{text}…", letters) > room:
         text = text[:-1]
     return f"{text}…"
+
+
+def short_name(path: str) -> str:
+    """The last part of a path as one line of plain text."""
+    return printable(os.path.basename(path) or path)
+
+
+def read_upright(source: bytes | str, longest: int) -> Image.Image:
+    """A picture, its bytes or its path, upright, its longer side ``longest`` pixels.
+
+    Raises ``PictureUnreadable``.
+    """
+
+    def fit(width: int, height: int) -> tuple[int, int]:
+        scale = longest / max(width, height)
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+    limits = Limits()
+    with pillow_limit(limits):
+        data = source if isinstance(source, bytes) else probe(Path(source).expanduser(), limits)
+        return render(data, fit, limits).image
 
 
 def check_target(path: str, endings: Collection[str] = tuple(FORMATS)) -> None:
@@ -59,7 +85,7 @@ def check_target(path: str, endings: Collection[str] = tuple(FORMATS)) -> None:
         )
     if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise InvalidRequest(f"The folder of {path} is not there.", "Make it, or choose another.")
-    if os.path.lexists(path) and not is_own(_resolved(path), _is_ours):
+    if os.path.lexists(path) and not is_own(_resolve(path), _is_ours):
         raise InvalidRequest(
             f"{path} is there already, and this program did not draw it.",
             "Choose another name; nothing was overwritten.",
@@ -83,7 +109,7 @@ def save(picture: Image.Image, path: str, endings: Collection[str] = tuple(FORMA
         exif[_SOFTWARE] = _MARK
         options = {"exif": exif, "quality": 90}
     try:
-        with replacing(_resolved(path), _is_ours) as file:
+        with replacing(_resolve(path), _is_ours) as file:
             picture.save(file, form, **options)
     except OSError as error:
         raise InvalidRequest(
@@ -96,7 +122,7 @@ def _ending(path: str) -> str:
     return os.path.splitext(path)[1].lower()
 
 
-def _resolved(path: str) -> Path:
+def _resolve(path: str) -> Path:
     """The path of the file itself, be it a link, in a folder that may be reached by one."""
     folder, name = os.path.split(os.path.abspath(path))
     return Path(os.path.realpath(folder), name)

@@ -33,7 +33,13 @@ from parecido.indexer.system.files import content_hash
 from parecido.search.asking.ask import Ask, orientations
 from parecido.search.asking.query import Query, Terms, Wish
 from parecido.search.engine import Engine
-from parecido.search.explaining.explanation import Explanation, Look, View, decode_view, explained
+from parecido.search.explaining.explanation import (
+    Explanation,
+    Look,
+    View,
+    decode_view,
+    explain_views,
+)
 from parecido.search.results import Hit
 from parecido.search.web.batching import Gatherer
 from parecido.search.web.errors import Refused, changed, gone, no_picture
@@ -282,7 +288,7 @@ class Service:
 
     async def explained(self, query: Look, hit: Look) -> Explanation:
         """Which places of two pictures made them match."""
-        return await self.call(explained, self.engine, query, hit)
+        return await self.call(explain_views, self.engine, query, hit)
 
     # -- searching -------------------------------------------------------------------------------
 

@@ -16,11 +16,12 @@ from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.learning.space import Space
 from parecido.indexer.library.library import Library
-from parecido.search.commands.explain import explain_command, write_why
+from parecido.search.commands.explain import explain_command
 from parecido.search.engine import Engine
 from parecido.search.explaining.contributions import Side, Why
 from parecido.search.explaining.explanation import Explanation, Given, View, explain
-from parecido.search.explaining.heat import draw_pair, lit
+from parecido.search.explaining.heat import draw_heat
+from parecido.search.explaining.sheet import draw_pair, write_reasons
 from parecido.search.sheets.canvas import check_target, save
 from tests.support.fakes import fake_encoder, save_picture, save_pictures
 
@@ -187,7 +188,7 @@ def grey_of(image: Image.Image) -> Array:
 def test_what_adds_most_is_as_it_was_and_what_adds_nothing_is_dark_and_grey(tmp_path: Path) -> None:
     data = png(Image.new("RGB", (90, 60), (200, 120, 40)), tmp_path / "plain.png")
     view = View("plain.png", 90, 60, (0, 0, 90, 60))
-    shown = lit(data, view, side((0, 0, 1), (0, 0, 1)), 620)
+    shown = draw_heat(data, view, side((0, 0, 1), (0, 0, 1)), 620)
     assert shown.size == (620, 413)
     pixels = np.asarray(shown).astype(int)
     assert np.abs(pixels[200, 610] - (200, 120, 40)).max() <= 2
@@ -208,10 +209,10 @@ def test_what_adds_most_is_as_it_was_and_what_adds_nothing_is_dark_and_grey(tmp_
 def test_what_speaks_against_a_match_is_as_dark_as_what_adds_nothing(tmp_path: Path) -> None:
     data = png(Image.new("RGB", (60, 60), "white"), tmp_path / "plain.png")
     view = View("plain.png", 60, 60, (0, 0, 60, 60))
-    against = lit(data, view, side((-5, 1)), 200)
-    nothing = lit(data, view, side((0, 1)), 200)
+    against = draw_heat(data, view, side((-5, 1)), 200)
+    nothing = draw_heat(data, view, side((0, 1)), 200)
     assert np.array_equal(np.asarray(against), np.asarray(nothing))
-    nowhere = lit(data, view, side((-1, -2)), 200)
+    nowhere = draw_heat(data, view, side((-1, -2)), 200)
     assert np.asarray(nowhere).max() < 80
 
 
@@ -222,7 +223,7 @@ def test_pictures_are_upright_and_only_their_part_is_lit(tmp_path: Path) -> None
     stored.save(tmp_path / "turned.jpg", exif=exif, quality=95)
     data = (tmp_path / "turned.jpg").read_bytes()
     view = View("turned.jpg", 40, 80, (20, 0, 40, 20))
-    shown = lit(data, view, side((1.0, 1.0)), 400)
+    shown = draw_heat(data, view, side((1.0, 1.0)), 400)
     assert shown.size == (200, 400)
     grey = grey_of(shown)
     assert grey[50, 150] > 250
@@ -265,14 +266,16 @@ def test_a_sheet_has_a_band_for_each_query_and_survives_a_hit_that_went(
         Path(answered[0][0].hits[1].path).unlink()
         gone = answered[0][0].hits[1].path
         answered = [pair for pair in answered if pair[1] != gone]
-        write_why(engine, [*answered, (answered[0][0], queries[0].read_bytes())], target, most=3)
+        write_reasons(
+            engine, [*answered, (answered[0][0], queries[0].read_bytes())], target, most=3
+        )
         with Image.open(target) as sheet:
             assert sheet.width == 4 * 232 + 36
             assert (sheet.height - 12) // (2 * 220 + 48 + 24) == len(answered) + 1
         found = explain(engine, Given(str(queries[0])), Given(str(queries[0])))
         assert found.why.score == pytest.approx(1, abs=1e-3)
         with pytest.raises(InvalidRequest, match="did not draw"):
-            write_why(engine, answered, str(queries[0]))
+            write_reasons(engine, answered, str(queries[0]))
 
 
 def test_a_folder_that_cannot_be_written_is_told(
