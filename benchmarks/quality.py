@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.collections import SHARED
 from benchmarks.plan import ROOT
-from parecido.search.evaluating.evaluation import Evaluated, evaluate
+from parecido.search.evaluating.evaluation import Evaluation, evaluate
 from parecido.search.evaluating.labelled_pictures import load_collection
 from parecido.search.evaluating.recipe import Recipe, parse_recipe
 
@@ -66,7 +66,7 @@ def measured(
         yield one.recipe.name, _figures(one)
 
 
-def _figures(one: Evaluated) -> dict[str, Any]:
+def _figures(one: Evaluation) -> dict[str, Any]:
     measures = {
         name: [round(value, 5) for value in estimate] for name, estimate in one.measures.items()
     }

@@ -16,9 +16,10 @@ from parecido.indexer.system.own_files import scratch_folder
 from parecido.indexer.system.text import plural, printable, relative
 
 if TYPE_CHECKING:
-    from parecido.search.evaluating.evaluation import Evaluated, Setup, Watch
+    from parecido.search.evaluating.evaluation import Evaluation
     from parecido.search.evaluating.labelled_pictures import Collection
     from parecido.search.evaluating.recipe import Recipe
+    from parecido.search.evaluating.setup import EvaluationSetup, EvaluationWatch
 
 __all__ = ["eval_command"]
 
@@ -82,10 +83,10 @@ def eval_command(
     1, 5 and 10, precision at k, and N-S where all groups have four.
     """
     from parecido.indexer.commands.progress import stop_on_signal
-    from parecido.search.evaluating.evaluation import Setup
     from parecido.search.evaluating.labelled_pictures import load_collection
     from parecido.search.evaluating.recipe import parse_recipe
     from parecido.search.evaluating.scoreboard import scoreboard_dict, scoreboard_text
+    from parecido.search.evaluating.setup import EvaluationSetup
 
     if sheet:
         from parecido.search.sheets.sheet import check_target
@@ -99,7 +100,7 @@ def eval_command(
     loaded = load_collection(collection)
     if keep:
         _check_keep(keep, loaded)
-    setup = Setup(k=k, worst=worst)
+    setup = EvaluationSetup(k=k, worst=worst)
     with quiet_decoders(), stop_on_signal() as stop, _folder(keep) as folder:
         done = _evaluate(loaded, parsed, folder, setup, stop)
     if done:
@@ -142,9 +143,9 @@ def _evaluate(
     collection: Collection,
     recipes: Sequence[Recipe],
     folder: Path,
-    setup: Setup,
+    setup: EvaluationSetup,
     stop: Callable[[], bool],
-) -> list[Evaluated]:
+) -> list[Evaluation]:
     from parecido.search.evaluating.evaluation import evaluate
 
     terminal = sys.stderr.isatty()
@@ -155,14 +156,14 @@ def _evaluate(
     return list(found)
 
 
-def _bars(count: int) -> Watch:
+def _bars(count: int) -> EvaluationWatch:
     """Progress bars on stderr; with several recipes a line before each."""
     from parecido.indexer.commands.progress import progress_bar
     from parecido.indexer.indexing.options import IndexOptions
-    from parecido.indexer.indexing.plan import Progress
-    from parecido.search.evaluating.evaluation import Watch
+    from parecido.indexer.indexing.run import Progress
+    from parecido.search.evaluating.setup import EvaluationWatch
 
-    class Bars(Watch):
+    class Bars(EvaluationWatch):
         def indexing(
             self, recipe: Recipe, files: Sequence[str], library: Path
         ) -> AbstractContextManager[Progress | None]:
@@ -185,7 +186,7 @@ def _bars(count: int) -> Watch:
     return Bars()
 
 
-def _tell_left_out(evaluated: Sequence[Evaluated]) -> None:
+def _tell_left_out(evaluated: Sequence[Evaluation]) -> None:
     """What of the collection took no part, on stderr; once where it was the same for all."""
     told = set()
     for one in evaluated:
@@ -211,7 +212,7 @@ def _tell_left_out(evaluated: Sequence[Evaluated]) -> None:
             )
 
 
-def _write_sheet(evaluated: Sequence[Evaluated], path: str) -> None:
+def _write_sheet(evaluated: Sequence[Evaluation], path: str) -> None:
     from parecido.search.evaluating.scoreboard import worst_sheet
     from parecido.search.sheets.sheet import save_sheet
 

@@ -105,13 +105,13 @@ def _from_folder(folder: str) -> dict[str, str]:
     if unreadable:
         raise InvalidRequest(
             f"{plural(len(unreadable), 'place')} in {folder} cannot be looked into: "
-            f"{few(_decoded(unreadable))}.",
+            f"{few(_decode_paths(unreadable))}.",
             "Check the permissions.",
         )
     if broken:
         raise PathNotFound(
             f"{plural(len(broken), 'link')} in {folder} {'leads' if len(broken) == 1 else 'lead'} "
-            f"nowhere: {few(_decoded(broken))}.",
+            f"nowhere: {few(_decode_paths(broken))}.",
             "Mend or remove them.",
         )
     return groups
@@ -127,7 +127,7 @@ def _subfolders(folder: str) -> list[str]:
         ) from error
 
 
-def _decoded(paths: Iterable[bytes]) -> list[str]:
+def _decode_paths(paths: Iterable[bytes]) -> list[str]:
     return [os.fsdecode(path) for path in paths]
 
 

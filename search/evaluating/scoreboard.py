@@ -8,32 +8,23 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from parecido.indexer.system.text import plural, printable
-from parecido.search.evaluating.evaluation import (
-    LEVEL,
-    MAP,
-    NS,
-    RESAMPLES,
-    SEED,
-    Evaluated,
-    WorstQuery,
-)
+from parecido.search.evaluating.evaluation import Evaluation
+from parecido.search.evaluating.figures import LEVEL, MAP, NS, RESAMPLES, SEED, Estimate, WorstQuery
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from parecido.search.evaluating.evaluation import Estimate
-
 __all__ = ["scoreboard_dict", "scoreboard_text", "worst_sheet"]
 
 
-def scoreboard_text(evaluated: Sequence[Evaluated]) -> str:
+def scoreboard_text(evaluated: Sequence[Evaluation]) -> str:
     """A row for each recipe, and below them what was measured on."""
     names = [MAP, *(name for name in evaluated[0].measures if name not in (MAP, NS))]
     if all(NS in one.measures for one in evaluated):
         names.append(NS)
     rows = [["recipe", "encoder", "dim", *names, "pictures/s"]]
     for one in evaluated:
-        shown = [_shown(name, one.measures[name]) for name in names]
+        shown = [_format_estimate(name, one.measures[name]) for name in names]
         speed = f"{one.pictures_per_second:.0f}" if one.indexed else "-"
         rows.append([printable(one.recipe.name), one.encoder, str(one.dimension), *shown, speed])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -46,16 +37,16 @@ def scoreboard_text(evaluated: Sequence[Evaluated]) -> str:
     ]
     first = evaluated[0]
     if all(one.group_sizes == first.group_sizes for one in evaluated):
-        lines += ["", _measured_on(first)]
+        lines += ["", _describe_pictures(first)]
     else:
         lines.append("")
-        lines += [f"{printable(one.recipe.name)}: {_measured_on(one)}" for one in evaluated]
+        lines += [f"{printable(one.recipe.name)}: {_describe_pictures(one)}" for one in evaluated]
     percent = "In percent, N-S of 4" if NS in names else "In percent"
     lines.append(f"{percent}; after {MAP} its {100 * LEVEL:.0f} % bootstrap interval")
     return "\n".join(lines)
 
 
-def _shown(name: str, estimate: Estimate) -> str:
+def _format_estimate(name: str, estimate: Estimate) -> str:
     if name == NS:
         return f"{estimate.value:.3f}"
     if name != MAP:
@@ -64,7 +55,7 @@ def _shown(name: str, estimate: Estimate) -> str:
     return f"{value:.1f} ({low:.1f}–{high:.1f})"
 
 
-def _measured_on(one: Evaluated) -> str:
+def _describe_pictures(one: Evaluation) -> str:
     smallest, median, largest = _sizes(one).values()
     return (
         f"{plural(one.queries, 'picture')} in {plural(len(one.group_sizes), 'group')}: "
@@ -72,7 +63,7 @@ def _measured_on(one: Evaluated) -> str:
     )
 
 
-def _sizes(one: Evaluated) -> dict[str, float]:
+def _sizes(one: Evaluation) -> dict[str, float]:
     return {
         "smallest": one.group_sizes[0],
         "median": statistics.median(one.group_sizes),
@@ -80,7 +71,7 @@ def _sizes(one: Evaluated) -> dict[str, float]:
     }
 
 
-def scoreboard_dict(source: str, k: int, evaluated: Sequence[Evaluated]) -> dict[str, Any]:
+def scoreboard_dict(source: str, k: int, evaluated: Sequence[Evaluation]) -> dict[str, Any]:
     """Everything as JSON shows it: measures from 0 to 1, N-S from 1 to 4, ranks from 1."""
     return {
         "collection": source,
@@ -90,7 +81,7 @@ def scoreboard_dict(source: str, k: int, evaluated: Sequence[Evaluated]) -> dict
     }
 
 
-def _evaluated_dict(one: Evaluated) -> dict[str, Any]:
+def _evaluated_dict(one: Evaluation) -> dict[str, Any]:
     return {
         "name": one.recipe.name,
         "index": dict(one.recipe.index),
@@ -135,7 +126,7 @@ def _worst_dict(query: WorstQuery) -> dict[str, Any]:
     }
 
 
-def worst_sheet(evaluated: Sequence[Evaluated]) -> Image.Image:
+def worst_sheet(evaluated: Sequence[Evaluation]) -> Image.Image:
     """The worst queries of each recipe with what they found, right and wrong told apart."""
     from parecido.search.sheets.sheet import Row, Section, Tile, draw_sheet
 
@@ -145,19 +136,15 @@ def worst_sheet(evaluated: Sequence[Evaluated]) -> Image.Image:
         for query in one.worst:
             precision = f"AP {100 * query.average_precision:.1f} %"
             head = f"{precision} · first right: {query.first_right:,}"
-            tile = Tile(query.path, head, _named(query.group, query.path))
+            name = f"{query.group} · {os.path.basename(query.path)}"
             found = [
                 Tile(f.path, f"{f.score:.3f} · {f.group}", os.path.basename(f.path), f.is_right)
                 for f in query.found
             ]
-            rows.append(Row(tile, found))
+            rows.append(Row(Tile(query.path, head, name), found))
         title = (
             f"{one.recipe.name} · {one.encoder} · mAP {100 * one.measures[MAP].value:.1f} % · the "
             f"{plural(len(rows), 'query', 'queries')} with the least average precision"
         )
         sections.append(Section(title, rows))
     return draw_sheet(sections)
-
-
-def _named(group: str, path: str) -> str:
-    return f"{group} · {os.path.basename(path)}"

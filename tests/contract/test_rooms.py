@@ -28,7 +28,10 @@ WIDE_FUNCTIONS = {
     "search/evaluating/evaluation.py evaluate",
     # to be narrowed: each waits for the record that it should take
     "indexer/encoders/registry.py resolve",
-    "search/evaluating/evaluation.py _index",
+    "indexer/indexing/pipeline.py _index",
+    "indexer/indexing/pipeline.py index",
+    "indexer/indexing/run.py __init__",
+    "indexer/indexing/workers.py __init__",
     "search/explaining/contributions.py why",
     "search/web/routes/search.py _one",
 }

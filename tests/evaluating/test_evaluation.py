@@ -17,10 +17,11 @@ from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.library.library import Library
 from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.search.engine import Engine
-from parecido.search.evaluating.evaluation import Evaluated, Setup, Watch, evaluate
+from parecido.search.evaluating.evaluation import Evaluation, evaluate
 from parecido.search.evaluating.labelled_pictures import Collection, load_collection
 from parecido.search.evaluating.rankings import rank
 from parecido.search.evaluating.recipe import Recipe, parse_recipe
+from parecido.search.evaluating.setup import EvaluationSetup, EvaluationWatch
 from tests.support.fakes import fake_encoder, fake_spec, quadrants, save_picture
 from tests.support.harness import put, snapshot
 from tests.support.real import photographs
@@ -52,9 +53,11 @@ def evaluated(
     *recipes: Recipe,
     encoder: Encoder | None = None,
     **setup: int,
-) -> list[Evaluated]:
+) -> list[Evaluation]:
     encoder = encoder or fake_encoder()
-    found = evaluate(collection, recipes or (DEFAULT,), folder, Setup(**setup), encoder=encoder)
+    found = evaluate(
+        collection, recipes or (DEFAULT,), folder, EvaluationSetup(**setup), encoder=encoder
+    )
     return list(found)
 
 
@@ -379,7 +382,7 @@ def test_a_stop_is_heard_between_two_blocks(tmp_path: Path) -> None:
     collection = load_collection(save_classes(tmp_path / "set", {"a": 3, "b": 4}))
     seen: list[int] = []
 
-    class Counting(Watch):
+    class Counting(EvaluationWatch):
         def ranking(self, recipe: Recipe, queries: int) -> Any:
             from contextlib import nullcontext
 
@@ -390,7 +393,7 @@ def test_a_stop_is_heard_between_two_blocks(tmp_path: Path) -> None:
         collection,
         [DEFAULT],
         tmp_path / "kept",
-        Setup(block=2),
+        EvaluationSetup(block=2),
         encoder=fake_encoder(),
         watch=Counting(),
         stop=lambda: len(seen) == 2,
@@ -402,7 +405,7 @@ def test_a_stop_is_heard_between_two_blocks(tmp_path: Path) -> None:
 def test_a_setup_is_checked() -> None:
     for wrong in ({"k": 0}, {"block": 0}, {"worst": -1}, {"shown": -1}):
         with pytest.raises(InvalidRequest, match="k and block must be 1 or more"):
-            Setup(**wrong)
+            EvaluationSetup(**wrong)
 
 
 # -- real networks ---------------------------------------------------------------------------------
