@@ -35,6 +35,7 @@ of a network that ends in a rectifier there are none; in a space there are many.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -45,13 +46,25 @@ from parecido.indexer.encoders.networks.base import POOLINGS
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.learning.space import Space
 
-__all__ = ["Side", "Why", "contributions", "parts_of", "why"]
+__all__ = ["Seen", "Side", "Why", "contributions", "parts_of", "why"]
 
 Floats = npt.NDArray[np.float32]
 Exact = npt.NDArray[np.float64]
 _NOTHING = (
     1e-12  # a descriptor shorter than this has no direction: parecido.indexer.encoders.encoder
 )
+
+
+class Seen(Protocol):
+    """What a network makes of a picture."""
+
+    @property
+    def descriptor(self) -> Floats:
+        """``(d,)``, of unit length: what a search compares, stored where it is indexed."""
+
+    @property
+    def features(self) -> Floats:
+        """``(rows, columns, d)``, of any size: what the network has before pooling."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,27 +105,17 @@ class Why:
         return max(self.query.residual, self.hit.residual, key=abs)
 
 
-def why(
-    query: Floats,
-    hit: Floats,
-    query_features: Floats,
-    hit_features: Floats,
-    pooling: str,
-    space: Space | None = None,
-    window: int = 0,
-) -> Why:
-    """The score of two descriptors, and how the cells of either picture make it up.
+def why(query: Seen, hit: Seen, pooling: str, space: Space | None = None, window: int = 0) -> Why:
+    """The score of two pictures that were seen, and how the cells of either make it up.
 
-    ``query`` and ``hit`` are the descriptors ``(d,)`` of unit length that a search compares, the
-    stored one of a picture that is indexed; the feature maps are ``(rows, columns, d)``, of any
-    sizes; ``pooling`` is ``avg``, ``gem``, ``rgem`` with its ``window``, or ``max``.  Raises
+    ``pooling`` is ``avg``, ``gem``, ``rgem`` with its ``window``, or ``max``.  Raises
     ``InvalidRequest`` for another one.
     """
-    one, other = (_project(vector, space) for vector in (query, hit))
+    one, other = (_project(seen.descriptor, space) for seen in (query, hit))
     score = float(np.clip(one @ other, -1, 1))
     sides = []
-    for features, against in ((query_features, other), (hit_features, one)):
-        cells = contributions(features, against, pooling, space, window)
+    for seen, against in ((query, other), (hit, one)):
+        cells = contributions(seen.features, against, pooling, space, window)
         sides.append(Side(cells, score - float(cells.sum())))
     return Why(score, *sides)
 

@@ -122,15 +122,7 @@ def view_pictures(engine: Engine, pictures: Sequence[Given]) -> list[Look]:
 def explain_views(engine: Engine, query: Look, hit: Look) -> Explanation:
     """Why two pictures match that have been looked at."""
     spec = engine.spec
-    found = why(
-        query.descriptor,
-        hit.descriptor,
-        query.features,
-        hit.features,
-        spec.pooling,
-        engine.space,
-        engine.encoder.window,
-    )
+    found = why(query, hit, spec.pooling, engine.space, engine.encoder.window)
     return Explanation(query.view, hit.view, found, spec.title)
 
 

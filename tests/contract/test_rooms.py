@@ -32,8 +32,6 @@ WIDE_FUNCTIONS = {
     "indexer/indexing/pipeline.py index",
     "indexer/indexing/run.py __init__",
     "indexer/indexing/workers.py __init__",
-    "search/explaining/contributions.py why",
-    "search/web/routes/search.py _one",
 }
 
 

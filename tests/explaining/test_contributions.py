@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -16,6 +18,11 @@ Floats = npt.NDArray[np.float32]
 POOLINGS = ("avg", "gem", "rgem", "max")
 SEEDS = st.integers(0, 2**32 - 1)
 SIDES = st.integers(1, 9)
+
+
+class Seen(NamedTuple):
+    descriptor: Floats
+    features: Floats
 
 
 def pooled(features: Floats, pooling: str, window: int) -> Floats:
@@ -72,7 +79,7 @@ def test_what_the_places_add_sums_to_the_cosine(
     window = max(1, min(rows, columns) // 2)
     query, hit = pooled(one, pooling, window), pooled(other, pooling, window)
     space = drawn_space(rng, channels, max(1, channels // 2)) if in_space else None
-    found = why(query, hit, one, other, pooling, space, window)
+    found = why(Seen(query, one), Seen(hit, other), pooling, space, window)
 
     pair = np.stack([query, hit]) if space is None else space.apply(np.stack([query, hit]))
     assert found.score == pytest.approx(float(pair[0] @ pair[1]), abs=1e-5)
@@ -163,7 +170,7 @@ def test_a_picture_in_which_nothing_is_seen_is_shared_evenly() -> None:
         parts = parts_of(blank, pooling)
         assert parts == pytest.approx(np.full((2, 2, 4), 0.125))  # of (1/2, 1/2, 1/2, 1/2)
     unit = np.full(4, 0.5, np.float32)
-    found = why(unit, unit, blank, blank, "avg")
+    found = why(Seen(unit, blank), Seen(unit, blank), "avg")
     assert (found.score, found.query.sum) == (pytest.approx(1), pytest.approx(1))
 
 
@@ -172,7 +179,7 @@ def test_the_peak_is_the_place_that_adds_most_and_a_residual_is_what_is_left() -
     query = np.array([1, 0], np.float32)
     hit = pooled(features, "avg", 0)
     off = np.array([hit[0] - 0.01, hit[1]], np.float32)  # stored otherwise than it is seen
-    found = why(query, off, features, features, "avg")
+    found = why(Seen(query, features), Seen(off, features), "avg")
     assert found.hit.peak == (1, 1)
     assert found.hit.residual == pytest.approx(-0.01, abs=1e-6)
 

@@ -78,12 +78,7 @@ def network_size(encoder: Encoder, image: Image.Image) -> Pixels:
 
 
 def of(encoder: Encoder, one: Maps, other: Maps, space: Space | None = None) -> Why:
-    return why(
-        *(one.descriptor, other.descriptor, one.features, other.features),
-        encoder.spec.pooling,
-        space,
-        encoder.window,
-    )
+    return why(one, other, encoder.spec.pooling, space, encoder.window)
 
 
 def test_the_map_of_a_search_sums_to_the_score_that_it_tells(engine: Engine) -> None:

@@ -6,8 +6,7 @@ import asyncio
 import base64
 import binascii
 import time
-from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import ValidationError
@@ -64,7 +63,7 @@ async def search(
     upload = await one_picture(request)
     if given.within:
         found = await service.hits_within(upload.data, region, given.any_orientation, terms)
-        return json_response(_told(found, terms, started, upload.name))
+        return json_response(_make_page(found, terms, started, upload.name))
     if given.any_orientation:
         wishes = await service.describe_turned(upload.data, region)
         asked = Asked(wishes[0].vectors[0], terms, None, wishes)
@@ -96,7 +95,7 @@ async def similar(
     if given.within:
         turned = given.any_orientation
         found = await service.hits_within(picture, region, turned, terms, out)
-        return json_response(_told(found, terms, started))
+        return json_response(_make_page(found, terms, started))
     if given.any_orientation:
         wishes = await service.describe_turned(picture, region)
         asked = Asked(wishes[0].vectors[0], terms, out, wishes)
@@ -157,7 +156,7 @@ async def search_batch(
     service.engine.spec  # noqa: B018  # told for all of them where the library holds nothing
     if is_form(request):
         uploads = await several_pictures(request, most)
-        asked = [_one(service, terms, u.name, data=u.data) for u in uploads]
+        ones = [_One(upload.name, upload.data) for upload in uploads]
     else:
         queries = (await _batch(request)).queries
         if sum(query.image is not None for query in queries) > most or len(queries) > 1000:
@@ -167,10 +166,9 @@ async def search_batch(
                 f"Expected at most {most} pictures and 1000 queries at once.",
                 "Send several requests.",
             )
-        for query in queries:
-            _check_query(query)
-        asked = [_one_given(service, terms, query) for query in queries]
-    return json_response({"results": await asyncio.gather(*asked)})
+        ones = [_read_query(query) for query in queries]
+    answers = (_answer_one(service, terms, one) for one in ones)
+    return json_response({"results": await asyncio.gather(*answers)})
 
 
 @router.post(
@@ -202,10 +200,10 @@ async def _answer(
 async def _page(
     service: Service, asked: Asked | ById, started: float, by: str, name: str = ""
 ) -> dict[str, Any]:
-    return _told(await service.hits(asked, by), asked.terms, started, name)
+    return _make_page(await service.hits(asked, by), asked.terms, started, name)
 
 
-def _told(found: Found, terms: Terms, started: float, name: str = "") -> dict[str, Any]:
+def _make_page(found: Found, terms: Terms, started: float, name: str = "") -> dict[str, Any]:
     took = (time.perf_counter() - started) * 1000
     return page_dict(Results(name or found.path, found.encoder, took, found.hits), terms)
 
@@ -234,51 +232,42 @@ async def _batch(request: Request) -> BatchIn:
         raise InvalidRequest(f"{where}: {first['msg']}.", "See /docs for the shape.") from None
 
 
-def _check_query(query: QueryIn) -> None:
-    given = [name for name in ("id", "vector", "image") if getattr(query, name) is not None]
+class _One(NamedTuple):
+    """One of several queries."""
+
+    name: str
+    what: int | list[float] | bytes | str
+    """The id of a picture, a vector, or a picture: its bytes, or these in Base64."""
+
+
+def _read_query(query: QueryIn) -> _One:
+    named = ((str(query.id), query.id), ("vector", query.vector), ("-", query.image))
+    given = [_One(name, what) for name, what in named if what is not None]
     if len(given) != 1:
         raise InvalidRequest(
             "Each query has an id, a vector or an image, and one of them only.",
             'Send {"queries": [{"id": 7}]}, say.',
         )
+    return given[0]
 
 
-def _one_given(service: Service, terms: Terms, query: QueryIn) -> Coroutine[Any, Any, Any]:
-    if query.id is not None:
-        return _one(service, terms, str(query.id), picture_id=query.id)
-    if query.vector is not None:
-        return _one(service, terms, "vector", vector=query.vector)
-    return _one(service, terms, "-", base64_data=query.image)
-
-
-async def _one(
-    service: Service,
-    terms: Terms,
-    name: str,
-    *,
-    data: bytes | None = None,
-    base64_data: str | None = None,
-    picture_id: int | None = None,
-    vector: list[float] | None = None,
-) -> dict[str, Any]:
+async def _answer_one(service: Service, terms: Terms, one: _One) -> dict[str, Any]:
     """The answer to one of several queries; what is wrong with it, if it fails."""
     started = time.perf_counter()
     try:
-        if picture_id is not None:
-            return await _page(service, ById(picture_id, terms), started, "id")
-        if vector is not None:
-            asked = Asked(service.engine.unit(vector), terms)
-            return await _page(service, asked, started, "vector", name)
-        if base64_data is not None:
-            data = _decoded(base64_data)
-        assert data is not None
+        if isinstance(one.what, int):  # it is told by its path
+            return await _page(service, ById(one.what, terms), started, "id")
+        if isinstance(one.what, list):
+            asked = Asked(service.engine.unit(one.what), terms)
+            return await _page(service, asked, started, "vector", one.name)
+        data = _decode_base64(one.what) if isinstance(one.what, str) else one.what
         found, _ = await service.describe(data)
-        return await _page(service, Asked(found, terms), started, "picture", name)
+        return await _page(service, Asked(found, terms), started, "picture", one.name)
     except ParecidoError as error:
-        return {"query": name, "error": error_dict(error)}
+        return {"query": one.name, "error": error_dict(error)}
 
 
-def _decoded(text: str) -> bytes:
+def _decode_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
