@@ -45,8 +45,11 @@ if TYPE_CHECKING:
     from parecido.search.asking.ask import Ask
     from parecido.search.asking.words import label_filter
     from parecido.search.engine import Engine
-    from parecido.search.evaluating.evaluation import evaluate
-    from parecido.search.explaining.explanation import explain
+    from parecido.search.evaluating.evaluation import Evaluation, evaluate
+    from parecido.search.evaluating.labelled_pictures import Collection, load_collection
+    from parecido.search.evaluating.recipe import Recipe, parse_recipe
+    from parecido.search.evaluating.setup import EvaluationSetup, EvaluationWatch
+    from parecido.search.explaining.explanation import Explanation, GivenPicture, explain
     from parecido.search.results import Hit, Results
 
 # resolved on first use: importing the package costs nothing
@@ -70,8 +73,11 @@ _HOMES = {
         "search.asking.ask": "Ask",
         "search.asking.words": "label_filter",
         "search.engine": "Engine",
-        "search.evaluating.evaluation": "evaluate",
-        "search.explaining.explanation": "explain",
+        "search.evaluating.evaluation": "Evaluation evaluate",
+        "search.evaluating.labelled_pictures": "Collection load_collection",
+        "search.evaluating.recipe": "Recipe parse_recipe",
+        "search.evaluating.setup": "EvaluationSetup EvaluationWatch",
+        "search.explaining.explanation": "Explanation GivenPicture explain",
         "search.results": "Hit Results",
     }.items()
     for name in names.split()
@@ -79,12 +85,18 @@ _HOMES = {
 
 __all__ = [
     "Ask",
+    "Collection",
     "Encoder",
     "EncoderMismatch",
     "EncoderUnavailable",
     "Encoding",
     "Engine",
+    "Evaluation",
+    "EvaluationSetup",
+    "EvaluationWatch",
+    "Explanation",
     "Filter",
+    "GivenPicture",
     "Hit",
     "IndexOptions",
     "IndexReport",
@@ -102,6 +114,7 @@ __all__ = [
     "PathNotFound",
     "Picture",
     "PictureUnreadable",
+    "Recipe",
     "Region",
     "Results",
     "Skip",
@@ -112,7 +125,9 @@ __all__ = [
     "explain",
     "index",
     "label_filter",
+    "load_collection",
     "load_encoder",
+    "parse_recipe",
     "remove",
     "repair",
     "verify",

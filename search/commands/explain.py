@@ -44,7 +44,7 @@ def explain_command(
     from parecido.indexer.records.regions import Region
     from parecido.search.engine import Engine
     from parecido.search.explaining.explanation import (
-        Given,
+        GivenPicture,
         explain_views,
         explanation_dict,
         view_pictures,
@@ -58,7 +58,7 @@ def explain_command(
     source = standard_input() if query == "-" else query
     with Library.open(library) as opened, Engine(opened, device=device) as engine:
         with quiet_decoders():
-            one, other = view_pictures(engine, [Given(source, part), Given(hit)])
+            one, other = view_pictures(engine, [GivenPicture(source, part), GivenPicture(hit)])
         found = explain_views(engine, one, other)
     if as_json:
         print_json(explanation_dict(found))

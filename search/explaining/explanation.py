@@ -24,7 +24,7 @@ from parecido.search.explaining.contributions import Side, Why, why
 
 __all__ = [
     "Explanation",
-    "Given",
+    "GivenPicture",
     "Look",
     "View",
     "decode_view",
@@ -38,7 +38,7 @@ Box = tuple[int, int, int, int]
 Floats = npt.NDArray[np.float32]
 
 
-class Given(NamedTuple):
+class GivenPicture(NamedTuple):
     """A picture that somebody names."""
 
     source: str | bytes
@@ -85,7 +85,7 @@ class Explanation:
     """The encoder's title."""
 
 
-def explain(engine: Engine, query: Given, hit: Given) -> Explanation:
+def explain(engine: Engine, query: GivenPicture, hit: GivenPicture) -> Explanation:
     """Why two pictures match, each a file or its bytes.
 
     Raises :class:`~parecido.PathNotFound`, ``PictureUnreadable``, or ``InvalidRequest`` where
@@ -94,7 +94,7 @@ def explain(engine: Engine, query: Given, hit: Given) -> Explanation:
     return explain_views(engine, *view_pictures(engine, [query, hit]))
 
 
-def view_pictures(engine: Engine, pictures: Sequence[Given]) -> list[Look]:
+def view_pictures(engine: Engine, pictures: Sequence[GivenPicture]) -> list[Look]:
     """Take pictures through the network of a library; raises what :func:`explain` does."""
     read, views, arrays = [], [], []
     limits = Limits()

@@ -11,7 +11,7 @@ from parecido.indexer.system.text import printable
 from parecido.search.engine import Engine
 from parecido.search.explaining.explanation import (
     Explanation,
-    Given,
+    GivenPicture,
     Look,
     explain_views,
     view_pictures,
@@ -116,7 +116,7 @@ def draw_reasons(engine: Engine, answered: Answered, most: int = _MOST) -> Image
     """
     rows = []
     for results, source in answered:
-        (query,) = view_pictures(engine, [Given(source)])
+        (query,) = view_pictures(engine, [GivenPicture(source)])
         found = [_hit_tile(engine, query, hit) for hit in results.hits[:most]]
         rows.append(Row(Tile(query.data, "query", short_name(results.query)), found))
     return draw_sheet([Section("", rows, below=1)])
@@ -125,7 +125,7 @@ def draw_reasons(engine: Engine, answered: Answered, most: int = _MOST) -> Image
 def _hit_tile(engine: Engine, query: Look, hit: Hit) -> Tile:
     score, name = f"{hit.score:.3f}", short_name(hit.path)
     try:
-        (seen,) = view_pictures(engine, [Given(hit.path)])
+        (seen,) = view_pictures(engine, [GivenPicture(hit.path)])
     except (PathNotFound, PictureUnreadable):
         return Tile(None, score, name, below=[None])
     why = explain_views(engine, query, seen).why

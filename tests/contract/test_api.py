@@ -7,14 +7,17 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import get_args, get_type_hints
 
 import pytest
 
 import parecido
 import parecido.indexer.errors
 import parecido.web
+from tests.support.fakes import fake_encoder, save_pictures
 from tests.support.places import REPOSITORY
 
 PACKAGE = REPOSITORY / ".package" / "parecido" / "__init__.py"
@@ -22,9 +25,11 @@ PACKAGE = REPOSITORY / ".package" / "parecido" / "__init__.py"
 
 def test_the_public_names_are_exactly_these() -> None:
     assert [name for name in parecido.__all__ if name not in parecido.indexer.errors.__all__] == [
-        *("Ask", "Encoder", "Encoding", "Engine", "Filter", "Hit", "IndexOptions", "IndexReport"),
-        *("Label", "Library", "Limits", "Picture", "Region", "Results", "Skip", "evaluate"),
-        *("explain", "index", "label_filter", "load_encoder", "remove", "repair", "verify"),
+        *("Ask", "Collection", "Encoder", "Encoding", "Engine", "Evaluation", "EvaluationSetup"),
+        *("EvaluationWatch", "Explanation", "Filter", "GivenPicture", "Hit", "IndexOptions"),
+        *("IndexReport", "Label", "Library", "Limits", "Picture", "Recipe", "Region", "Results"),
+        *("Skip", "evaluate", "explain", "index", "label_filter", "load_collection"),
+        *("load_encoder", "parse_recipe", "remove", "repair", "verify"),
     ]
     assert set(parecido.indexer.errors.__all__) < set(parecido.__all__)
     assert parecido.web.__all__ == ["Settings", "create_app", "running"]
@@ -50,6 +55,49 @@ def test_type_checkers_are_told_of_the_names_that_come_at_run_time() -> None:
     }
     assert told == parecido._HOMES
     assert sorted(told) == sorted(parecido.__all__) == dir(parecido)
+
+
+def classes_in(hint: object) -> Iterator[type]:
+    """The classes of this program in a type hint, at any depth."""
+    if isinstance(hint, type) and hint.__module__.startswith("parecido."):
+        yield hint
+    for part in hint if isinstance(hint, list) else get_args(hint):
+        yield from classes_in(part)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "explain", "load_collection", "parse_recipe"])
+def test_what_a_public_function_takes_and_gives_is_public_too(name: str) -> None:
+    hints = get_type_hints(getattr(parecido, name))
+    classes = {found for hint in hints.values() for found in classes_in(hint)}
+    assert classes
+    assert {found.__name__ for found in classes} <= set(parecido.__all__)
+
+
+def test_two_pictures_are_explained_with_public_names_alone(tmp_path: Path) -> None:
+    one, other = map(str, save_pictures(tmp_path / "pictures", 2))
+    encoder = fake_encoder()
+    with parecido.Library.create(tmp_path / "library") as library:
+        parecido.index(library, [tmp_path / "pictures"], encoder=encoder)
+        with parecido.Engine(library, encoder=encoder) as engine:
+            query = parecido.GivenPicture(one, parecido.Region.parse("0%,0%,50%,50%"))
+            found = parecido.explain(engine, query, parecido.GivenPicture(other))
+    assert isinstance(found, parecido.Explanation)
+    assert found.why.hit.sum == pytest.approx(found.why.score, abs=1e-3)
+
+
+def test_a_collection_is_evaluated_with_public_names_alone(tmp_path: Path) -> None:
+    for group in ("a", "b"):
+        save_pictures(tmp_path / "set" / group, 2)
+    (found,) = parecido.evaluate(
+        parecido.load_collection(tmp_path / "set"),
+        [parecido.parse_recipe("default")],
+        tmp_path / "kept",
+        parecido.EvaluationSetup(k=1),
+        encoder=fake_encoder(),
+        watch=parecido.EvaluationWatch(),
+    )
+    assert isinstance(found, parecido.Evaluation)
+    assert list(found.measures) == ["mAP", "R@1", "R@5", "R@10", "P@1"]
 
 
 def test_a_server_is_imported_without_a_framework_for_networks_or_writing() -> None:
@@ -98,8 +146,6 @@ def test_the_python_examples_of_the_documents_run(document: str, tmp_path: Path)
     text = (REPOSITORY / document).read_text("utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
     assert blocks
-    from tests.support.fakes import save_pictures
-
     save_pictures(tmp_path / "pictures", 12)
     save_pictures(tmp_path, 1)
     (tmp_path / "0000.png").rename(tmp_path / "photo.png")

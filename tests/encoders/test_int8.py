@@ -170,13 +170,13 @@ def test_a_damaged_or_missing_model_is_told_and_refused_and_stored_descriptors_s
 def test_matches_are_explained_by_the_quantised_model_itself(
     int8: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from parecido.search.explaining.explanation import Given, explain
+    from parecido.search.explaining.explanation import GivenPicture, explain
 
     def residuals() -> list[float]:
         with Engine(int8) as engine:
             found = []
             for hit in engine.search(query, k=5).hits:
-                why = explain(engine, Given(query), Given(hit.path)).why
+                why = explain(engine, GivenPicture(query), GivenPicture(hit.path)).why
                 assert why.score == pytest.approx(hit.score, abs=1e-6)
                 assert why.hit.sum + why.hit.residual == pytest.approx(why.score, abs=1e-9)
                 found.append(abs(why.residual))

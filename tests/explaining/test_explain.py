@@ -19,7 +19,7 @@ from parecido.indexer.library.library import Library
 from parecido.indexer.records.regions import Region
 from parecido.search.engine import Engine
 from parecido.search.explaining.contributions import Why, why
-from parecido.search.explaining.explanation import Given, explain
+from parecido.search.explaining.explanation import GivenPicture, explain
 from tests.support.real import photographs
 
 pytestmark = [pytest.mark.network]
@@ -84,7 +84,7 @@ def of(encoder: Encoder, one: Maps, other: Maps, space: Space | None = None) -> 
 def test_the_map_of_a_search_sums_to_the_score_that_it_tells(engine: Engine) -> None:
     for path in map(str, photographs()):
         for hit in engine.search(path, k=6).hits:
-            found = explain(engine, Given(path), Given(hit.path)).why
+            found = explain(engine, GivenPicture(path), GivenPicture(hit.path)).why
             assert found.score == pytest.approx(hit.score, abs=1e-6)
             for side in (found.query, found.hit):
                 assert side.sum == pytest.approx(hit.score, abs=1e-4)
@@ -96,7 +96,7 @@ def test_a_part_and_a_foreign_picture_are_explained_as_they_are_searched_for(
 ) -> None:
     path, part = str(photographs()[0]), Region.parse("10%,20%,50%,60%")
     hit = engine.search(path, region=part, k=1, include_self=True).hits[0]
-    found = explain(engine, Given(path, part), Given(hit.path))
+    found = explain(engine, GivenPicture(path, part), GivenPicture(hit.path))
     width, height = opened(photographs()[0]).size
     assert found.query.box == part.box(width, height)
     assert found.hit.box == (0, 0, found.hit.width, found.hit.height)
@@ -107,7 +107,7 @@ def test_a_part_and_a_foreign_picture_are_explained_as_they_are_searched_for(
     turned.save(tmp_path / "turned.png")
     for given in (str(tmp_path / "turned.png"), (tmp_path / "turned.png").read_bytes()):
         best = engine.search_bytes((tmp_path / "turned.png").read_bytes(), k=1).hits[0]
-        seen = explain(engine, Given(given), Given(best.path))
+        seen = explain(engine, GivenPicture(given), GivenPicture(best.path))
         assert seen.why.score == pytest.approx(best.score, abs=1e-6)
         assert seen.why.query.sum == pytest.approx(best.score, abs=1e-4)
         assert (seen.query.width, seen.query.height) == turned.size

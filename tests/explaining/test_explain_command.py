@@ -19,7 +19,7 @@ from parecido.indexer.library.library import Library
 from parecido.search.commands.explain import explain_command
 from parecido.search.engine import Engine
 from parecido.search.explaining.contributions import Side, Why
-from parecido.search.explaining.explanation import Explanation, Given, View, explain
+from parecido.search.explaining.explanation import Explanation, GivenPicture, View, explain
 from parecido.search.explaining.heat import draw_heat
 from parecido.search.explaining.sheet import draw_pair, write_reasons
 from parecido.search.sheets.canvas import check_target, save
@@ -162,7 +162,7 @@ def test_pictures_are_compared_in_the_librarys_own_space_where_it_has_one(
     paths = [str(place / "pictures" / f"{n:04d}.png") for n in (1, 4)]
     with Library.open(place / "library") as library, Engine(library) as engine:
         one, other = space.apply(engine.descriptors(paths))
-        found = explain(engine, *map(Given, paths)).why
+        found = explain(engine, *map(GivenPicture, paths)).why
     assert found.score == pytest.approx(float(one @ other), abs=1e-5)
     for cells in (found.query, found.hit):
         assert cells.sum == pytest.approx(found.score, abs=1e-3)
@@ -272,7 +272,7 @@ def test_a_sheet_has_a_band_for_each_query_and_survives_a_hit_that_went(
         with Image.open(target) as sheet:
             assert sheet.width == 4 * 232 + 36
             assert (sheet.height - 12) // (2 * 220 + 48 + 24) == len(answered) + 1
-        found = explain(engine, Given(str(queries[0])), Given(str(queries[0])))
+        found = explain(engine, GivenPicture(str(queries[0])), GivenPicture(str(queries[0])))
         assert found.why.score == pytest.approx(1, abs=1e-3)
         with pytest.raises(InvalidRequest, match="did not draw"):
             write_reasons(engine, answered, str(queries[0]))
