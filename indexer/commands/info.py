@@ -18,10 +18,10 @@ _SHOWN_ROOTS = 10
 def info_command(library: str | None, as_json: bool) -> None:
     """Tell what a library holds and how."""
     from parecido.indexer.library.library import Library
-    from parecido.indexer.library.summary import library_facts
+    from parecido.indexer.library.summary import summarise
 
     with Library.open(library) as opened:
-        facts = library_facts(opened)
+        facts = summarise(opened)
     if as_json:
         print_json(facts)
         return

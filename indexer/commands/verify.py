@@ -17,9 +17,9 @@ __all__ = ["verify_command"]
 @common_options
 def verify_command(library: str | None, repair: bool, wait: bool, as_json: bool) -> None:
     """Check a library from top to bottom."""
+    from parecido.indexer.library.checkup.repair import repair as mend
+    from parecido.indexer.library.checkup.verify import verify
     from parecido.indexer.library.library import Library
-    from parecido.indexer.library.verify import repair as mend
-    from parecido.indexer.library.verify import verify
 
     done = mend(library, wait=wait) if repair else []
     with Library.open(library) as opened:

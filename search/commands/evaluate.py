@@ -160,7 +160,7 @@ def _bars(count: int) -> EvaluationWatch:
     """Progress bars on stderr; with several recipes a line before each."""
     from parecido.indexer.commands.progress import progress_bar
     from parecido.indexer.indexing.options import IndexOptions
-    from parecido.indexer.indexing.run import Progress
+    from parecido.indexer.indexing.plan import Progress
     from parecido.search.evaluating.setup import EvaluationWatch
 
     class Bars(EvaluationWatch):

@@ -56,15 +56,18 @@ def _leave_only(library: Library, collection: Collection) -> None:
     skips = [path for path in skips if path not in wanted]
     roots = [root.path for root in library.catalogue.roots() if root.path not in wanted]
     if ids or skips or roots:
-        with library.writer() as catalogue:
-            catalogue.write([Remove(ids), Forget(skips)])
-            catalogue.drop_roots(roots)
+        with library.writer() as writing:
+            writing.catalogue.write([Remove(ids), Forget(skips)])
+            writing.catalogue.drop_roots(roots)
 
 
 def _ids_by_path(library: Library) -> dict[str, int]:
     """The path of each picture of a library → its id."""
     catalogue = library.catalogue
-    return {picture.path: picture.id for picture in catalogue.pictures(catalogue.ids().tolist())}
+    return {
+        picture.path: picture.id
+        for picture in catalogue.pictures(catalogue.descriptors.ids().tolist())
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import InvalidRequest
-from parecido.indexer.indexing.run import Progress
+from parecido.indexer.indexing.plan import Progress
 from parecido.search.evaluating.rankings import QUERIES_AT_ONCE
 from parecido.search.evaluating.recipe import Recipe
 

@@ -28,10 +28,6 @@ WIDE_FUNCTIONS = {
     "search/evaluating/evaluation.py evaluate",
     # to be narrowed: each waits for the record that it should take
     "indexer/encoders/registry.py resolve",
-    "indexer/indexing/pipeline.py _index",
-    "indexer/indexing/pipeline.py index",
-    "indexer/indexing/run.py __init__",
-    "indexer/indexing/workers.py __init__",
 }
 
 
