@@ -1,8 +1,10 @@
-"""Hits, and their JSON and text forms."""
+"""Hits, and their JSON, text and HTML forms."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import html
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,15 @@ import numpy.typing as npt
 from parecido.indexer.records.pictures import Label, Picture
 from parecido.indexer.system.text import printable, relative
 
-__all__ = ["Hit", "Results", "hit_dict", "results_dict", "results_text", "table_text"]
+__all__ = [
+    "Hit",
+    "Results",
+    "hit_dict",
+    "results_dict",
+    "results_html",
+    "results_text",
+    "table_text",
+]
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Results:
-    """The answers to one query, best first."""
+    """The answers to one query, best first: iterates over them, and a notebook shows them."""
 
     query: str
     encoder: str
@@ -55,6 +65,16 @@ class Results:
     took_ms: float
     """Milliseconds from the query to the hits, encoding included."""
     hits: tuple[Hit, ...]
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def _repr_html_(self) -> str:
+        """As :func:`results_html`; notebooks look for this name."""
+        return results_html(self)
 
 
 def hit_dict(hit: Hit) -> dict[str, Any]:
@@ -132,6 +152,111 @@ def _short(chance: float | None) -> str:
     if chance >= 9.5:
         return f"{chance:.0f}"
     return f"{chance:.1g}" if chance < 0.95 else f"{chance:.1f}"
+
+
+# -- HTML ----------------------------------------------------------------------------------------
+
+_SIDE = 160  # of a thumbnail, in pixels; about 6 kB each, a third more in a data URI
+_MOST_DRAWN = 100  # a notebook's file keeps what is drawn: 0.8 MB
+# greys that let through whatever the page's own ground is, light or dark; letters are the page's
+_GROUND, _FAINT = "background:rgba(128,128,128,.14)", "opacity:.7"
+_CUT = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
+_MIDDLE = "display:flex;align-items:center;justify-content:center"
+# orange between two dark lines is seen on any picture
+_FRAME = (
+    "box-sizing:border-box;border:2px solid #ff9d2e;outline:1px solid #000;"
+    "box-shadow:inset 0 0 0 1px #000"
+)
+
+
+def results_html(results: Results) -> str:
+    """The answers to one query as HTML for a notebook: each a thumbnail with rank, score and name.
+
+    The pictures' files are read when this is called, and their thumbnails are part of the text, of
+    100 hits at most; where a part of a picture was found, it is framed.  In the place of one that
+    cannot be read stands why.  There is no script, and all style is inline.
+    """
+    left_out = len(results) - _MOST_DRAWN
+    drawn = "".join(map(_figure, results.hits[:_MOST_DRAWN]))
+    facts = f"{results.encoder} · {results.took_ms:.0f} ms"
+    return (
+        '<div style="font:13px/1.45 system-ui,sans-serif">'
+        f'<div style="{_CUT}"><b>{_escaped(results.query)}</b>'
+        f' <span style="{_FAINT}">{_escaped(facts)}</span></div>'
+        '<div style="display:flex;flex-wrap:wrap;gap:12px;margin:8px 0">'
+        f"{drawn or 'nothing found'}</div>"
+        f"{f'and {left_out:,} more' if left_out > 0 else ''}</div>"
+    )
+
+
+def _figure(hit: Hit) -> str:
+    """A hit's picture, and what is told of it underneath."""
+    again = f" · again {hit.second:.3f}" if hit.second is not None else ""
+    chance = f"chance {_short(hit.chance)}" if hit.chance is not None else ""
+    return (
+        f'<figure style="margin:0;width:{_SIDE}px">'
+        f'<div style="{_GROUND};{_MIDDLE};height:{_SIDE}px">{_thumbnail(hit)}</div>'
+        f'<figcaption style="text-align:left">{hit.rank} · <b>{hit.score:.3f}</b>'
+        f'<span style="{_FAINT}">{again}</span>'
+        f'<div style="{_CUT}" title="{_escaped(hit.path + _place(hit.box))}">'
+        f"{_escaped(os.path.basename(hit.path))}</div>"
+        f'<div style="{_FAINT}">{chance}</div></figcaption></figure>'
+    )
+
+
+def _thumbnail(hit: Hit) -> str:
+    """A hit's picture with a frame around the part that was found, or why there is none."""
+    try:
+        data, width, height = _jpeg(hit.path)
+    except Exception as error:  # whatever is wrong with one file, the others are shown
+        reason = _escaped(str(error) or type(error).__name__)
+        return f'<span style="{_FAINT};padding:10px;text-align:center">{reason}</span>'
+    return (
+        f'<div style="position:relative;width:{width}px;height:{height}px">'
+        f'<img src="data:image/jpeg;base64,{data}" alt="{_escaped(os.path.basename(hit.path))}"'
+        f' style="display:block;margin:0;width:{width}px;height:{height}px">'
+        f"{_frame(hit.box)}</div>"
+    )
+
+
+def _jpeg(path: str) -> tuple[str, int, int]:
+    """A file's thumbnail as JPEG in base64, its width and its height in pixels.
+
+    Raises :class:`~parecido.PictureUnreadable`.
+    """
+    import base64
+    import io
+    from pathlib import Path
+
+    from parecido.indexer.pictures.decode import Limits, pillow_limit, render
+    from parecido.indexer.pictures.read import probe
+
+    def fit(width: int, height: int) -> tuple[int, int]:
+        scale = min(1.0, _SIDE / max(width, height))
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+    limits, stream = Limits(), io.BytesIO()
+    with pillow_limit(limits):
+        image = render(probe(Path(path), limits), fit, limits).image
+    image.save(stream, "JPEG", quality=82, optimize=True)
+    return base64.b64encode(stream.getvalue()).decode(), image.width, image.height
+
+
+def _frame(box: tuple[float, float, float, float] | None) -> str:
+    """A frame around a part of a picture, above which it lies."""
+    if box is None:
+        return ""
+    left, top, width, height = (f"{100 * side:.2f}%" for side in box)
+    where = f"left:{left};top:{top};width:{width};height:{height}"
+    return f'<div style="position:absolute;{where};{_FRAME}"></div>'
+
+
+def _escaped(text: str) -> str:
+    """One line that is nothing but text, within HTML and its attributes."""
+    return html.escape(printable(text))
+
+
+# -- tables --------------------------------------------------------------------------------------
 
 
 def table_text(names: Sequence[str], table: npt.NDArray[np.float32]) -> str:
