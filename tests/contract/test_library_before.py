@@ -15,7 +15,7 @@ import pytest
 
 from parecido import Ask, Engine, Filter, IndexReport, Library, index, verify
 from parecido.indexer.library.library import CATALOGUE
-from parecido.indexer.library.summary import library_facts
+from parecido.indexer.library.summary import summarise
 from tests.support.harness import make_outdated
 from tests.support.library_before import (
     PREFIX,
@@ -76,12 +76,15 @@ def assert_answers_alike(base: Path, recorded: dict[str, Any]) -> None:
                 for name, most in numbers.items():
                     assert is_close(hit.pop(name), before[name], most), (question, name, before)
                 assert hit == {name: before[name] for name in hit}, question
-        assert list_pictures(library, base) == recorded["pictures"]
+        assert (
+            list_pictures(library, library.catalogue.descriptors.ids().tolist(), base)
+            == recorded["pictures"]
+        )
         assert list_skips(base / "library", base) == recorded["skips"]
-        assert tell_facts(library_facts(library), base) == recorded["facts"]
-        (upload,) = library.catalogue.uploads()
+        assert tell_facts(summarise(library), base) == recorded["facts"]
+        (upload,) = library.catalogue.uploads.listed()
         assert os.path.relpath(os.fsdecode(upload.path), base) == recorded["upload"]
-        assert (upload.state, library.catalogue.thinks_twice()) == ("kept", True)
+        assert (upload.state, library.catalogue.settings.thinks_twice()) == ("kept", True)
 
 
 def is_close(number: float | None, other: float | None, most: float) -> bool:

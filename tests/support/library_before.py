@@ -156,7 +156,7 @@ def _plain(hit: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def list_pictures(library: Any, folder: Path) -> list[dict[str, Any]]:
+def list_pictures(library: Any, ids: list[int], folder: Path) -> list[dict[str, Any]]:
     """Everything that the catalogue tells of each picture, by id."""
     found = [
         {
@@ -165,7 +165,7 @@ def list_pictures(library: Any, folder: Path) -> list[dict[str, Any]]:
             "content_hash": one.content_hash.hex(),
             "labels": [[name, float(f"{p:.4g}"), index] for name, p, index in one.labels],
         }
-        for one in library.catalogue.pictures(library.catalogue.ids().tolist())
+        for one in library.catalogue.pictures(ids)
     ]
     return sorted(found, key=lambda one: one["id"])
 
@@ -277,7 +277,7 @@ def _ask(base: Path) -> dict[str, Any]:
             "facts": tell_facts(library_facts(library), base),
             "skips": list_skips(base / "library", base),
             "upload": os.path.relpath(os.fsdecode(upload.path), base),
-            "pictures": list_pictures(library, base),
+            "pictures": list_pictures(library, library.catalogue.ids().tolist(), base),
             "answers": ask_everything(engine, Ask, Filter, base),
         }
 
