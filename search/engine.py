@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -18,22 +16,24 @@ import numpy.typing as npt
 from parecido.indexer.arithmetic import cosines, unit
 from parecido.indexer.arrays import Pixels, Vectors
 from parecido.indexer.encoders.encoder import Encoder, open_encoder
-from parecido.indexer.errors import EncoderMismatch, InvalidRequest, LibraryNotFound, PathNotFound
+from parecido.indexer.errors import EncoderMismatch, InvalidRequest
 from parecido.indexer.learning.chance import LEAST_PICTURES
 from parecido.indexer.learning.space import Space
 from parecido.indexer.library.library import Library
-from parecido.indexer.pictures.crop import decode_region
-from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit
-from parecido.indexer.pictures.read import probe
+from parecido.indexer.pictures.decode import Limits
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.filters import Filter
 from parecido.indexer.records.pictures import Picture
 from parecido.indexer.records.regions import Region
-from parecido.indexer.system.paths import absolute, signed64
-from parecido.search.asking.ask import Ask, Source, asked, check_within, pixels_of
-from parecido.search.asking.query import ALL, DEFAULT_K, Query, Terms, merged
+from parecido.search.asking.ask import Ask, check_within
+from parecido.search.asking.describer import Describer
+from parecido.search.asking.request import Request
+from parecido.search.asking.sources import Source, list_sources
+from parecido.search.asking.terms import ALL, DEFAULT_K, Terms, TermsGiven
+from parecido.search.asking.views import pixels_of, seek
 from parecido.search.ranking.parts import Within, views
-from parecido.search.ranking.ranking import Ranked, Ranking
+from parecido.search.ranking.ranked import Ranked, merge
+from parecido.search.ranking.ranking import Ranking
 from parecido.search.results import Hit, Results
 
 __all__ = ["DEFAULT_K", "Engine", "similarity_table"]
@@ -59,7 +59,7 @@ class Engine:
         self._encoder = encoder
         self._given = encoder is not None
         self._device = device
-        self._limits = limits or Limits()
+        self.describer = Describer(library, lambda: self.encoder, limits or Limits())
         # 1 gives the soonest answer to one question, one for each core the most answers
         self._streams = streams
         self._ranking = Ranking(library)
@@ -86,13 +86,7 @@ class Engine:
     @property
     def spec(self) -> EncoderSpec:
         """The library's encoder.  Raises ``LibraryNotFound`` where it holds no pictures yet."""
-        spec = self.library.encoder
-        if spec is None:
-            raise LibraryNotFound(
-                f"The library {self.library.folder} holds no pictures yet.",
-                "Add some: parecido index FOLDER.",
-            )
-        return spec
+        return self.describer.spec
 
     @property
     def encoder(self) -> Encoder:
@@ -142,19 +136,20 @@ class Engine:
         region: Region | None = None,
         any_orientation: bool = False,
         include_self: bool = False,
-        **terms: Any,
+        **terms: Unpack[TermsGiven],
     ) -> Results:
-        """The pictures most like a picture file, or like a ``region`` of it.
+        """The pictures most like a given one, or like a ``region`` of it.
 
-        ``query`` is a path, or the bytes of a file.  An indexed path is answered from its stored
-        descriptor, without encoding, and is left out of its own hits unless ``include_self``.  With
-        ``any_orientation`` a hit may be turned or mirrored.  ``terms`` are the fields of
-        :class:`~parecido.search.asking.query.Terms`: ``k`` is 10 by default, or as many as there
-        are; ``offset`` leaves out so many of the best; ``min_score`` is a cosine; only pictures
-        that pass the filter ``wanted`` are looked at; ``expand`` and ``rerank`` think twice.  Hits
-        are ordered by score, equal ones by id.  Scores are exact; with ``exact`` every descriptor
-        of the library is looked at, also where it has a compressed index, which may miss one
-        neighbour in a hundred.
+        ``query`` is a path, the bytes of a file, a binary file that is open, a picture of PIL's, or
+        an array (``uint8``, or floating point from 0 to 1; grey, RGB or RGBA, channels last).  An
+        indexed path is answered from its stored descriptor, without encoding, and is left out of
+        its own hits unless ``include_self``.  With ``any_orientation`` a hit may be turned or
+        mirrored.  ``terms`` are the fields of :class:`~parecido.search.asking.terms.Terms`: ``k``
+        is 10 by default, or as many as there are; ``offset`` leaves out so many of the best;
+        ``min_score`` is a cosine; only pictures that pass the filter ``wanted`` are looked at;
+        ``expand`` and ``rerank`` look at a shortlist again.  Hits are ordered by score, equal ones
+        by id.  Scores are exact; with ``exact`` every descriptor of the library is looked at, also
+        where it has a compressed index, which may miss one neighbour in a hundred.
 
         Raises :class:`~parecido.PathNotFound`, ``PictureUnreadable``, or ``InvalidRequest``
         for a ``k`` below 1 or above the number of pictures in the library.
@@ -162,9 +157,15 @@ class Engine:
         ask = Ask((query,), region=region, any_orientation=any_orientation)
         return self.ask(ask, include_self=include_self, **terms)
 
-    def ask(self, ask: Ask, *, name: str = "", include_self: bool = False, **terms: Any) -> Results:
-        """The pictures that several given ones ask for together; see
-        :class:`parecido.search.asking.ask.Ask`.
+    def ask(
+        self,
+        ask: Ask,
+        *,
+        name: str = "",
+        include_self: bool = False,
+        **terms: Unpack[TermsGiven],
+    ) -> Results:
+        """The pictures that several given ones ask for together; see :class:`~parecido.Ask`.
 
         ``name`` is what the results are called; by default it is made of the paths.
         """
@@ -175,16 +176,16 @@ class Engine:
             hits = self._within_pictures(ask, wanted, include_self)
             return self._results(name or ask.name, started, hits)
         self._ranking.open_ahead(self.spec.fingerprint)
-        wishes, known = asked(self, ask)
-        leave_out = frozenset() if include_self else known
-        blank = np.empty(0, np.float32)
-        (hits,) = self.answer([Query(blank, wanted, leave_out, wishes)])
+        sought = seek(self.describer, ask)
+        leave_out = frozenset() if include_self else sought.known
+        request = Request(sought.descriptors, wanted, leave_out, sought.weights)
+        (hits,) = self.answer([request])
         return self._results(name or ask.name, started, hits)
 
     def _within_pictures(self, ask: Ask, terms: Terms, include_self: bool) -> tuple[Hit, ...]:
         """The pictures that hold a given one as a part, and where."""
         self.check_within(ask, terms)
-        given, known = pixels_of(self, ask)
+        given, known = pixels_of(self.describer, ask)
         return self.answer_within(given, terms, frozenset() if include_self else known)
 
     def check_within(self, ask: Ask, terms: Terms) -> None:
@@ -216,17 +217,22 @@ class Engine:
         pictures = {p.id: p for p in self.library.catalogue.pictures(page.ids.tolist())}
         boxes = dict(zip(found.ids.tolist(), found.boxes, strict=True))
         return tuple(
-            replace(hit, box=boxes[hit.id]) for hit in _hits(page, pictures, terms.offset + 1)
+            replace(hit, box=boxes[hit.id]) for hit in _make_hits(page, pictures, terms.offset + 1)
         )
 
     def search_bytes(
-        self, data: bytes, *, name: str = "-", region: Region | None = None, **terms: Any
+        self,
+        data: bytes,
+        *,
+        name: str = "-",
+        region: Region | None = None,
+        **terms: Unpack[TermsGiven],
     ) -> Results:
         """The pictures most like a picture given as the bytes of a file; as :meth:`search`."""
         return self.ask(Ask((data,), region=region), name=name, **terms)
 
     def search_vector(
-        self, vector: Vectors, *, leave_out: int | None = None, **terms: Any
+        self, vector: Vectors, *, leave_out: int | None = None, **terms: Unpack[TermsGiven]
     ) -> tuple[Hit, ...]:
         """The pictures nearest to a descriptor ``(dimension,)`` of any positive length.
 
@@ -234,15 +240,16 @@ class Engine:
         """
         wanted = Terms(**terms)
         self.check(wanted)
-        return self.answer([Query(self.unit(vector), wanted, leave_out)])[0]
+        out = frozenset() if leave_out is None else frozenset([leave_out])
+        return self.answer([Request((self.unit(vector)[None],), wanted, out)])[0]
 
-    def descriptors(
-        self, queries: Iterable[str | os.PathLike[str]] | str | os.PathLike[str]
-    ) -> Vectors:
-        """Descriptors ``(n, dimension)`` of picture files, stored ones where they are indexed."""
-        if isinstance(queries, (str, os.PathLike)):
-            queries = [queries]
-        rows = [self.described(query)[0] for query in queries]
+    def descriptors(self, queries: Iterable[Source] | Source) -> Vectors:
+        """Descriptors ``(n, dimension)`` of pictures, stored ones where they are indexed.
+
+        A picture is given as for :meth:`search`.
+        """
+        given = [self.describer.find(one) for one in list_sources(queries)]
+        rows = [self.describer.describe(one) for one in given]
         return np.stack(rows) if rows else np.empty((0, self.spec.dimension), np.float32)
 
     # -- for many questions at once --------------------------------------------------------------
@@ -288,22 +295,22 @@ class Engine:
                 "minimum score.",
             )
 
-    def answer(self, queries: Sequence[Query]) -> list[tuple[Hit, ...]]:
-        """The hits of each query, from one state of the library as nearly as can be."""
+    def answer(self, requests: Sequence[Request]) -> list[tuple[Hit, ...]]:
+        """The hits of each request, from one state of the library as nearly as can be."""
         spec = self._current()
         twice = self.library.catalogue.settings.thinks_twice()
-        asked_for = [query.questions(twice) for query in queries]
+        asked_for = [request.questions(twice) for request in requests]
         every = [question for questions in asked_for for question in questions]
         found = iter(self._ranking.nearest(every, spec.fingerprint))
         pages = [
-            query.terms.page(merged([next(found) for _ in questions]))
-            for query, questions in zip(queries, asked_for, strict=True)
+            request.terms.page(merge([next(found) for _ in questions]))
+            for request, questions in zip(requests, asked_for, strict=True)
         ]
         ids = {i for page in pages for i in page.ids.tolist()}
         pictures = {p.id: p for p in self.library.catalogue.pictures(sorted(ids))}
         return [
-            _hits(page, pictures, query.terms.offset + 1)
-            for query, page in zip(queries, pages, strict=True)
+            _make_hits(page, pictures, request.terms.offset + 1)
+            for request, page in zip(requests, pages, strict=True)
         ]
 
     def count(self, wanted: Filter = ALL) -> int:
@@ -315,50 +322,8 @@ class Engine:
         took = (time.perf_counter() - started) * 1000
         return Results(query, self.spec.title, took, hits)
 
-    # -- inside ----------------------------------------------------------------------------------
 
-    def decoded(self, data: bytes, region: Region | None = None) -> Decoded:
-        """A picture's bytes, or a part of it, at the encoder's size."""
-        with pillow_limit(self._limits):
-            if region is None:
-                return decode(data, self.spec, self._limits)
-            return decode_region(data, region, self.spec, self._limits)
-
-    def read(self, query: str | os.PathLike[str]) -> bytes:
-        """The bytes of a picture file.  Raises ``PathNotFound`` or ``PictureUnreadable``."""
-        path = absolute(query)
-        if not os.path.lexists(path):
-            raise PathNotFound(
-                f"{os.fspath(query)} is not there, and the library holds no picture by that path.",
-                "Give a picture file, an indexed path, or - for standard input.",
-            )
-        with pillow_limit(self._limits):
-            return probe(Path(path), self._limits)
-
-    def described(self, query: str | os.PathLike[str]) -> tuple[Vectors, Picture | None]:
-        """A file's descriptor ``(dimension,)``, and the picture that it is where it is indexed.
-
-        The stored descriptor, unless the file has changed since it was indexed.
-        """
-        picture = self.indexed(query)
-        if picture is not None and not _has_changed(absolute(query), picture):
-            ids, vectors = self.library.catalogue.descriptors.of([picture.id])
-            if len(ids):
-                return vectors[0], picture
-        pixels = self.decoded(self.read(query)).pixels
-        vector: Vectors = self.encoder.encode([pixels]).descriptors[0]
-        return vector, picture
-
-    def indexed(self, query: str | os.PathLike[str]) -> Picture | None:
-        """The indexed picture at a path, or at what it links to."""
-        path = absolute(query)
-        picture = self.library.catalogue.picture_at(path)
-        if picture is None and os.path.realpath(path) != path:
-            picture = self.library.catalogue.picture_at(os.path.realpath(path))
-        return picture
-
-
-def _hits(page: Ranked, pictures: dict[int, Picture], first: int) -> tuple[Hit, ...]:
+def _make_hits(page: Ranked, pictures: dict[int, Picture], first: int) -> tuple[Hit, ...]:
     """A page of hits, ranks from ``first``; what has left meanwhile is not among them."""
     rows = [row for row, i in enumerate(page.ids.tolist()) if i in pictures]
     hits = []
@@ -374,15 +339,6 @@ def _hits(page: Ranked, pictures: dict[int, Picture], first: int) -> tuple[Hit, 
             )
         )
     return tuple(hits)
-
-
-def _has_changed(path: str, picture: Picture) -> bool:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return False  # an unplugged disk: its pictures can still be asked about
-    seen = (status.st_size, signed64(status.st_mtime_ns))
-    return seen != (picture.file_size, picture.mtime_ns)
 
 
 def similarity_table(descriptors: Vectors | Sequence[Vectors]) -> Vectors:

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from parecido.indexer.catalogue.changes import Change, Forget, Remove
 from parecido.indexer.encoders.encoder import Encoder
@@ -159,11 +160,21 @@ class _SavingNowAndThen:
             bring_up_to_date(self._writing)
 
 
-def _several(
-    paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
-) -> list[str | os.PathLike[str]]:
-    """One path is a list of one, not of its characters."""
-    return [paths] if isinstance(paths, (str, bytes, os.PathLike)) else list(paths)
+def _several(given: Any) -> list[str | os.PathLike[str]]:
+    """One path is a list of one, not of its characters.
+
+    Raises :class:`~parecido.InvalidRequest` for pictures that lie in memory.
+    """
+    one = isinstance(given, (str, bytes, os.PathLike)) or not isinstance(given, Iterable)
+    paths: list[Any] = [given] if one or hasattr(given, "__array__") else list(given)
+    for path in paths:
+        if not isinstance(path, (str, os.PathLike)):
+            raise InvalidRequest(
+                f"Expected a path, got {type(path).__name__}: a picture of a library is a file "
+                "with a path.",
+                "Save it, and give its path; a search takes pictures in memory.",
+            )
+    return paths
 
 
 def remove(library: Library, paths: Iterable[str | os.PathLike[str]], *, wait: bool = False) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-__all__ = ["shown", "shrunk"]
+__all__ = ["reduce", "to_srgb"]
 
 
-def shrunk(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
+def reduce(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
     """An image of a mode that resamples well, box-reduced while it stays twice the wanted size.
 
     In bands where the mode must change first, so that 200 megapixels of palette are never 800 MB
@@ -78,12 +78,12 @@ def _extremes(image: Image.Image) -> tuple[float, float]:
     return float(extrema[0]), float(extrema[1])
 
 
-def shown(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
+def to_srgb(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
     """sRGB over white, from one of the modes that :func:`_converter` leaves."""
     profile = info.get("icc_profile")
     if image.mode == "LAB" or (profile and image.mode in ("RGB", "RGBA", "CMYK", "L")):
         try:
-            transform = _to_srgb(profile if image.mode != "LAB" else b"", image.mode)
+            transform = _make_transform(profile if image.mode != "LAB" else b"", image.mode)
             if transform is not None:
                 alpha = image.getchannel("A") if image.mode == "RGBA" else None
                 image = (
@@ -101,7 +101,7 @@ def shown(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
 
 
 @lru_cache(maxsize=32)
-def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+def _make_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """A transform from a profile to sRGB; None where the profile is sRGB, or for another mode."""
     if mode == "LAB":
         source = ImageCms.createProfile("LAB")

@@ -11,7 +11,7 @@ import io
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import IO, NamedTuple
@@ -21,8 +21,9 @@ from PIL import Image, UnidentifiedImageError
 
 from parecido.indexer.arrays import Pixels
 from parecido.indexer.errors import ParecidoError, PictureUnreadable
-from parecido.indexer.pictures.colours import shown, shrunk
+from parecido.indexer.pictures.colours import reduce, to_srgb
 from parecido.indexer.pictures.exif import read_taken
+from parecido.indexer.pictures.in_memory import Content
 from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import UNKNOWN, Taken
@@ -101,49 +102,51 @@ class Rendered(NamedTuple):
     """When, and with which camera."""
 
 
-def decode(data: bytes, spec: EncoderSpec, limits: Limits) -> Decoded:
-    """A picture's bytes at the encoder's size.  Raises :class:`PictureUnreadable`."""
-    found = render(data, spec.size.target, limits, RESAMPLE[spec.resample])
+def decode(content: Content, spec: EncoderSpec, limits: Limits) -> Decoded:
+    """A picture at the encoder's size.  Raises :class:`PictureUnreadable`."""
+    found = render(content, spec.size.target, limits, RESAMPLE[spec.resample])
     pixels = np.asarray(found.image)
     return Decoded(pixels, found.width, found.height, found.format, found.taken)
 
 
 def render(
-    data: bytes,
+    content: Content,
     target: Callable[[int, int], tuple[int, int]],
     limits: Limits,
     resample: Image.Resampling = Image.Resampling.LANCZOS,
 ) -> Rendered:
     """A picture as a viewer would show it, at a chosen size.
 
+    ``content`` is the bytes of a file, or a picture that PIL has opened, which is left as it is.
     ``target`` maps the upright ``(width, height)`` to the wanted one.  The first frame of an
     animation; transparency over white; embedded colour profiles converted to sRGB.  Raises
     :class:`PictureUnreadable`, and what ``target`` raises of this project's errors.
     """
-    if not data:
-        raise PictureUnreadable("the file is empty (zero bytes)", "empty")
-    check_bytes(len(data), limits)
+    if isinstance(content, bytes):
+        if not content:
+            raise PictureUnreadable("the file is empty (zero bytes)", "empty")
+        check_bytes(len(content), limits)
     try:
-        with open_picture(io.BytesIO(data), limits) as image:
+        with _enter(content, limits) as image:
             whole = image.size
             form = image.format or ""
-            if form in ("JPEG", "MPO"):
-                wanted = target(*_turned(whole, _orientation(image)))
+            if form in ("JPEG", "MPO") and isinstance(content, bytes):
+                wanted = target(*_turn(whole, _orientation(image)))
                 # the decoder scales by 1/2, 1/4 or 1/8 in the DCT: 12 megapixels in 73 ms, not 260
                 image.draft("RGB" if image.mode != "L" else "L", (max(wanted), max(wanted)))
             if image.width * image.height > _LARGE_PIXELS:
                 with _large:
-                    return _finished(image, whole, form, target, resample)
-            return _finished(image, whole, form, target, resample)
+                    return _finish(image, whole, form, target, resample)
+            return _finish(image, whole, form, target, resample)
     except (ParecidoError, ImportError):  # a missing module is no damaged file
         raise
     except MemoryError as error:
         raise PictureUnreadable("not enough memory to decode it", "too-large") from error
     except Exception as error:  # decoders raise almost anything on damaged bytes
-        raise _damaged(error) from error
+        raise _as_damaged(error) from error
 
 
-def _finished(
+def _finish(
     image: Image.Image,
     whole: tuple[int, int],
     form: str,
@@ -154,15 +157,23 @@ def _finished(
     image.load()
     # asked again: the decoders of TIFF and AVIF turn the picture themselves while they load it
     orientation = _orientation(image)
-    upright = _turned(whole if drafted else image.size, orientation)
+    upright = _turn(whole if drafted else image.size, orientation)
     wanted = target(*upright)
-    stored = _turned(wanted, orientation)
-    small = shown(shrunk(image, stored), image.info).resize(stored, resample, reducing_gap=2.0)
+    stored = _turn(wanted, orientation)
+    small = to_srgb(reduce(image, stored), image.info).resize(stored, resample, reducing_gap=2.0)
     if orientation != 1:
         # turned when it is small; flips and quarter turns commute with the resampling.  Not with
         # ImageOps.exif_transpose: it writes the EXIF anew, and fails where another tag is damaged.
         small = small.transpose(_UPRIGHT[orientation])
     return Rendered(small, *upright, form, read_taken(image))
+
+
+def _enter(content: Content, limits: Limits) -> AbstractContextManager[Image.Image]:
+    """A picture within the limits."""
+    if not isinstance(content, Image.Image):
+        return open_picture(io.BytesIO(content), limits)
+    _check_pixels(content.size, limits)
+    return nullcontext(content)
 
 
 @contextmanager
@@ -186,7 +197,7 @@ def open_picture(file: IO[bytes], limits: Limits) -> Iterator[Image.Image]:
             "too-large",
         ) from error
     except Exception as error:
-        raise _damaged(error) from error
+        raise _as_damaged(error) from error
     with image:
         _check_pixels(image.size, limits)
         yield image
@@ -243,7 +254,7 @@ def _check_pixels(size: tuple[int, int], limits: Limits) -> None:
         )
 
 
-def _damaged(error: Exception) -> PictureUnreadable:
+def _as_damaged(error: Exception) -> PictureUnreadable:
     text = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
     return PictureUnreadable(f"damaged: {text}", "damaged")
 
@@ -256,5 +267,5 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+def _turn(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return (size[1], size[0]) if orientation in _SWAPPING else size

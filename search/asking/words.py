@@ -7,10 +7,10 @@ from dataclasses import replace
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.library.library import Library
 from parecido.indexer.records.filters import Filter
-from parecido.search.asking.query import ALL, Terms
+from parecido.search.asking.terms import ALL, Terms
 from parecido.search.results import Hit
 
-__all__ = ["label_filter", "labelled", "require_labels"]
+__all__ = ["label_filter", "require_labels", "search_labels"]
 
 
 def label_filter(wanted: Filter, word: str) -> Filter:
@@ -42,7 +42,7 @@ def require_labels(library: Library) -> None:
             )
 
 
-def labelled(
+def search_labels(
     library: Library, wanted: Filter = ALL, *, k: int | None = None, offset: int = 0
 ) -> tuple[Hit, ...]:
     """The pictures that show the ``classes`` of a filter, the likeliest first, equal ones by id.

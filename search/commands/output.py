@@ -47,5 +47,7 @@ def standard_input() -> bytes:
 
 def first_picture(ask: Ask) -> bytes | str:
     """The picture that stands for a query."""
+    from parecido.search.asking.sources import name_of
+
     first = ask.like[0]
-    return first if isinstance(first, bytes) else os.fspath(first)
+    return first if isinstance(first, bytes) else name_of(first)

@@ -226,14 +226,14 @@ def _search_by_label(
     from time import perf_counter
 
     from parecido.indexer.library.library import Library
-    from parecido.search.asking.words import labelled
+    from parecido.search.asking.words import search_labels
     from parecido.search.commands.filters import filter_of
     from parecido.search.results import Results
 
     started, word = perf_counter(), given["label"]
     wanted = filter_of(given)
     with Library.open(library) as opened:
-        hits = labelled(opened, wanted, k=given["k"])
+        hits = search_labels(opened, wanted, k=given["k"])
         spec = opened.encoder
     took = (perf_counter() - started) * 1000
     show(Results(word, spec.title if spec else "", took, hits))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from parecido.indexer.arithmetic import cosines
 from parecido.indexer.library.library import Library
-from parecido.search.ranking.neighbourhood import Around
+from parecido.search.ranking.neighbourhood import NeighbourFinder
 from parecido.search.ranking.rerank import SHORTLIST, second_scores
 
 __all__ = ["QUERIES_AT_ONCE", "Rankings", "rank"]
@@ -82,7 +82,7 @@ class _Second:
     def __init__(self, library: Library, expand: bool, rerank: bool) -> None:
         self.is_wanted = expand or rerank
         self._rerank = rerank
-        self._around = Around(library, library.vectors()) if expand else None
+        self._around = NeighbourFinder(library, library.vectors()) if expand else None
 
     def reorder(self, order: Ids, vectors: Vectors, ids: Ids, query: int) -> None:
         """Put the first places of an order ``(n − 1,)`` into the order of a second thought."""

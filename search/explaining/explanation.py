@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from parecido.indexer.errors import PathNotFound, PictureUnreadable
-from parecido.indexer.pictures.crop import decode_region
-from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit
-from parecido.indexer.pictures.read import probe
-from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.errors import PictureUnreadable
+from parecido.indexer.pictures.in_memory import Content
 from parecido.indexer.records.regions import Region
-from parecido.indexer.system.files import content_hash
-from parecido.indexer.system.paths import absolute
+from parecido.search.asking.sources import Source
 from parecido.search.engine import Engine
 from parecido.search.explaining.contributions import Side, Why, why
 
@@ -27,7 +21,6 @@ __all__ = [
     "GivenPicture",
     "Look",
     "View",
-    "decode_view",
     "explain",
     "explain_views",
     "explanation_dict",
@@ -41,8 +34,8 @@ Floats = npt.NDArray[np.float32]
 class GivenPicture(NamedTuple):
     """A picture that somebody names."""
 
-    source: str | bytes
-    """Its path, or its bytes."""
+    source: Source
+    """As :meth:`parecido.Engine.search` takes it."""
     region: Region | None = None
     """The part that is looked at."""
 
@@ -66,8 +59,8 @@ class Look:
     """A picture as the network sees it."""
 
     view: View
-    data: bytes
-    """The file's bytes."""
+    data: Content
+    """What was decoded: the file's bytes, as a rule."""
     descriptor: Floats
     """``(d,)``: what a search compares, the stored one where these very bytes are indexed."""
     features: Floats
@@ -96,27 +89,28 @@ def explain(engine: Engine, query: GivenPicture, hit: GivenPicture) -> Explanati
 
 def view_pictures(engine: Engine, pictures: Sequence[GivenPicture]) -> list[Look]:
     """Take pictures through the network of a library; raises what :func:`explain` does."""
-    read, views, arrays = [], [], []
-    limits = Limits()
+    describer = engine.describer
+    found, seen = [], []
     for source, region in pictures:
-        data = source if isinstance(source, bytes) else _read(source, limits)
-        name = "-" if isinstance(source, bytes) else source
+        given = describer.find(source)
         try:
-            with pillow_limit(limits):
-                view, decoded = decode_view(data, region, name, engine.spec, limits)
+            content = describer.read(given)
+            seen.append(describer.look(content, region))
         except PictureUnreadable as error:
-            raise PictureUnreadable(f"{name}: {error.reason}", error.kind) from error
-        read.append(data)
-        views.append(view)
-        arrays.append(decoded.pixels)
-    found = []
-    for given, data, view, maps in zip(
-        pictures, read, views, engine.encoder.maps(arrays), strict=True
-    ):
-        stored = None if given.region else _find_stored(engine, given.source, data)
-        descriptor = maps.descriptor if stored is None else stored
-        found.append(Look(view, data, descriptor, maps.features))
-    return found
+            raise PictureUnreadable(f"{given.name}: {error.reason}", error.kind) from error
+        stored = None if region is not None else describer.stored(given, content)
+        found.append((given.name, content, stored))
+    return [
+        Look(
+            View(name, one.width, one.height, one.box),
+            content,
+            maps.descriptor if stored is None else stored,
+            maps.features,
+        )
+        for (name, content, stored), one, maps in zip(
+            found, seen, engine.encoder.maps([one.pixels for one in seen]), strict=True
+        )
+    ]
 
 
 def explain_views(engine: Engine, query: Look, hit: Look) -> Explanation:
@@ -124,18 +118,6 @@ def explain_views(engine: Engine, query: Look, hit: Look) -> Explanation:
     spec = engine.spec
     found = why(query, hit, spec.pooling, engine.space, engine.encoder.window)
     return Explanation(query.view, hit.view, found, spec.title)
-
-
-def decode_view(
-    data: bytes, region: Region | None, name: str, spec: EncoderSpec, limits: Limits
-) -> tuple[View, Decoded]:
-    """A picture's bytes, or a part of them, at the encoder's size, and which part that is."""
-    decoded = decode(data, spec, limits)
-    width, height = decoded.width, decoded.height
-    if region is None:
-        return View(name, width, height, (0, 0, width, height)), decoded
-    box = region.box(width, height)
-    return View(name, width, height, box), decode_region(data, region, spec, limits)
 
 
 def explanation_dict(explanation: Explanation) -> dict[str, Any]:
@@ -175,26 +157,3 @@ def _side_dict(view: View, side: Side) -> dict[str, Any]:
         "values": [[round(value, 8) for value in row] for row in side.cells.tolist()],
         "boxes": boxes,
     }
-
-
-def _read(path: str, limits: Limits) -> bytes:
-    whole = absolute(path)
-    if not os.path.lexists(whole):
-        raise PathNotFound(f"{path} is not there.", "Give the path of a picture file.")
-    try:
-        return probe(Path(whole), limits)
-    except PictureUnreadable as error:
-        raise PictureUnreadable(f"{path}: {error.reason}", error.kind) from error
-
-
-def _find_stored(engine: Engine, source: str | bytes, data: bytes) -> Floats | None:
-    """The descriptor that the library holds of a file, unless the file has changed since."""
-    if isinstance(source, bytes):
-        return None
-    catalogue = engine.library.catalogue
-    for path in (absolute(source), os.path.realpath(absolute(source))):
-        picture = catalogue.picture_at(path)
-        if picture is not None and picture.content_hash == content_hash(data):
-            ids, vectors = catalogue.descriptors.of([picture.id])
-            return vectors[0] if len(ids) else None
-    return None

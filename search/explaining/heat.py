@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from parecido.indexer.pictures.in_memory import Content
 from parecido.search.explaining.contributions import Side
 from parecido.search.explaining.explanation import View
 from parecido.search.sheets.canvas import PAPER, read_upright
@@ -25,7 +26,7 @@ _LINES = ((0.5, 1.6), (0.8, 2.6))  # of the most that a place adds, and the line
 Grey = npt.NDArray[np.float32]
 
 
-def draw_heat(data: bytes, view: View, side: Side, longest: int) -> Image.Image:
+def draw_heat(data: Content, view: View, side: Side, longest: int) -> Image.Image:
     """A picture's bytes, upright, lit by what its places add, its longer side ``longest`` pixels.
 
     What lies outside the view is darkest.  Raises ``PictureUnreadable``.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 
 from parecido.indexer.errors import PathNotFound, PictureUnreadable
+from parecido.indexer.pictures.in_memory import Content
 from parecido.indexer.system.text import printable
 from parecido.search.engine import Engine
 from parecido.search.explaining.explanation import (
@@ -40,7 +41,7 @@ _TOLD = 1e-3  # a residual below it does not show in a score of three digits
 Answered = Sequence[tuple[Results, bytes | str]]
 
 
-def draw_pair(query: bytes, hit: bytes, found: Explanation) -> Image.Image:
+def draw_pair(query: Content, hit: Content, found: Explanation) -> Image.Image:
     """A query and a hit side by side, each lit by what its places add to their score."""
     sides = [
         ("Query", QUERY, found.query, draw_heat(query, found.query, found.why.query, FULL)),

@@ -17,7 +17,7 @@ from parecido.search.ranking.rerank import NEIGHBOURS, Neighbourhood
 if TYPE_CHECKING:
     from parecido.indexer.vectors.nearest import NearestIndex
 
-__all__ = ["Around"]
+__all__ = ["NeighbourFinder"]
 
 # Pictures that came or changed since the file was written are compared one by one with a shortlist:
 # 16,000 of them, which is what a run leaves between two files, in 45 ms on two busy cores.  Where
@@ -25,7 +25,7 @@ __all__ = ["Around"]
 _FRESH = 20_000
 
 
-class Around:
+class NeighbourFinder:
     """Neighbours from the library's file, or looked for in the index where it has none.
 
     Either way they are the nearest of what the index sees now; of a compressed one, nearly so.

@@ -10,56 +10,39 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from parecido.indexer.arithmetic import cosines
-from parecido.indexer.arrays import Exact, Ids, Vectors
+from parecido.indexer.arrays import Ids, Vectors
 from parecido.indexer.library.library import Library
 from parecido.indexer.records.filters import Filter
 from parecido.search.ranking.candidates import (
     SPARE,
-    Found,
-    Question,
+    Prospects,
     Work,
     is_short,
     needs_scan,
     prepare,
-    scanned,
-    searched,
+    scan,
+    search_index,
 )
 from parecido.search.ranking.expected_by_chance import Background
-from parecido.search.ranking.neighbourhood import Around
+from parecido.search.ranking.neighbourhood import NeighbourFinder
 from parecido.search.ranking.open_index import OpenIndex
+from parecido.search.ranking.question import Question
+from parecido.search.ranking.ranked import NOTHING, Ranked
 from parecido.search.ranking.rerank import SHORTLIST, second_scores
 
 if TYPE_CHECKING:
     from parecido.indexer.vectors.nearest import NearestIndex
 
-__all__ = ["Ranked", "Ranking"]
+__all__ = ["Ranking"]
 
 _log = logging.getLogger("parecido")
 
 _FILTERS = 16  # whose answers are remembered until the library changes
-
-
-class Ranked(NamedTuple):
-    """The nearest neighbours, best first, equal scores by id."""
-
-    ids: Ids
-    scores: Vectors
-    """Exact cosines in the library's space, float32."""
-    seconds: Vectors | None = None
-    """What a second thought scored, float32, in whose order they are; NaN beyond its shortlist."""
-    chances: Exact | None = None
-    """How many pictures of the library are expected to score so by chance."""
-
-    def first(self, k: int) -> Ranked:
-        """The ``k`` best."""
-        seconds = None if self.seconds is None else self.seconds[:k]
-        chances = None if self.chances is None else self.chances[:k]
-        return Ranked(self.ids[:k], self.scores[:k], seconds, chances)
 
 
 class Ranking:
@@ -72,7 +55,7 @@ class Ranking:
         self._library = library
         settings = library.catalogue.settings
         self._index = OpenIndex(library.vectors, settings.space_fingerprint)
-        self._around: Around | None = None
+        self._around: NeighbourFinder | None = None
         self._background: Background | None = None
         self._lock = threading.Lock()
         self._passing: OrderedDict[Filter, Ids] = OrderedDict()
@@ -110,7 +93,7 @@ class Ranking:
         ``fingerprint`` is the encoder's: a library that was emptied may have got another, whose
         descriptors need another index.
         """
-        answers: list[Ranked] = [_NOTHING] * len(questions)
+        answers: list[Ranked] = [NOTHING] * len(questions)
         work = [
             Work(question, number, allowed, question.nearest + SPARE)
             for number, question in enumerate(questions)
@@ -130,7 +113,7 @@ class Ranking:
                 else:
                     if item.question.is_second:
                         ranked = self._thought_again(item, index, ranked, ids, vectors)
-                    answered.append((item, ranked.first(item.question.k)))
+                    answered.append((item, ranked.take(slice(item.question.k))))
             chances = self._chances(answered, index)
             for (item, _), ranked in zip(answered, chances, strict=True):
                 answers[item.number] = ranked
@@ -170,12 +153,12 @@ class Ranking:
 
     def _candidates(
         self, work: Sequence[Work], fingerprint: str
-    ) -> tuple[NearestIndex, list[Found]]:
+    ) -> tuple[NearestIndex, list[Prospects]]:
         """Candidates for each question, and the index that they are from.
 
         What looks at every descriptor holds no lock.
         """
-        found: dict[int, Found] = {}
+        found: dict[int, Prospects] = {}
         with self._lock:
             index = self._index.refresh(fingerprint)
             gallery = index.gallery
@@ -185,12 +168,12 @@ class Ranking:
                 allowed = rest[0].allowed
                 group = [w for w in rest if w.allowed is allowed]
                 rest = [w for w in rest if w.allowed is not allowed]
-                found |= searched(index, group, allowed)
+                found |= search_index(index, group, allowed)
         for item in work:
             one = found[item.number]
             # one that knows no bound looked near the query alone, where few may pass a filter
             if one.bound is None and (needs_scan(item) or is_short(item, one)):
-                found[item.number] = scanned(item, gallery)
+                found[item.number] = scan(item, gallery)
         return index, [found[item.number] for item in work]
 
     def _thought_again(
@@ -209,7 +192,7 @@ class Ranking:
         if question.expand:
             with self._lock:
                 if self._around is None or self._around.index is not index:
-                    self._around = Around(self._library, index)
+                    self._around = NeighbourFinder(self._library, index)
                 around = self._around.of(shortlist, question.leave_out)
         seconds = second_scores(item.vector, rows, around, rerank=question.rerank)
         order = np.lexsort((shortlist, -seconds))
@@ -243,7 +226,7 @@ class Ranking:
         return self._background
 
 
-def _ranked(item: Work, found: Found, ids: Ids, vectors: Vectors) -> Ranked | None:
+def _ranked(item: Work, found: Prospects, ids: Ids, vectors: Vectors) -> Ranked | None:
     """The best of the candidates by their exact scores; None where too few were asked for.
 
     ``ids`` ``(n,)``, ascending, and ``vectors`` are what is still there of all candidates.
@@ -262,6 +245,3 @@ def _ranked(item: Work, found: Found, ids: Ids, vectors: Vectors) -> Ranked | No
     ranked = ids[rows][order]
     keep = order[np.isin(ranked, list(item.question.leave_out), invert=True)]
     return Ranked(ids[rows][keep], scores[keep])
-
-
-_NOTHING = Ranked(np.empty(0, np.int64), np.empty(0, np.float32))

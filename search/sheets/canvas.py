@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.pictures.decode import Limits, pillow_limit, render
+from parecido.indexer.pictures.in_memory import Content
 from parecido.indexer.pictures.read import probe
 from parecido.indexer.system.own_files import is_own, replacing
 from parecido.indexer.system.text import printable
@@ -57,8 +58,8 @@ def short_name(path: str) -> str:
     return printable(os.path.basename(path) or path)
 
 
-def read_upright(source: bytes | str, longest: int) -> Image.Image:
-    """A picture, its bytes or its path, upright, its longer side ``longest`` pixels.
+def read_upright(source: Content | str, longest: int) -> Image.Image:
+    """A picture, what can be decoded or its path, upright, its longer side ``longest`` pixels.
 
     Raises ``PictureUnreadable``.
     """
@@ -69,8 +70,8 @@ def read_upright(source: bytes | str, longest: int) -> Image.Image:
 
     limits = Limits()
     with pillow_limit(limits):
-        data = source if isinstance(source, bytes) else probe(Path(source).expanduser(), limits)
-        return render(data, fit, limits).image
+        content = probe(Path(source).expanduser(), limits) if isinstance(source, str) else source
+        return render(content, fit, limits).image
 
 
 def check_target(path: str, endings: Collection[str] = tuple(FORMATS)) -> None:

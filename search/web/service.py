@@ -13,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,20 +24,21 @@ from parecido.indexer.encoders.encoder import Encoder, Maps
 from parecido.indexer.errors import InvalidRequest, ParecidoError, PictureUnreadable
 from parecido.indexer.library.layout import THUMBNAILS, UPLOADS
 from parecido.indexer.library.library import Library
-from parecido.indexer.pictures.crop import decode_region
-from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit
+from parecido.indexer.pictures.crop import Seen, look
+from parecido.indexer.pictures.decode import Limits, pillow_limit
 from parecido.indexer.pictures.read import probe
 from parecido.indexer.records.pictures import Picture
 from parecido.indexer.records.regions import Region
 from parecido.indexer.system.files import content_hash
-from parecido.search.asking.ask import Ask, orientations
-from parecido.search.asking.query import Query, Terms, Wish
+from parecido.search.asking.ask import Ask
+from parecido.search.asking.request import Request
+from parecido.search.asking.terms import Terms
+from parecido.search.asking.views import orientations
 from parecido.search.engine import Engine
 from parecido.search.explaining.explanation import (
     Explanation,
     Look,
     View,
-    decode_view,
     explain_views,
 )
 from parecido.search.results import Hit
@@ -49,7 +50,7 @@ from parecido.search.web.telemetry import Metrics
 from parecido.search.web.thumbnails import Thumbnails
 from parecido.search.web.uploads import Uploads
 
-__all__ = ["ById", "Found", "Service"]
+__all__ = ["Service"]
 
 _OF_LIBRARY = Limits()  # as they were indexed; what is uploaded has the server's own
 _REMEMBERED = 256  # descriptors of uploads: 5 kB each
@@ -61,29 +62,6 @@ _log = logging.getLogger("parecido")
 
 Labels = tuple[tuple[str, float, int], ...]
 Parts = tuple[Sequence[Pixels], Terms, frozenset[int]]
-
-
-@dataclass(frozen=True)
-class ById:
-    """A question for the neighbours of a picture of the library."""
-
-    id: int
-    terms: Terms
-    include_self: bool = False
-
-    def query(self, vector: Vectors) -> Query:
-        """With the picture's descriptor."""
-        return Query(vector, self.terms, None if self.include_self else self.id)
-
-
-class Found(NamedTuple):
-    """Hits, and what is told beside them."""
-
-    hits: tuple[Hit, ...]
-    encoder: str
-    """Its title."""
-    path: str = ""
-    """Of the picture that was asked for by id."""
 
 
 class Service:
@@ -109,8 +87,8 @@ class Service:
             kind=lambda asked: (asked[0].shape, asked[1]),
             told=lambda size: metrics.batch("encode", size),
         )
-        self._searching: Gatherer[Query | ById, Found] = Gatherer(
-            "search", self._search, most=64, told=lambda size: metrics.batch("search", size)
+        self._searching: Gatherer[Request, tuple[Hit, ...]] = Gatherer(
+            "search", self.engine.answer, most=64, told=lambda size: metrics.batch("search", size)
         )
         self._mapping: Gatherer[Pixels, Maps] = Gatherer(
             "maps",
@@ -119,6 +97,7 @@ class Service:
             kind=lambda pixels: pixels.shape,
             told=lambda size: metrics.batch("encode", size),
         )
+        self._finding: Gatherer[int, tuple[str, Vectors]] = Gatherer("find", self._find, most=64)
         # on a thread of its own, so that long ones hold up no other requests
         self._searching_within: Gatherer[Parts, tuple[Hit, ...]] = Gatherer(
             "within", lambda asked: [self.engine.answer_within(*one) for one in asked], most=1
@@ -139,6 +118,7 @@ class Service:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._encoding.close()
         self._mapping.close()
+        self._finding.close()
         self._searching.close()
         self._searching_within.close()
         self.engine.close()
@@ -183,15 +163,13 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, function, *arguments)
 
-    async def pixels(
+    async def see(
         self, data: bytes, region: Region | None = None, limits: Limits | None = None
-    ) -> Decoded:
-        """A picture's bytes at the encoder's size.  Raises ``PictureUnreadable``."""
-        spec, limits = self.engine.spec, limits or self.settings.limits
+    ) -> Seen:
+        """A picture, or a part of it, at the encoder's size.  Raises ``PictureUnreadable``."""
+        limits = limits or self.settings.limits
         with self.metrics.stage("decode"):
-            if region is None:
-                return await self.call(decode, data, spec, limits)
-            return await self.call(decode_region, data, region, spec, limits)
+            return await self.call(look, data, region, self.engine.spec, limits)
 
     async def describe(
         self,
@@ -208,9 +186,9 @@ class Service:
         if not labels and key in self._described:
             self._described.move_to_end(key)
             return self._described[key]
-        decoded = await self.pixels(data, region, limits)
+        seen = await self.see(data, region, limits)
         with self.metrics.stage("encode"):
-            described = await self._encoding.ask((decoded.pixels, labels))
+            described = await self._encoding.ask((seen.pixels, labels))
         if not labels:  # a thousand of them take more than all descriptors
             self._described[key] = described
         while len(self._described) > _REMEMBERED:
@@ -236,19 +214,19 @@ class Service:
 
     async def describe_turned(
         self, source: bytes | Picture, region: Region | None
-    ) -> tuple[Wish, ...]:
+    ) -> tuple[Vectors, ...]:
         """The descriptors of the eight orientations of a picture, or of a part of it.
 
         The picture is its bytes, or one of the library, whose file is read.
         """
         if isinstance(source, bytes):
-            decoded = await self.pixels(source, region)
+            seen = await self.see(source, region)
         else:
-            decoded = await self.pixels(await self.file_of(source), region, _OF_LIBRARY)
+            seen = await self.see(await self.file_of(source), region, _OF_LIBRARY)
         with self.metrics.stage("encode"):
-            asked = [self._encoding.ask((view, 0)) for view in orientations(decoded.pixels)]
+            asked = [self._encoding.ask((one, 0)) for one in orientations(seen.pixels)]
             found = await asyncio.gather(*asked)
-        return tuple(Wish(vector[None]) for vector, _ in found)
+        return tuple(vector[None] for vector, _ in found)
 
     # -- explaining ------------------------------------------------------------------------------
 
@@ -268,11 +246,10 @@ class Service:
         if key in self._looks:
             self._looks.move_to_end(key)
         else:
-            spec, limits = self.engine.spec, limits or self.settings.limits
-            with self.metrics.stage("decode"):
-                view, decoded = await self.call(decode_view, data, region, name, spec, limits)
+            seen = await self.see(data, region, limits)
             with self.metrics.stage("encode"):
-                self._looks[key] = view, await self._mapping.ask(decoded.pixels)
+                maps = await self._mapping.ask(seen.pixels)
+            self._looks[key] = View(name, seen.width, seen.height, seen.box), maps
             while len(self._looks) > 1 and _map_bytes(self._looks.values()) > _MAP_BYTES:
                 self._looks.popitem(last=False)
         view, maps = self._looks[key]
@@ -292,17 +269,21 @@ class Service:
 
     # -- searching -------------------------------------------------------------------------------
 
-    async def hits(self, query: Query | ById, by: str) -> Found:
-        """The hits of a query; ``by`` is how it was asked, for the metrics.
+    async def hits(self, request: Request, by: str) -> tuple[Hit, ...]:
+        """The hits of a request; ``by`` is how it was asked, for the metrics."""
+        request.terms.check()
+        self.engine.check_chance(request.terms)
+        with self.metrics.stage("search"):
+            found = await self._searching.ask(request)
+        self.metrics.queries.labels(by).inc()
+        return found
+
+    async def find(self, picture_id: int) -> tuple[str, Vectors]:
+        """The path and the stored descriptor ``(dimension,)`` of a picture of the library.
 
         Raises :class:`~parecido.search.web.errors.Refused` for an id that the library has not.
         """
-        query.terms.check()
-        self.engine.check_chance(query.terms)
-        with self.metrics.stage("search"):
-            found = await self._searching.ask(query)
-        self.metrics.queries.labels(by).inc()
-        return found
+        return await self._finding.ask(picture_id)
 
     async def hits_within(
         self,
@@ -311,7 +292,7 @@ class Service:
         turned: bool,
         terms: Terms,
         out: frozenset[int] = frozenset(),
-    ) -> Found:
+    ) -> tuple[Hit, ...]:
         """The pictures, but for those left ``out``, that hold a picture or a part of it.
 
         The picture is its bytes, or one of the library, whose file is read.
@@ -325,15 +306,15 @@ class Service:
                 "Give a filter or a minimum score to see fewer.",
             )
         if isinstance(source, bytes):
-            by, path, decoded = "picture", "", await self.pixels(source, region)
+            by, seen = "picture", await self.see(source, region)
         else:
-            by, path = "id", source.path
-            decoded = await self.pixels(await self.file_of(source), region, _OF_LIBRARY)
-        given = orientations(decoded.pixels) if turned else [decoded.pixels]
+            by = "id"
+            seen = await self.see(await self.file_of(source), region, _OF_LIBRARY)
+        given = orientations(seen.pixels) if turned else [seen.pixels]
         with self.metrics.stage("search"):
             hits = await self._searching_within.ask((given, terms, out))
         self.metrics.queries.labels(by).inc()
-        return Found(hits, self.engine.spec.title, path)
+        return hits
 
     def _encode(self, asked: Sequence[tuple[Pixels, int]]) -> Sequence[tuple[Vectors, Labels]]:
         encoding = self.engine.encoder.encode([pixels for pixels, _ in asked], asked[0][1])
@@ -342,28 +323,15 @@ class Service:
     def _map(self, asked: Sequence[Pixels]) -> Sequence[Maps]:
         return self.engine.encoder.maps(asked)
 
-    def _search(self, asked: Sequence[Query | ById]) -> Sequence[Found | Exception]:
-        """Answers; descriptors of pictures asked for by id are looked up together."""
-        ids = sorted({one.id for one in asked if isinstance(one, ById)})
+    def _find(self, ids: Sequence[int]) -> Sequence[tuple[str, Vectors] | Exception]:
         catalogue = self.library.catalogue
-        names = {picture.id: picture.path for picture in catalogue.pictures(ids)}
-        stored = dict(zip(*catalogue.descriptors.of(ids), strict=True)) if ids else {}
-        queries = [
-            one.query(stored[one.id]) if isinstance(one, ById) else one
-            for one in asked
-            if not isinstance(one, ById) or (one.id in stored and one.id in names)
+        wanted = sorted(set(ids))
+        names = {picture.id: picture.path for picture in catalogue.pictures(wanted)}
+        stored = dict(zip(*catalogue.descriptors.of(wanted), strict=True))
+        return [
+            (names[one], stored[one]) if one in names and one in stored else no_picture(one)
+            for one in ids
         ]
-        encoder = self.engine.spec.title
-        hits = iter(self.engine.answer(queries) if queries else ())
-        answers: list[Found | Exception] = []
-        for one in asked:
-            if not isinstance(one, ById):
-                answers.append(Found(next(hits), encoder))
-            elif one.id in stored and one.id in names:
-                answers.append(Found(next(hits), encoder, names[one.id]))
-            else:
-                answers.append(no_picture(one.id))
-        return answers
 
 
 def _map_bytes(looks: Iterable[tuple[View, Maps]]) -> int:

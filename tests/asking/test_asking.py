@@ -14,7 +14,8 @@ from parecido import Engine, IndexOptions, Library, index
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.records.regions import Region
-from parecido.search.asking.ask import Ask, orientations
+from parecido.search.asking.ask import Ask
+from parecido.search.asking.views import orientations
 from tests.support.fakes import fake_encoder, save_pictures
 
 COUNT = 90

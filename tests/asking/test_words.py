@@ -18,7 +18,7 @@ from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.library.library import Library
 from parecido.indexer.records.filters import Filter
 from parecido.indexer.records.pictures import Described, FileEntry, Label, Picture, Taken
-from parecido.search.asking.words import label_filter, labelled, require_labels
+from parecido.search.asking.words import label_filter, require_labels, search_labels
 from parecido.search.engine import Engine
 from tests.ranking.test_search import Vectors, oracle
 from tests.support.fakes import fake_spec, save_pictures
@@ -176,11 +176,13 @@ def few(library: Library) -> Library:
 
 
 def asked(library: Library, word: str, wanted: Filter | None = None, **more: int) -> list[int]:
-    return [hit.id for hit in labelled(library, label_filter(wanted or Filter(), word), **more)]
+    return [
+        hit.id for hit in search_labels(library, label_filter(wanted or Filter(), word), **more)
+    ]
 
 
 def test_pictures_come_by_the_summed_probability_of_the_words_classes(few: Library) -> None:
-    hits = labelled(few, label_filter(Filter(), "cat"))
+    hits = search_labels(few, label_filter(Filter(), "cat"))
     assert [(hit.rank, hit.id) for hit in hits] == [(1, 7), (2, 1), (3, 4), (4, 5)]
     assert [hit.score for hit in hits] == pytest.approx([1, 0.95, 0.95, 0.06])
     assert max(hit.score for hit in hits) <= 1
@@ -199,7 +201,7 @@ def test_filters_and_pages_hold_for_labels_too(few: Library) -> None:
     assert asked(few, "cat", k=2, offset=4) == []
     assert asked(few, "cat", Filter(max_width=400)) == [1, 4]
     assert asked(few, "cat", Filter(max_width=400, path="/p/4"), k=9) == [4]
-    second = labelled(few, label_filter(Filter(), "cat"), k=1, offset=1)
+    second = search_labels(few, label_filter(Filter(), "cat"), k=1, offset=1)
     assert [(hit.rank, hit.id) for hit in second] == [(2, 1)]
 
 
@@ -209,7 +211,7 @@ def test_the_ranking_is_a_plain_scans(many: Library, word: str) -> None:
     found = [(p.id, sum(q for _, q, c in p.labels if c in classes)) for p in everything(many)]
     likely = sorted(((i, q) for i, q in found if q >= 0.05), key=lambda pair: (-pair[1], pair[0]))
     wanted = label_filter(Filter(), word)
-    hits = labelled(many, wanted, k=200)
+    hits = search_labels(many, wanted, k=200)
     assert [hit.id for hit in hits] == [i for i, _ in likely[:200]]
     assert [hit.score for hit in hits] == pytest.approx([q for _, q in likely[:200]])
     assert many.catalogue.matching(wanted).tolist() == sorted(i for i, _ in likely)
@@ -228,18 +230,18 @@ def test_indices_come_in_any_order_and_kind_and_are_kept_in_one() -> None:
 
 def test_a_filter_of_no_class_lets_nothing_through(few: Library) -> None:
     assert few.catalogue.matching(Filter(classes=())).tolist() == []
-    assert labelled(few, Filter(classes=())) == ()
+    assert search_labels(few, Filter(classes=())) == ()
 
 
 def test_what_cannot_be_asked_is_told(few: Library) -> None:
     with pytest.raises(InvalidRequest, match="'tigr'"):
         label_filter(Filter(), "tigr")
     with pytest.raises(InvalidRequest, match="nothing to rank by"):
-        labelled(few, Filter(path="/p"))
+        search_labels(few, Filter(path="/p"))
     cats = label_filter(Filter(), "cat")
     for k, offset in ((0, 0), (-1, 0), (5, -1)):
         with pytest.raises(InvalidRequest, match="or more"):
-            labelled(few, cats, k=k, offset=offset)
+            search_labels(few, cats, k=k, offset=offset)
 
 
 def test_an_empty_library_has_no_hits_and_is_not_blamed(library: Library) -> None:
@@ -249,7 +251,7 @@ def test_an_empty_library_has_no_hits_and_is_not_blamed(library: Library) -> Non
 
 def test_a_library_without_labels_says_so(indexed: Library) -> None:
     with pytest.raises(InvalidRequest, match="no ImageNet classifier") as caught:
-        labelled(indexed, label_filter(Filter(), "cat"))
+        search_labels(indexed, label_filter(Filter(), "cat"))
     assert indexed.encoder is not None
     assert indexed.encoder.title in caught.value.message
 

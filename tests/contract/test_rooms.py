@@ -20,7 +20,6 @@ PARAMETERS = 6
 LONG_CLASSES: dict[str, str] = {
     "indexer/vectors/local/index.py VectorIndex": "one file and what was changed since: its parts "
     "are modules already, and what is left shares all of its state",
-    "search/engine.py Engine": "the public front of all that can be asked",
 }
 WIDE_FUNCTIONS = {
     # words of an encoder that people give by name

@@ -18,7 +18,8 @@ from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.indexing.pipeline import remove
 from parecido.indexer.learning.space import AUTO_DIMENSION, Space
 from parecido.indexer.library.upkeep import bring_up_to_date
-from parecido.search.asking.query import Query, Terms
+from parecido.search.asking.request import Request
+from parecido.search.asking.terms import Terms
 from parecido.search.engine import Engine
 from tests.learning.test_space import scenes
 from tests.support.fakes import fake_encoder, fake_spec, save_pictures
@@ -55,7 +56,7 @@ def oracle(library: Library, query: Vectors, space: Space | None = None) -> Answ
 def answer(engine: Engine, query: Vectors, *, exact: bool = False) -> Answer:
     """Ten hits without a second thought."""
     terms = Terms(10, exact=exact, expand=False, rerank=False)
-    (hits,) = engine.answer([Query(query, terms)])
+    (hits,) = engine.answer([Request(query, terms)])
     return [(hit.id, hit.score) for hit in hits]
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from parecido import Library, index
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import InvalidRequest, PictureUnreadable
-from parecido.indexer.pictures.crop import decode_region
+from parecido.indexer.pictures.crop import look
 from parecido.indexer.pictures.decode import Limits, decode
 from parecido.indexer.records.regions import Region
 from parecido.search.engine import Engine
@@ -70,7 +70,7 @@ def test_an_empty_region_is_told(text: str) -> None:
 def test_a_region_outside_the_picture_is_told_with_its_size(text: str) -> None:
     data = encoded(Image.new("RGB", (96, 64)), "PNG")
     with pytest.raises(InvalidRequest, match="outside the picture of 96 × 64"):
-        decode_region(data, Region.parse(text), fake_spec(), Limits())
+        look(data, Region.parse(text), fake_spec(), Limits())
 
 
 @given(
@@ -107,9 +107,10 @@ def test_a_part_looks_like_the_same_part_cut_out_of_the_upright_picture(
     turned = ImageOps.exif_transpose(upright)
     box = (100, 50, 340, 410)
     region = Region(box[0], box[1], box[2] - box[0], box[3] - box[1])
-    part = decode_region(data, region, fake_spec(), Limits())
+    part = look(data, region, fake_spec(), Limits())
     by_hand = decode(encoded(turned.crop(box), "PNG"), fake_spec(), Limits())
-    assert (part.width, part.height) == (240, 360)
+    left, top, right, bottom = part.box
+    assert (right - left, bottom - top) == (240, 360)
     assert part.pixels.shape == by_hand.pixels.shape
     assert abs(part.pixels.astype(int) - by_hand.pixels.astype(int)).mean() < 4
     assert part.pixels.shape != whole.pixels.shape or (part.pixels != whole.pixels).any()
@@ -117,7 +118,7 @@ def test_a_part_looks_like_the_same_part_cut_out_of_the_upright_picture(
 
 def test_a_damaged_picture_has_no_parts() -> None:
     with pytest.raises(PictureUnreadable):
-        decode_region(b"no picture", Region(0, 0, 1, 1), fake_spec(), Limits())
+        look(b"no picture", Region(0, 0, 1, 1), fake_spec(), Limits())
 
 
 def test_a_part_finds_what_the_whole_does_not(

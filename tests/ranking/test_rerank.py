@@ -16,7 +16,8 @@ from parecido.indexer.library.library import Library
 from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.indexer.records.filters import Filter
 from parecido.indexer.vectors.neighbours import USED
-from parecido.search.asking.query import Query, Terms
+from parecido.search.asking.request import Request
+from parecido.search.asking.terms import Terms
 from parecido.search.engine import Engine
 from parecido.search.ranking import ranking
 from parecido.search.ranking.rerank import NEIGHBOURS, SHORTLIST, Neighbourhood, second_scores
@@ -227,7 +228,8 @@ def ask(
 ) -> tuple[Hit, ...]:
     with Engine(library) as engine:
         given = {"expand": True, "rerank": True, **terms}
-        (hits,) = engine.answer([Query(vector, Terms(**given), leave_out)])
+        out = frozenset() if leave_out is None else frozenset([leave_out])
+        (hits,) = engine.answer([Request((vector[None],), Terms(**given), out)])
     return hits
 
 
@@ -372,11 +374,13 @@ def test_a_change_between_two_looks_mixes_nothing(
                 else:
                     writing.catalogue.write([Remove([hit.id for hit in before[::2]])])
                 bring_up_to_date(writing)
-            engine.answer([Query(query, Terms(5))])  # another question comes to see it first
+            engine.answer(
+                [Request((query[None],), Terms(5))]
+            )  # another question comes to see it first
             return real(*given)
 
         monkeypatch.setattr(ranking, "_ranked", changing)
-        (hits,) = engine.answer([Query(query, Terms(20, expand=True, rerank=True))])
+        (hits,) = engine.answer([Request((query[None],), Terms(20, expand=True, rerank=True))])
     if change == "space":
         same(hits, before, 1e-5)
     else:

@@ -27,7 +27,8 @@ from parecido.indexer.errors import (
 )
 from parecido.indexer.indexing.pipeline import index, remove
 from parecido.indexer.library.library import Library
-from parecido.search.asking.query import Query, Terms
+from parecido.search.asking.request import Request
+from parecido.search.asking.terms import Terms
 from parecido.search.engine import Engine, similarity_table
 from tests.conftest import OWN_FIXTURES
 from tests.support.fakes import DIMENSION, fake_encoder, quadrants, save_picture
@@ -115,7 +116,7 @@ def test_after_any_history_search_equals_the_oracle(
             alone = [engine.search_vector(query) for query in queries]
             assert [[hit.id for hit in hits] for hits in alone] == [ids[:10] for ids in expected]
             # four and more go through the index as a matrix product
-            together = engine.answer([Query(query, Terms()) for query in queries])
+            together = engine.answer([Request((query[None],), Terms()) for query in queries])
             assert [[hit.id for hit in hits] for hits in together] == [ids[:10] for ids in expected]
         index_kept_open.refresh()
         assert index_kept_open.count == len(expected[0]) == len(library.catalogue.descriptors.ids())

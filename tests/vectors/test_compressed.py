@@ -21,7 +21,8 @@ from parecido.indexer.vectors.local import compressed
 from parecido.indexer.vectors.local import file as vectorfile
 from parecido.indexer.vectors.local.index import VectorIndex
 from parecido.indexer.vectors.scan import Nearest
-from parecido.search.asking.query import Query, Terms
+from parecido.search.asking.request import Request
+from parecido.search.asking.terms import Terms
 from parecido.search.engine import Engine
 from tests.ranking.test_search import Vectors, oracle
 from tests.support.fakes import fake_spec
@@ -330,7 +331,11 @@ def test_questions_asked_together_are_answered_as_if_alone(large: Library) -> No
     rows = scenes(11, 12)
     filters = [Filter(), Filter(path="/v/0*"), Filter(path="/nowhere")]
     asked = [
-        Query(row, Terms(k, offset, exact=bool(n % 4 == 0), wanted=filters[n % 3]), n + 1)
+        Request(
+            (row[None],),
+            Terms(k, offset, exact=bool(n % 4 == 0), wanted=filters[n % 3]),
+            frozenset([n + 1]),
+        )
         for n, (row, k, offset) in enumerate(
             zip(rows, (1, 10, 50) * 4, (0, 3, 7, 0) * 3, strict=True)
         )

@@ -17,7 +17,7 @@ from parecido.indexer.library.layout import NEIGHBOURS
 from parecido.indexer.library.library import Library
 from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.indexer.vectors.neighbours import KEPT, USED, Neighbours, update
-from parecido.search.ranking.neighbourhood import Around
+from parecido.search.ranking.neighbourhood import NeighbourFinder
 from tests.conftest import OWN_FIXTURES
 from tests.support.fakes import fake_spec
 from tests.support.harness import put
@@ -241,7 +241,7 @@ def test_a_file_that_cannot_be_used_is_no_file(library: Library, damage: str) ->
         broken = {"empty": b"", "cut": good[:-50], "text": b"no file of mine", "zip": b"PK\3\4xy"}
         path.write_bytes(broken.get(damage, good[:10] + b"\xff" * 20 + good[30:]))
     assert Neighbours.open(library.folder / NEIGHBOURS, library.gallery()) is None
-    around = Around(library, library.vectors()).of(np.array([1, 50]), frozenset())
+    around = NeighbourFinder(library, library.vectors()).of(np.array([1, 50]), frozenset())
     assert around.cosines.shape == (2, 5)
     check(library, updated(library))
 
@@ -255,7 +255,7 @@ def test_a_flipped_byte_breaks_no_search(
     data = bytearray(good)
     data[int(place * ((256 if head else len(data)) - 1))] = byte
     path.write_bytes(data)
-    around = Around(library, library.vectors()).of(np.arange(1, 31), frozenset([7]))
+    around = NeighbourFinder(library, library.vectors()).of(np.arange(1, 31), frozenset([7]))
     # whatever is named, its cosine is its own
     _, own = library.gallery().of(list(range(1, 31)))
     told = np.einsum("nm,nkm->nk", own, around.vectors)
@@ -281,7 +281,7 @@ def test_an_older_file_is_completed_by_what_came_and_left_since(library: Library
     shortlist = np.array([1, 50, 105, 110, 290, 301, 330])
     expected = truth(library)
     for leave_out in (frozenset[int](), frozenset([50, 301])):
-        around = Around(library, library.vectors()).of(shortlist, leave_out)
+        around = NeighbourFinder(library, library.vectors()).of(shortlist, leave_out)
         for own, cosines in zip(shortlist.tolist(), around.cosines, strict=True):
             best = [score for i, score in expected[own].items() if i not in leave_out]
             assert cosines == pytest.approx(best[:5], abs=1e-6)
@@ -289,7 +289,7 @@ def test_an_older_file_is_completed_by_what_came_and_left_since(library: Library
 
 def test_the_file_of_the_last_run_is_used_by_who_was_there_before(library: Library) -> None:
     add(library, groups(1, 100))
-    around = Around(library, library.vectors())
+    around = NeighbourFinder(library, library.vectors())
     shortlist = np.array([3, 4])
     before = around.of(shortlist, frozenset())
     assert around._kept is None
@@ -331,7 +331,7 @@ def test_of_a_compressed_index_nearly_all_are_found(
         for own, row in zip(kept.ids.tolist(), near, strict=True)
     )
     assert found >= 0.95 * 5 * 900
-    around = Around(library, library.vectors()).of(kept.ids[:20], frozenset())
+    around = NeighbourFinder(library, library.vectors()).of(kept.ids[:20], frozenset())
     for own, cosines in zip(kept.ids[:20].tolist(), around.cosines.tolist(), strict=True):
         true = np.array(list(expected[own].values()))
         assert np.abs(true[:, None] - cosines).min(axis=0) == pytest.approx(0, abs=1e-6)

@@ -65,7 +65,7 @@ def oracle(folder: Path) -> Iterator[Engine]:
 def everywhere(client: Client, data: bytes, **terms: Any) -> list[dict[str, Any]]:
     """What is answered to these terms by each way to ask for pictures like these bytes."""
     vector = client.service.engine.encoder.encode(
-        [client.service.engine.decoded(data).pixels]
+        [client.service.engine.describer.look(data).pixels]
     ).descriptors[0]
     given = {"vector": vector.tolist()}
     queries = {"queries": [{"image": base64.b64encode(data).decode()}, given]}

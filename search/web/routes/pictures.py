@@ -253,7 +253,7 @@ def _accepted(request: Request, job: Job) -> Response:
 async def _check(service: Service, upload: Upload) -> None:
     """Raise for what is no picture, before anything is written."""
     if service.library.encoder is not None:
-        await service.pixels(upload.data)
+        await service.see(upload.data)
         return
     await service.call(render, upload.data, lambda width, height: (1, 1), service.settings.limits)
 

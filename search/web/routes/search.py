@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from parecido.indexer.errors import InvalidRequest, ParecidoError
 from parecido.indexer.records.regions import Region
-from parecido.search.asking.query import Query as Asked
-from parecido.search.asking.query import Terms
+from parecido.search.asking.request import Request as Asked
+from parecido.search.asking.terms import Terms
 from parecido.search.asking.words import require_labels
-from parecido.search.results import Results
+from parecido.search.results import Hit, Results
 from parecido.search.web.errors import Refused, error_dict, json_response
 from parecido.search.web.routes.bodies import (
     PICTURE_BODY,
@@ -39,7 +39,7 @@ from parecido.search.web.schemas.requests import (
     SimilarTerms,
     VectorIn,
 )
-from parecido.search.web.service import ById, Found, Service
+from parecido.search.web.service import Service
 
 __all__ = ["router"]
 
@@ -62,14 +62,13 @@ async def search(
     terms, region = _terms(service, given), _region(given)
     upload = await one_picture(request)
     if given.within:
-        found = await service.hits_within(upload.data, region, given.any_orientation, terms)
-        return json_response(_make_page(found, terms, started, upload.name))
+        hits = await service.hits_within(upload.data, region, given.any_orientation, terms)
+        return json_response(_make_page(service, hits, terms, started, upload.name))
     if given.any_orientation:
-        wishes = await service.describe_turned(upload.data, region)
-        asked = Asked(wishes[0].vectors[0], terms, None, wishes)
+        sought = await service.describe_turned(upload.data, region)
     else:
-        asked = Asked((await service.describe(upload.data, region))[0], terms)
-    return await _answer(service, asked, started, "picture", upload.name)
+        sought = ((await service.describe(upload.data, region))[0][None],)
+    return await _answer(service, Asked(sought, terms), started, "picture", upload.name)
 
 
 @router.get(
@@ -88,21 +87,21 @@ async def similar(
     """
     started = time.perf_counter()
     terms, region = _terms(service, given), _region(given)
-    if region is None and not given.any_orientation and not given.within:
-        return await _answer(service, ById(picture_id, terms, given.include_self), started, "id")
-    picture = picture_of(service, picture_id)
     out = frozenset() if given.include_self else frozenset([picture_id])
+    if region is None and not given.any_orientation and not given.within:
+        path, vector = await service.find(picture_id)
+        return await _answer(service, Asked((vector[None],), terms, out), started, "id", path)
+    picture = picture_of(service, picture_id)
     if given.within:
         turned = given.any_orientation
-        found = await service.hits_within(picture, region, turned, terms, out)
-        return json_response(_make_page(found, terms, started))
+        hits = await service.hits_within(picture, region, turned, terms, out)
+        return json_response(_make_page(service, hits, terms, started, picture.path))
     if given.any_orientation:
-        wishes = await service.describe_turned(picture, region)
-        asked = Asked(wishes[0].vectors[0], terms, out, wishes)
+        sought = await service.describe_turned(picture, region)
     else:
         assert region is not None
-        asked = Asked(await service.describe_part(picture, region), terms, out)
-    return await _answer(service, asked, started, "id", picture.path)
+        sought = ((await service.describe_part(picture, region))[None],)
+    return await _answer(service, Asked(sought, terms, out), started, "id", picture.path)
 
 
 @router.post(
@@ -116,7 +115,7 @@ async def search_vector(
 ) -> Response:
     """The pictures nearest to a descriptor of the library's own encoder, made elsewhere."""
     started = time.perf_counter()
-    asked = Asked(service.engine.unit(body.vector), _terms(service, given))
+    asked = Asked((service.engine.unit(body.vector)[None],), _terms(service, given))
     return await _answer(service, asked, started, "vector", "vector")
 
 
@@ -191,21 +190,21 @@ async def labels(
 # -- inside ----------------------------------------------------------------------------------------
 
 
-async def _answer(
-    service: Service, asked: Asked | ById, started: float, by: str, name: str = ""
-) -> Response:
+async def _answer(service: Service, asked: Asked, started: float, by: str, name: str) -> Response:
     return json_response(await _page(service, asked, started, by, name))
 
 
 async def _page(
-    service: Service, asked: Asked | ById, started: float, by: str, name: str = ""
+    service: Service, asked: Asked, started: float, by: str, name: str
 ) -> dict[str, Any]:
-    return _make_page(await service.hits(asked, by), asked.terms, started, name)
+    return _make_page(service, await service.hits(asked, by), asked.terms, started, name)
 
 
-def _make_page(found: Found, terms: Terms, started: float, name: str = "") -> dict[str, Any]:
+def _make_page(
+    service: Service, hits: tuple[Hit, ...], terms: Terms, started: float, name: str
+) -> dict[str, Any]:
     took = (time.perf_counter() - started) * 1000
-    return page_dict(Results(name or found.path, found.encoder, took, found.hits), terms)
+    return page_dict(Results(name, service.engine.spec.title, took, hits), terms)
 
 
 def _terms(service: Service, given: SearchTerms) -> Terms:
@@ -256,13 +255,15 @@ async def _answer_one(service: Service, terms: Terms, one: _One) -> dict[str, An
     started = time.perf_counter()
     try:
         if isinstance(one.what, int):  # it is told by its path
-            return await _page(service, ById(one.what, terms), started, "id")
+            path, vector = await service.find(one.what)
+            asked = Asked((vector[None],), terms, frozenset([one.what]))
+            return await _page(service, asked, started, "id", path)
         if isinstance(one.what, list):
-            asked = Asked(service.engine.unit(one.what), terms)
+            asked = Asked((service.engine.unit(one.what)[None],), terms)
             return await _page(service, asked, started, "vector", one.name)
         data = _decode_base64(one.what) if isinstance(one.what, str) else one.what
         found, _ = await service.describe(data)
-        return await _page(service, Asked(found, terms), started, "picture", one.name)
+        return await _page(service, Asked((found[None],), terms), started, "picture", one.name)
     except ParecidoError as error:
         return {"query": one.name, "error": error_dict(error)}
 

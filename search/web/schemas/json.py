@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from parecido.indexer.records.pictures import Picture
-from parecido.search.asking.query import Terms
+from parecido.search.asking.terms import Terms
 from parecido.search.results import Results, results_dict
 from parecido.search.web.errors import error_dict
 from parecido.search.web.jobs import Job

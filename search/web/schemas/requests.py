@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from parecido.indexer.records.filters import Filter
-from parecido.search.asking.query import Terms
+from parecido.search.asking.terms import Terms
 from parecido.search.asking.words import label_filter
 
 __all__ = [

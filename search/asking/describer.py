@@ -1,0 +1,118 @@
+"""The one way from a picture to its descriptor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from parecido.indexer.arrays import Vectors
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.errors import LibraryNotFound, PathNotFound
+from parecido.indexer.library.library import Library
+from parecido.indexer.pictures.crop import Seen, look
+from parecido.indexer.pictures.in_memory import Content
+from parecido.indexer.pictures.limits import Limits, pillow_limit
+from parecido.indexer.pictures.read import probe
+from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.records.pictures import Picture
+from parecido.indexer.records.regions import Region
+from parecido.indexer.system.files import content_hash
+from parecido.indexer.system.paths import signed64
+from parecido.search.asking.sources import Given, Source
+
+__all__ = ["Describer"]
+
+
+class Describer:
+    """Makes descriptors of given pictures; stored ones where they are indexed and unchanged.
+
+    Its steps can be taken one by one, by who has threads and batches of its own.  Safe to use from
+    several threads.
+    """
+
+    def __init__(self, library: Library, encoder: Callable[[], Encoder], limits: Limits) -> None:
+        self._library = library
+        self._encoder = encoder
+        self._limits = limits
+
+    @property
+    def encoder(self) -> Encoder:
+        """The library's encoder, ready to run."""
+        return self._encoder()
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The library's encoder.  Raises ``LibraryNotFound`` where it holds no pictures yet."""
+        spec = self._library.encoder
+        if spec is None:
+            raise LibraryNotFound(
+                f"The library {self._library.folder} holds no pictures yet.",
+                "Add some: parecido index FOLDER.",
+            )
+        return spec
+
+    def find(self, source: Source) -> Given:
+        """What is given, with the indexed picture that it is where it is a path."""
+        given = Given.of(source)
+        if not given.path:
+            return given
+        catalogue = self._library.catalogue
+        picture = catalogue.picture_at(given.path)
+        if picture is None and os.path.realpath(given.path) != given.path:
+            picture = catalogue.picture_at(os.path.realpath(given.path))
+        return replace(given, picture=picture)
+
+    def read(self, given: Given) -> Content:
+        """What can be decoded.  Raises ``PathNotFound`` or ``PictureUnreadable``."""
+        if given.content is not None:
+            return given.content
+        if not os.path.lexists(given.path):
+            if given.picture is not None:
+                raise PathNotFound(f"{given.name} is not there.", "Give a file that is.")
+            raise PathNotFound(
+                f"{given.name} is not there, and the library holds no picture by that path.",
+                "Give a picture file, an indexed path, or - for standard input.",
+            )
+        with pillow_limit(self._limits):
+            return probe(Path(given.path), self._limits)
+
+    def look(self, content: Content, region: Region | None = None) -> Seen:
+        """A picture, or a part of it, at the encoder's size.
+
+        Raises :class:`~parecido.PictureUnreadable`, or ``InvalidRequest`` for a region outside.
+        """
+        with pillow_limit(self._limits):
+            return look(content, region, self.spec, self._limits)
+
+    def stored(self, given: Given, content: Content | None = None) -> Vectors | None:
+        """The stored descriptor ``(dimension,)`` of an indexed picture that has not changed.
+
+        Told by its content, where that was read, and else by its size and time.
+        """
+        picture = given.picture
+        if picture is None or not _is_unchanged(given.path, picture, content):
+            return None
+        ids, vectors = self._library.catalogue.descriptors.of([picture.id])
+        return vectors[0] if len(ids) else None
+
+    def describe(self, given: Given) -> Vectors:
+        """The descriptor ``(dimension,)`` of a whole picture."""
+        stored = self.stored(given)
+        if stored is not None:
+            return stored
+        seen = self.look(self.read(given))
+        vector: Vectors = self.encoder.encode([seen.pixels]).descriptors[0]
+        return vector
+
+
+def _is_unchanged(path: str, picture: Picture, content: Content | None) -> bool:
+    if content is not None:
+        return isinstance(content, bytes) and content_hash(content) == picture.content_hash
+    try:
+        status = os.stat(path)
+    except OSError:
+        return True  # an unplugged disk: its pictures can still be asked about
+    seen = (status.st_size, signed64(status.st_mtime_ns))
+    return seen == (picture.file_size, picture.mtime_ns)
