@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.children import ask
 from benchmarks.plan import Plan, say
-from parecido.indexer.encoders.registry import resolve
-from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.encoders.resolve import resolve
+from parecido.indexer.records.encoder import EncoderChoice, EncoderSpec
 
 __all__ = ["MODELS", "Model", "exported_model", "model"]
 
@@ -24,7 +24,9 @@ class Model:
 
     def spec(self) -> EncoderSpec:
         """What parecido calls it, at the size and with the pooling of the plain recipe."""
-        return resolve(self.name, weights=self.weights or None, pooling="avg", quality="fast")
+        return resolve(
+            EncoderChoice(self.name, weights=self.weights or None, pooling="avg", quality="fast")
+        )
 
 
 def model(name: str, plan: Plan) -> Model:
@@ -44,6 +46,6 @@ def model(name: str, plan: Plan) -> Model:
 
 def exported_model(spec: EncoderSpec) -> Path:
     """The network in OpenVINO's format, as parecido keeps it; made where it is missing."""
-    from parecido.indexer.encoders.runtimes.openvino import exported
+    from parecido.indexer.encoders.building.export import exported
 
     return exported(spec) / "model.xml"

@@ -29,7 +29,8 @@ from PIL import Image
 from benchmarks.alterations import jpeg
 from benchmarks.plan import say
 from parecido import Engine, IndexOptions, Library, index
-from parecido.indexer.encoders.encoder import Encoder, load_encoder
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.encoders.opening import load_encoder
 from parecido.indexer.pictures.decode import Limits, decode
 from parecido.indexer.records.regions import Box
 from parecido.search.ranking.parts import Within, views

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from parecido.indexer.arithmetic import cosines, unit
 from parecido.indexer.arrays import Pixels, Vectors
-from parecido.indexer.encoders.encoder import Encoder, open_encoder
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.encoders.opening import open_encoder
 from parecido.indexer.errors import EncoderMismatch, InvalidRequest
 from parecido.indexer.learning.chance import LEAST_PICTURES
 from parecido.indexer.learning.space import Space

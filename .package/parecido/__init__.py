@@ -14,7 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from parecido.indexer.encoders.encoder import Encoder, load_encoder
+    from parecido.indexer.encoders.encoder import Encoder
+    from parecido.indexer.encoders.opening import load_encoder
     from parecido.indexer.errors import (
         EncoderMismatch,
         EncoderUnavailable,
@@ -56,7 +57,8 @@ if TYPE_CHECKING:
 _HOMES = {
     name: f"parecido.{home}"
     for home, names in {
-        "indexer.encoders.encoder": "Encoder load_encoder",
+        "indexer.encoders.encoder": "Encoder",
+        "indexer.encoders.opening": "load_encoder",
         "indexer.errors": "EncoderMismatch EncoderUnavailable InvalidRequest LibraryBusy"
         " LibraryDamaged LibraryNotFound LibraryReadOnly LibraryTooNew NoSpace ParecidoError"
         " PathNotFound PictureUnreadable UnknownEncoder WeightsInvalid WeightsUnavailable",

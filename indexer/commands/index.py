@@ -14,6 +14,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parecido.indexer.commands.terminal import common_options, fail, print_json, quiet_decoders
+from parecido.indexer.records.choices import (
+    DEVICES,
+    DIMENSIONS,
+    FILTERS,
+    POOLINGS,
+    PRECISIONS,
+    PREPROCESSINGS,
+    QUALITIES,
+    SIZES,
+)
 from parecido.indexer.system.text import plural, printable, relative
 
 if TYPE_CHECKING:
@@ -34,43 +44,43 @@ _SHOWN_SKIPS = 10
 )
 @click.option(
     "--quality",
-    type=click.Choice(["fast", "balanced", "best"]),
+    type=click.Choice(QUALITIES),
     help="How much to find for how much time; best also thinks twice about every search.  "
     "[default: the library's own; balanced for a new one]",
 )
 @click.option("--weights", metavar="FILE", type=click.Path(), help="Other weights for --model.")
 @click.option(
     "--pooling",
-    type=click.Choice(["avg", "max", "gem", "rgem", "fc1", "fc2", "none"]),
+    type=click.Choice(POOLINGS),
     help="How the feature map becomes a descriptor; fc1 and fc2 are VGG's.  [default: rgem for "
     "EfficientNet-Lite, avg for others]",
 )
 @click.option(
     "--size",
     metavar="N|WxH",
-    help="Pixels at which pictures enter the network: 256 keeps their shapes, 224x224 squeezes "
-    "them.  [default: 256 for EfficientNet-Lite, the network's own for others]",
+    help=f"Pixels at which pictures enter the network: {SIZES[0]} keeps their shapes, {SIZES[1]} "
+    "squeezes them.  [default: 256 for EfficientNet-Lite, the network's own for others]",
 )
 @click.option(
     "--resample",
-    type=click.Choice(["nearest", "bilinear", "bicubic", "lanczos"]),
+    type=click.Choice(FILTERS),
     help="How pictures are brought to size.  [default: bicubic]",
 )
 @click.option(
     "--preprocessing",
-    type=click.Choice(["none", "caffe", "tf", "torch"]),
+    type=click.Choice(PREPROCESSINGS),
     help="Input of a network of your own: RGB in 0..255, or as Keras prepares it.  [default: none]",
 )
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "float32", "half", "int8"]),
+    type=click.Choice(PRECISIONS),
     help="Arithmetic inside the network.  half: 16 bits, twice as fast on GPUs and on processors "
     "with AMX.  int8: 8 bits on a CPU, calibrated on the first pictures of a new library; needs "
     "parecido[int8].  [default: the library's own; for a new one half on a GPU, else float32]",
 )
 @click.option(
     "--dimension",
-    metavar="N|auto|full",
+    metavar="|".join(("N", *DIMENSIONS)),
     help="Numbers of a picture that are compared, in a space learned from the library; full: all, "
     "as the network gives them.  [default: as before; auto, 128 or 256, for a new library]",
 )
@@ -113,9 +123,7 @@ _SHOWN_SKIPS = 10
     default=0,
     help="Pictures in a batch.  [default: the device's own]",
 )
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True
-)
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
 @click.option(
     "--max-megapixels",
     metavar="N",

@@ -20,8 +20,8 @@ def models_command(fetch: str | None, as_json: bool) -> None:
     """List the encoders, and whether their weights are here."""
     from dataclasses import asdict
 
-    from parecido.indexer.encoders.registry import fetch as fetch_weights
     from parecido.indexer.encoders.registry import model_table
+    from parecido.indexer.encoders.weights import fetch as fetch_weights
 
     if fetch:
         weights = fetch_weights(fetch, show_output=sys.stderr.isatty())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,39 +12,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from parecido.indexer.encoders.building.assemble import window_of
 from parecido.indexer.encoders.imagenet.classes import IMAGENET_CLASSES, top_labels
-from parecido.indexer.encoders.machine.devices import gpu_usable, gpu_visible
-from parecido.indexer.encoders.networks.base import POOLINGS
-from parecido.indexer.encoders.registry import resolve
-from parecido.indexer.encoders.runtimes.openvino import (
-    MapRuntime,
-    OpenVINORuntime,
-    Runtime,
-    openvino_installed,
-)
-from parecido.indexer.errors import (
-    EncoderUnavailable,
-    InvalidRequest,
-    PictureUnreadable,
-    WeightsInvalid,
-    WeightsUnavailable,
-)
+from parecido.indexer.encoders.pooling import window_side
+from parecido.indexer.encoders.runtimes.base import MapRuntime, Runtime
+from parecido.indexer.errors import InvalidRequest, PictureUnreadable, WeightsInvalid
 from parecido.indexer.pictures.decode import Limits
 from parecido.indexer.pictures.read import decode_file
+from parecido.indexer.records.choices import MAP_POOLINGS
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import Encoding, Label
 
-__all__ = ["DEVICES", "Encoder", "Maps", "load_encoder", "open_encoder"]
+__all__ = ["Encoder", "FeatureMaps"]
 
-DEVICES = ("auto", "cpu", "gpu")
 _FILES_AT_ONCE = 64  # decoded before they are encoded: 10 MB at 224 × 224
-
-_log = logging.getLogger("parecido")
 
 
 @dataclass(frozen=True, eq=False)
-class Maps:
+class FeatureMaps:
     """What the network sees of one picture before pooling, and what pooling makes of it."""
 
     descriptor: npt.NDArray[np.float32]
@@ -109,27 +91,27 @@ class Encoder:
 
     def maps(
         self, pictures: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8], labels: int = 0
-    ) -> list[Maps]:
+    ) -> list[FeatureMaps]:
         """Descriptors, feature maps and classes of pictures given as arrays, in their order.
 
         They are as :meth:`encode` takes them, pass the network once, in batches, and get the same
         descriptors (to a cosine of 0.9999).  A map of 7 × 7 cells of 1280 channels takes 250 kB.
         Raises ``InvalidRequest`` where descriptors are not pooled from a map.
         """
-        if self.spec.pooling not in POOLINGS or not isinstance(self._runtime, MapRuntime):
+        if self.spec.pooling not in MAP_POOLINGS or not isinstance(self._runtime, MapRuntime):
             raise InvalidRequest(
                 f"{self.spec.title} does not pool its descriptors from a feature map, so no place "
                 "of a picture can be told apart in them.",
-                f"Index into a new library with --pooling {', '.join(POOLINGS)}.",
+                f"Index into a new library with --pooling {', '.join(MAP_POOLINGS)}.",
             )
         arrays = [self._checked(np.asarray(picture)) for picture in pictures]
-        found: list[Maps | None] = [None] * len(arrays)
+        found: list[FeatureMaps | None] = [None] * len(arrays)
         for rows, batch in _by_shape(arrays):
             vectors, probabilities, features = self._runtime.run_with_maps(batch)
             classes = _classes(probabilities, labels, len(rows))
             parts = zip(rows, _unit(vectors, self.spec), features, classes, strict=True)
             for i, vector, own, best in parts:
-                found[i] = Maps(vector, own, best)
+                found[i] = FeatureMaps(vector, own, best)
         return [maps for maps in found if maps is not None]
 
     @cached_property
@@ -140,7 +122,7 @@ class Encoder:
         size = self.spec.size
         blank = np.zeros((size.height, size.width, 3), np.uint8)
         rows, columns, _ = self.maps([blank])[0].features.shape
-        return window_of(rows, columns)
+        return window_side(rows, columns)
 
     def encode_files(
         self,
@@ -225,105 +207,3 @@ def _unit(rows: npt.NDArray[np.float32], spec: EncoderSpec) -> npt.NDArray[np.fl
         lengths > 1e-12, rows / np.maximum(lengths, np.float32(1e-12)), blank
     )
     return unit
-
-
-def load_encoder(
-    model: str = "auto",
-    *,
-    pooling: str | None = None,
-    weights: str | os.PathLike[str] | None = None,
-    preprocessing: str | None = None,
-    precision: str = "auto",
-    device: str = "auto",
-    batch_size: int = 0,
-) -> Encoder:
-    """An encoder by name, as ``parecido models`` lists them, or from a user's own network file.
-
-    ``precision`` is ``float32``, ``half`` (16 bits inside the network where the device is faster
-    so) or ``auto``: half on a GPU.  ``device`` is ``auto``, ``cpu`` or ``gpu``; ``batch_size`` 0
-    takes the device's own.  Raises :class:`~parecido.UnknownEncoder`,
-    :class:`~parecido.WeightsUnavailable`, :class:`~parecido.WeightsInvalid` or
-    :class:`~parecido.EncoderUnavailable`.
-    """
-    spec = resolve(
-        model,
-        pooling=pooling,
-        weights=weights,
-        preprocessing=preprocessing,
-        precision=precision,
-    )
-    return open_encoder(spec, device=device, batch_size=batch_size)
-
-
-def open_encoder(
-    spec: EncoderSpec,
-    *,
-    device: str = "auto",
-    batch_size: int = 0,
-    streams: int = 0,
-    folder: Path | None = None,
-) -> Encoder:
-    """The encoder of a spec on a device; built and cached on first use.
-
-    ``streams`` is how many pictures a CPU works on at once: 0 for one on each core, which gives the
-    most pictures a second; 1 for all cores on one picture, which gives the soonest answer.
-    ``folder`` is the library's, which an int8 encoder needs: its model lies there.
-    """
-    if device not in DEVICES:
-        raise InvalidRequest(f"Expected device {', '.join(DEVICES)}, got {device!r}.")
-    if spec.precision == "int8":
-        return Encoder(spec, _quantised_runtime(spec, device, batch_size, streams, folder))
-    return Encoder(spec, _runtime(spec, device, batch_size, streams))
-
-
-def _quantised_runtime(
-    spec: EncoderSpec, device: str, batch_size: int, streams: int, folder: Path | None
-) -> Runtime:
-    """OpenVINO on the CPU, whether there is a GPU or not; nothing else runs the model."""
-    if device == "gpu":
-        raise EncoderUnavailable(
-            f"{spec.title} runs on a CPU only, and a GPU was asked for.",
-            "Leave out --device gpu, or index into a new library with --precision half.",
-        )
-    if not openvino_installed():
-        raise EncoderUnavailable(
-            f"{spec.title} runs in OpenVINO only, which is not installed.",
-            "Install it: pip install openvino; or index into a new library.",
-        )
-    return OpenVINORuntime(spec, batch_size, streams, folder)
-
-
-def _runtime(spec: EncoderSpec, device: str, batch_size: int, streams: int) -> Runtime:
-    if device != "cpu" and gpu_usable():
-        return _keras(spec, batch_size)
-    if device == "gpu":
-        raise EncoderUnavailable(
-            "No GPU can be used: "
-            + (
-                "the driver reports one, but Keras's backend does not see it."
-                if gpu_visible()
-                else "the CUDA driver reports none."
-            ),
-            "Install the extra: pip install 'parecido[gpu]'; or leave out --device gpu.",
-        )
-    if device == "auto" and gpu_visible():
-        _log.warning("There is a GPU that Keras cannot use; running on the CPU.")
-    if openvino_installed():
-        try:
-            return OpenVINORuntime(spec, batch_size, streams)
-        except WeightsUnavailable:
-            raise
-        except EncoderUnavailable as error:
-            _log.warning("%s", error)
-    return _keras(spec, batch_size)
-
-
-def _keras(spec: EncoderSpec, batch_size: int) -> Runtime:
-    if importlib.util.find_spec("keras") is None:
-        raise EncoderUnavailable(
-            f"{spec.title} cannot be built: Keras is not installed.",
-            "Install it: pip install keras tensorflow.",
-        )
-    from parecido.indexer.encoders.runtimes.keras import KerasRuntime
-
-    return KerasRuntime(spec, batch_size)

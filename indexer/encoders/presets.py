@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass, replace
 
 from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.records.choices import QUALITIES, SIZES
 from parecido.indexer.records.encoder import SizePolicy
 
-__all__ = ["DEFAULT_QUALITY", "QUALITIES", "Quality", "quality_named", "sized"]
+__all__ = ["DEFAULT_QUALITY", "PRESETS", "Quality", "quality_named", "with_size"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ DEFAULT_QUALITY = "balanced"
 # mAP on 1212 photographs of 101 classes, in the library's own space, and the time of the network
 # for each picture against that of the plain recipe (Lite0 at 224 pixels): fast 74.3 and 1.0;
 # balanced 75.3 and 1.6; best, with its second thought, 86.0 and 1.9.
-QUALITIES = {
+PRESETS = {
     "fast": Quality("efficientnet-lite0", 0, thinks_twice=False),
     "balanced": Quality("efficientnet-lite0", 256, thinks_twice=False),
     "best": Quality("efficientnet-lite2", 256, thinks_twice=True),
@@ -41,7 +42,7 @@ _LEAST_SIDE, _MOST_SIDE = 64, 2048
 def quality_named(name: str | None) -> Quality:
     """The quality of that name, the default for None.  Raises ``InvalidRequest``."""
     try:
-        return QUALITIES[name or DEFAULT_QUALITY]
+        return PRESETS[name or DEFAULT_QUALITY]
     except KeyError:
         raise InvalidRequest(
             f"Expected a quality of {', '.join(QUALITIES)}, got {name!r}.",
@@ -49,7 +50,7 @@ def quality_named(name: str | None) -> Quality:
         ) from None
 
 
-def sized(native: SizePolicy, size: str, network: str) -> SizePolicy:
+def with_size(native: SizePolicy, size: str, network: str) -> SizePolicy:
     """A network's size policy at another size.
 
     ``size`` is ``256`` for pictures that keep their shape on an area of about 256 × 256 pixels, or
@@ -61,7 +62,7 @@ def sized(native: SizePolicy, size: str, network: str) -> SizePolicy:
     if not sides or not all(_LEAST_SIDE <= side <= _MOST_SIDE for side in sides):
         raise InvalidRequest(
             f"Expected a size from {_LEAST_SIDE} to {_MOST_SIDE} pixels, got {size!r}.",
-            "Write 256 to keep the pictures' shapes, or 224x224 to squeeze them.",
+            f"Write {SIZES[0]} to keep the pictures' shapes, or {SIZES[1]} to squeeze them.",
         )
     if not native.keep_aspect and sides not in ([native.width], [native.width, native.height]):
         raise InvalidRequest(

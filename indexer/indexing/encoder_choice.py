@@ -8,23 +8,24 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from parecido.indexer.encoders.building.export import exported
 from parecido.indexer.encoders.building.quantise import (
     CALIBRATION_FILES,
     check_can_quantise,
-    drop_quantised,
     quantise,
-    quantised_model,
 )
-from parecido.indexer.encoders.networks.base import sha256_of
-from parecido.indexer.encoders.presets import sized
-from parecido.indexer.encoders.registry import FILE_SUFFIXES, network_named, resolve
-from parecido.indexer.encoders.runtimes.openvino import exported
+from parecido.indexer.encoders.building.quantised_model import drop_quantised, quantised_model
+from parecido.indexer.encoders.networks.digest import sha256_of
+from parecido.indexer.encoders.networks.saved_file import FILE_SUFFIXES
+from parecido.indexer.encoders.presets import with_size
+from parecido.indexer.encoders.registry import network_named
+from parecido.indexer.encoders.resolve import resolve
 from parecido.indexer.errors import EncoderMismatch
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.library.writing import Writing
 from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.pictures.walk import Walk
-from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.records.encoder import EncoderChoice, EncoderSpec
 from parecido.indexer.system.disk import writing_folder
 from parecido.indexer.system.paths import absolute
 
@@ -42,8 +43,8 @@ def choose_encoder(writing: Writing, options: IndexOptions) -> EncoderSpec:
     int8 = options.precision == "int8"
     if int8:
         check_can_quantise(options.device)
-    spec = resolve(
-        options.model or "auto",
+    choice = EncoderChoice(
+        model=options.model or "auto",
         pooling=options.pooling,
         weights=options.weights,
         preprocessing=options.preprocessing,
@@ -51,8 +52,8 @@ def choose_encoder(writing: Writing, options: IndexOptions) -> EncoderSpec:
         size=options.size,
         resample=options.resample,
         quality=options.quality,
-        show_output=options.show_output,
     )
+    spec = resolve(choice, show_output=options.show_output)
     return replace(spec, precision="int8") if int8 else spec  # not calibrated yet
 
 
@@ -103,10 +104,12 @@ def _find_disagreement(own: EncoderSpec, options: IndexOptions) -> str:
         return f"{own.model} with {options.pooling} pooling"
     if options.resample not in (None, own.resample):
         return f"{own.model} with {options.resample} resampling"
-    if options.size is not None and sized(own.size, options.size, own.model) != own.size:
+    if options.size is not None and with_size(own.size, options.size, own.model) != own.size:
         return f"{own.model} at {options.size} pixels"
     if options.quality is not None and model == "auto":
-        wanted = resolve(quality=options.quality, pooling=options.pooling, size=options.size)
+        wanted = resolve(
+            EncoderChoice(quality=options.quality, pooling=options.pooling, size=options.size)
+        )
         if (wanted.model, wanted.size) != (own.model, own.size):
             return f"the {options.quality} quality ({wanted.title})"
     if options.weights is not None:

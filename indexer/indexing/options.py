@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.pictures.decode import Limits
+from parecido.indexer.records.choices import DIMENSIONS
 
 __all__ = ["IndexOptions"]
 
@@ -63,7 +64,7 @@ class IndexOptions:
 
 def check_dimension(dimension: int | str | None) -> None:
     """Raise :class:`~parecido.InvalidRequest` for what is no dimension of a space."""
-    if dimension is None or dimension in ("auto", "full"):
+    if dimension is None or dimension in DIMENSIONS:
         return
     text = str(dimension)
     if not (text.isascii() and text.isdecimal() and 2 <= int(text) <= 4096):

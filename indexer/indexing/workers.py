@@ -21,7 +21,8 @@ import numpy as np
 from parecido.indexer.arrays import Pixels
 from parecido.indexer.catalogue.known import Known
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
-from parecido.indexer.encoders.encoder import Encoder, open_encoder
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.encoders.opening import open_encoder
 from parecido.indexer.indexing.plan import Plan
 from parecido.indexer.indexing.prepare import Prepared, prepare
 from parecido.indexer.records.pictures import Described, Encoding, FileEntry

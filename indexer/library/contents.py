@@ -71,7 +71,7 @@ def _is_left_over(path: Path) -> bool:
             size.name.isdecimal() and _holds_only(size, kinds.THUMBNAILS) for size in sizes
         )
     if path.name == QUANTISED_FOLDER:
-        from parecido.indexer.encoders.building.quantise import is_own_model
+        from parecido.indexer.encoders.building.quantised_model import is_own_model
 
         return is_own_model(path)
     if kinds.WORK.fullmatch(path.name):

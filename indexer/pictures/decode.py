@@ -25,20 +25,16 @@ from parecido.indexer.pictures.colours import reduce, to_srgb
 from parecido.indexer.pictures.exif import read_taken
 from parecido.indexer.pictures.in_memory import Content
 from parecido.indexer.pictures.limits import Limits, pillow_limit
+from parecido.indexer.records.choices import FORMATS
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import UNKNOWN, Taken
 
 __all__ = ["RESAMPLE", "Decoded", "Limits", "Rendered", "decode", "pillow_limit", "render"]
 
-# Pillow's plug-in modules, and the formats that they read; HEIF comes from pillow-heif
+# Pillow's plug-in modules; HEIF comes from pillow-heif
 _PLUGINS = (
     *("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Jpeg2K"),
     *("Ppm", "Tga", "Ico", "Psd", "Qoi", "Pcx", "Sgi", "Dds"),
-)
-_FORMATS = (
-    *("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000"),
-    # TGA last: it has no signature, and takes some icons for its own
-    *("PPM", "ICO", "PSD", "QOI", "PCX", "SGI", "DDS", "TGA"),
 )
 RESAMPLE = {
     "nearest": Image.Resampling.NEAREST,
@@ -209,7 +205,7 @@ def _readable(heif: bool) -> tuple[str, ...]:
     for name in _PLUGINS:
         importlib.import_module(f"PIL.{name}ImagePlugin")
     if not heif:
-        return tuple(name for name in _FORMATS if name in Image.OPEN)
+        return tuple(name for name in FORMATS if name in Image.OPEN and name != "HEIF")
     import pillow_heif
 
     pillow_heif.register_heif_opener()

@@ -1,15 +1,19 @@
-"""What an encoder is, as plain data: enough to recognise it, refuse another and build it again."""
+"""What an encoder is, as plain data: enough to recognise it, refuse another and build it again.
+
+And what people choose of it, which is less: the rest depends on the machine.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any
 
-__all__ = ["QUANTISED_FOLDER", "EncoderSpec", "SizePolicy"]
+__all__ = ["QUANTISED_FOLDER", "EncoderChoice", "EncoderSpec", "SizePolicy"]
 
 QUANTISED_FOLDER = "encoder"
 """Where in a library its quantised model lies."""
@@ -49,6 +53,32 @@ class SizePolicy:
     def _snap(self, side: float, native: int) -> int:
         smallest = native - (native - self.step) // self.step * self.step
         return max(smallest, native + self.step * round((side - native) / self.step))
+
+
+@dataclass(frozen=True)
+class EncoderChoice:
+    """Which encoder somebody wants; what is left open, a machine and a quality decide.
+
+    :func:`parecido.indexer.encoders.resolve.resolve` makes a spec of it.
+    """
+
+    model: str = "auto"
+    """``auto``, a name that ``parecido models`` lists, or the path of a network saved by Keras."""
+    pooling: str | None = None
+    """By default the network's own."""
+    weights: str | os.PathLike[str] | None = None
+    """A file with other weights for a named network."""
+    preprocessing: str | None = None
+    """Of a network file; ``none`` by default."""
+    precision: str = "auto"
+    """``float32``, ``half``, or ``auto``: half where a GPU is visible."""
+    size: str | None = None
+    """``256`` or ``224x224``, see :func:`parecido.indexer.encoders.presets.with_size`; by default
+    as measured for the network, or its own."""
+    resample: str | None = None
+    """Filter with which pictures are brought to size; bicubic by default."""
+    quality: str | None = None
+    """``fast``, ``balanced`` or ``best``, which decides what is left open."""
 
 
 @dataclass(frozen=True)

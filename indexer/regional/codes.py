@@ -3,8 +3,8 @@
 They come from the feature map that the picture's own descriptor is pooled from, so they cost no
 second pass.  Windows as in R-MAC (Tolias, Sicre and Jégou, "Particular Object Retrieval with
 Integral Max-Pooling of CNN Activations", ICLR 2016), here on one scale: half of each side, three by
-three, half overlapping.  Each is pooled by the generalised mean (Radenović, Tolias and Chum,
-"Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2019, eq. 3).
+three, half overlapping.  Each is pooled by the generalised mean
+(:mod:`parecido.indexer.encoders.pooling`).
 
 Chosen on 1000 photographs (EfficientNet-Lite0) by how often the source of a crop came first, for
 crops of 15, 30 and 50 % of the area: four windows of half a side 0.777, 0.973, 0.990; five 0.792,
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from parecido.indexer.arithmetic import to_grid
 from parecido.indexer.arrays import Vectors
-from parecido.indexer.encoders.building.assemble import GEM_EPSILON, GEM_POWER
+from parecido.indexer.encoders.pooling import pool_powers, to_powers
 from parecido.indexer.records.regions import Box
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "describe",
     "is_sound",
     "pack",
-    "pool",
     "unpack",
     "windows",
 ]
@@ -68,27 +67,11 @@ def box(region: int, rows: int, columns: int) -> Box:
     return Box(left / columns, top / rows, width / columns, height / rows)
 
 
-def pool(features: Vectors) -> Vectors:
-    """The descriptor ``(d,)`` of unit length of a map ``(rows, columns, d)``, or a part of one."""
-    return _pooled(_powered(features))
-
-
 def describe(features: Vectors) -> Vectors:
     """The regional descriptors ``(9, d)`` of a feature map ``(rows, columns, d)``, unit rows."""
-    powered = _powered(features)
+    powers = to_powers(features)
     places = windows(*features.shape[:2])
-    return np.stack([_pooled(powered[y : y + h, x : x + w]) for y, x, h, w in places])
-
-
-def _powered(features: Vectors) -> Vectors:
-    powered: Vectors = np.maximum(features, np.float32(GEM_EPSILON)) ** np.float32(GEM_POWER)
-    return powered
-
-
-def _pooled(powered: Vectors) -> Vectors:
-    pooled = powered.mean(axis=(0, 1), dtype=np.float64) ** (1 / GEM_POWER)
-    unit: Vectors = (pooled / np.linalg.norm(pooled)).astype(np.float32)
-    return unit
+    return np.stack([pool_powers(powers[y : y + h, x : x + w]) for y, x, h, w in places])
 
 
 def blob_bytes(dimension: int) -> int:

@@ -13,8 +13,8 @@ import numpy as np
 
 from parecido.indexer.arrays import Ids, Vectors
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
-from parecido.indexer.encoders.networks.base import POOLINGS
 from parecido.indexer.errors import InvalidRequest, LibraryDamaged
+from parecido.indexer.records.choices import MAP_POOLINGS
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.regional.codes import REGIONS, unpack
 
@@ -105,12 +105,12 @@ class RegionalSource:
 
 def check_has_regions(spec: EncoderSpec) -> None:
     """Raise :class:`~parecido.InvalidRequest` for an encoder that tells no places apart."""
-    if spec.pooling not in POOLINGS:
+    if spec.pooling not in MAP_POOLINGS:
         raise InvalidRequest(
             f"{spec.title} does not pool its descriptors from a feature map, so it has none for "
             "regions of a picture.",
             "Leave out --within, or index into a new library with --pooling "
-            f"{', '.join(POOLINGS)}.",
+            f"{', '.join(MAP_POOLINGS)}.",
         )
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.records.choices import TOGETHER, Together
 from parecido.indexer.records.regions import Region
 from parecido.search.asking.sources import Source, name_of
 from parecido.search.asking.terms import Terms
 
 __all__ = ["Ask", "Together", "check_within"]
-
-Together: TypeAlias = Literal["mean", "any"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +48,9 @@ class Ask:
                 f"A region of one picture is meant, and {len(self.like)} were given.",
                 "Give one picture with its region.",
             )
-        if self.together not in ("mean", "any"):
+        if self.together not in TOGETHER:
             raise InvalidRequest(
-                f"Expected together to be mean or any, got {self.together!r}.",
+                f"Expected together to be {' or '.join(TOGETHER)}, got {self.together!r}.",
                 "mean: like all of them; any: like one of them.",
             )
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from parecido.indexer.records.choices import FORMATS
+
 if TYPE_CHECKING:
     from parecido.indexer.records.filters import Filter
 
@@ -78,11 +80,7 @@ _NAMES = (
     *("min_width", "max_width", "min_height", "max_height"),
 )
 _MAGIC = frozenset("*?[")
-# as the catalogue has them: Pillow's names
-_FORMATS = (
-    *("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "JPEG2000"),
-    *("PPM", "ICO", "PSD", "QOI", "PCX", "SGI", "DDS", "TGA"),
-)
+# what people and other programs call them
 _ALSO = {
     **{"JPG": "JPEG", "JPE": "JPEG", "TIF": "TIFF", "HEIC": "HEIF"},
     **{"JP2": "JPEG2000", "J2K": "JPEG2000", "JPEG 2000": "JPEG2000"},
@@ -157,8 +155,8 @@ def _format(name: str) -> str:
 
     upper = name.strip().removeprefix(".").upper()
     upper = _ALSO.get(upper, upper)
-    if upper not in _FORMATS:
+    if upper not in FORMATS:
         raise InvalidRequest(
-            f"{name!r} is no file format that is read.", f"Expected one of {', '.join(_FORMATS)}."
+            f"{name!r} is no file format that is read.", f"Expected one of {', '.join(FORMATS)}."
         )
     return upper

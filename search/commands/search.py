@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parecido.indexer.commands.terminal import common_options, fail, quiet_decoders
+from parecido.indexer.records.choices import TOGETHER
 from parecido.indexer.system.text import printable
 from parecido.search.commands.filters import CHANCE, filter_options
 from parecido.search.commands.output import Show, first_picture, standard_input
@@ -49,7 +50,7 @@ __all__ = ["search_command"]
 @click.option("--any-orientation", is_flag=True, help="However turned or mirrored.")
 @click.option(
     "--together",
-    type=click.Choice(["mean", "any"]),
+    type=click.Choice(TOGETHER),
     help="Make one query of all pictures: like all of them, or like any one.",
 )
 @click.option(

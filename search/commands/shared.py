@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from parecido.indexer.records.choices import DEVICES
+
 if TYPE_CHECKING:
     from parecido.indexer.encoders.encoder import Encoder
     from parecido.indexer.records.pictures import Encoding
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["device_option", "encode_files", "json_option", "model_option", "open_encoder_for"]
 
 device_option = click.option(
-    "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="cpu", show_default=True
+    "--device", type=click.Choice(DEVICES), default="cpu", show_default=True
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, one document a line."
@@ -26,7 +28,7 @@ model_option = click.option(
 
 def open_encoder_for(model: str | None, device: str, library: str | None) -> Encoder:
     """The encoder that was asked for, else the library's, else what suits this machine."""
-    from parecido.indexer.encoders.encoder import load_encoder, open_encoder
+    from parecido.indexer.encoders.opening import load_encoder, open_encoder
     from parecido.indexer.errors import LibraryNotFound
     from parecido.indexer.library.library import Library
 

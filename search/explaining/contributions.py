@@ -41,10 +41,10 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from parecido.indexer.encoders.building.assemble import GEM_EPSILON, GEM_POWER
-from parecido.indexer.encoders.networks.base import POOLINGS
+from parecido.indexer.encoders.pooling import GEM_POWER, from_mean, to_powers
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.learning.space import Space
+from parecido.indexer.records.choices import MAP_POOLINGS
 
 __all__ = ["Seen", "Side", "Why", "contributions", "parts_of", "why"]
 
@@ -170,7 +170,7 @@ def parts_of(features: Floats, pooling: str, window: int = 0) -> Exact:
     else:
         raise InvalidRequest(
             f"Descriptors with pooling {pooling} are not made of places of a picture.",
-            f"Index into a new library with --pooling {', '.join(POOLINGS)}.",
+            f"Index into a new library with --pooling {', '.join(MAP_POOLINGS)}.",
         )
     if np.linalg.norm(parts.sum(axis=(0, 1))) <= _NOTHING:
         return np.full(maps.shape, channels**-0.5 / (rows * columns))
@@ -178,15 +178,15 @@ def parts_of(features: Floats, pooling: str, window: int = 0) -> Exact:
 
 
 def _gem_parts(maps: Exact) -> Exact:
-    powered = np.maximum(maps, GEM_EPSILON) ** GEM_POWER / (maps.shape[0] * maps.shape[1])
-    pooled = powered.sum(axis=(0, 1)) ** (1 / GEM_POWER)
-    return np.asarray(powered / pooled ** (GEM_POWER - 1))
+    shares = to_powers(maps) / (maps.shape[0] * maps.shape[1])
+    pooled = from_mean(shares.sum(axis=(0, 1)))
+    return np.asarray(shares / pooled ** (GEM_POWER - 1))
 
 
 def _regional_parts(maps: Exact, window: int) -> Exact:
-    powered = np.maximum(maps, GEM_EPSILON) ** GEM_POWER
-    regions = sliding_window_view(powered, (window, window), axis=(0, 1)).mean(axis=(-2, -1))
-    pooled = regions ** (1 / GEM_POWER)
+    powers = to_powers(maps)
+    regions = sliding_window_view(powers, (window, window), axis=(0, 1)).mean(axis=(-2, -1))
+    pooled = from_mean(regions)
     lengths = np.linalg.norm(pooled, axis=-1, keepdims=True)
     weights = 1 / (window**2 * pooled ** (GEM_POWER - 1) * lengths)
     down, across = weights.shape[:2]
@@ -194,7 +194,7 @@ def _regional_parts(maps: Exact, window: int) -> Exact:
     for y in range(window):
         for x in range(window):
             total[y : y + down, x : x + across] += weights
-    return np.asarray(powered * total / (down * across))
+    return np.asarray(powers * total / (down * across))
 
 
 def _unit_sum(parts: Exact) -> Exact:

@@ -17,10 +17,11 @@ from PIL import Image
 from parecido.indexer.arithmetic import cosines
 from parecido.indexer.arrays import Ids, Pixels, Vectors
 from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.encoders.pooling import pool_gem
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.library.library import Library
 from parecido.indexer.records.regions import Box
-from parecido.indexer.regional.codes import box, pool
+from parecido.indexer.regional.codes import box
 from parecido.indexer.regional.source import STRIDE, row_ids
 from parecido.indexer.vectors.gallery import Gallery
 from parecido.search.ranking.open_index import OpenIndex
@@ -80,7 +81,7 @@ def views(encoder: Encoder, *given: Pixels) -> Vectors:
             features = next(found).features
             down = _cells(top, bottom, pixels.shape[0], features.shape[0])
             across = _cells(left, right, pixels.shape[1], features.shape[1])
-            rows.append(pool(features[down, across]))
+            rows.append(pool_gem(features[down, across]))
     return np.stack(rows)
 
 

@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 
 from parecido.indexer.arrays import Pixels, Vectors
-from parecido.indexer.encoders.encoder import Encoder, Maps
+from parecido.indexer.encoders.encoder import Encoder, FeatureMaps
 from parecido.indexer.errors import InvalidRequest, ParecidoError, PictureUnreadable
 from parecido.indexer.library.layout import THUMBNAILS, UPLOADS
 from parecido.indexer.library.library import Library
@@ -90,7 +90,7 @@ class Service:
         self._searching: Gatherer[Request, tuple[Hit, ...]] = Gatherer(
             "search", self.engine.answer, most=64, told=lambda size: metrics.batch("search", size)
         )
-        self._mapping: Gatherer[Pixels, Maps] = Gatherer(
+        self._mapping: Gatherer[Pixels, FeatureMaps] = Gatherer(
             "maps",
             self._map,
             most=32 if settings.device != "cpu" else 4,
@@ -104,7 +104,7 @@ class Service:
         )
         # by content, region and encoder; touched by the event loop alone
         self._described: OrderedDict[Hashable, tuple[Vectors, Labels]] = OrderedDict()
-        self._looks: OrderedDict[Hashable, tuple[View, Maps]] = OrderedDict()
+        self._looks: OrderedDict[Hashable, tuple[View, FeatureMaps]] = OrderedDict()
         self._warm = threading.Event()
         self._failed: ParecidoError | None = None
         self._stack = ExitStack()
@@ -320,7 +320,7 @@ class Service:
         encoding = self.engine.encoder.encode([pixels for pixels, _ in asked], asked[0][1])
         return list(zip(encoding.descriptors, encoding.labels, strict=True))
 
-    def _map(self, asked: Sequence[Pixels]) -> Sequence[Maps]:
+    def _map(self, asked: Sequence[Pixels]) -> Sequence[FeatureMaps]:
         return self.engine.encoder.maps(asked)
 
     def _find(self, ids: Sequence[int]) -> Sequence[tuple[str, Vectors] | Exception]:
@@ -334,5 +334,5 @@ class Service:
         ]
 
 
-def _map_bytes(looks: Iterable[tuple[View, Maps]]) -> int:
+def _map_bytes(looks: Iterable[tuple[View, FeatureMaps]]) -> int:
     return sum(maps.features.nbytes for _, maps in looks)

@@ -23,10 +23,8 @@ LONG_CLASSES: dict[str, str] = {
 }
 WIDE_FUNCTIONS = {
     # words of an encoder that people give by name
-    "indexer/encoders/encoder.py load_encoder",
+    "indexer/encoders/opening.py load_encoder",
     "search/evaluating/evaluation.py evaluate",
-    # to be narrowed: each waits for the record that it should take
-    "indexer/encoders/registry.py resolve",
 }
 
 

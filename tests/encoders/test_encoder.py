@@ -12,14 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from parecido.indexer.encoders.encoder import Encoder, load_encoder, open_encoder
+from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.imagenet.classes import (
     class_lemmas,
     class_names,
     class_wnids,
     top_labels,
 )
-from parecido.indexer.encoders.registry import model_table, network_named, resolve
+from parecido.indexer.encoders.opening import load_encoder, open_encoder
+from parecido.indexer.encoders.registry import model_table, network_named
+from parecido.indexer.encoders.resolve import resolve
 from parecido.indexer.errors import (
     EncoderUnavailable,
     InvalidRequest,
@@ -27,7 +29,7 @@ from parecido.indexer.errors import (
     UnknownEncoder,
     WeightsInvalid,
 )
-from parecido.indexer.records.encoder import EncoderSpec, SizePolicy
+from parecido.indexer.records.encoder import EncoderChoice, EncoderSpec, SizePolicy
 from tests.support.fakes import FakeRuntime, fake_encoder, fake_spec, quadrants
 
 
@@ -123,17 +125,17 @@ def test_names_are_known_in_any_case_and_near_misses_are_named() -> None:
 
 def test_options_that_do_not_go_together_are_refused(tmp_path: object) -> None:
     with pytest.raises(InvalidRequest, match="name of its network"):
-        resolve("auto", weights="w.h5")
+        resolve(EncoderChoice("auto", weights="w.h5"))
     with pytest.raises(InvalidRequest, match=r"avg, max, gem, rgem\), got 'fc1'"):
-        resolve("resnet50", pooling="fc1")
+        resolve(EncoderChoice("resnet50", pooling="fc1"))
     with pytest.raises(InvalidRequest, match="its own weights"):
-        resolve("net.keras", weights="w.h5")
+        resolve(EncoderChoice("net.keras", weights="w.h5"))
     with pytest.raises(PathNotFound, match=r"net\.keras is not there"):
-        resolve("net.keras")
+        resolve(EncoderChoice("net.keras"))
     with pytest.raises(PathNotFound, match=r"w\.h5 is not there"):
-        resolve("resnet50", weights=f"{tmp_path}/w.h5")
+        resolve(EncoderChoice("resnet50", weights=f"{tmp_path}/w.h5"))
     with pytest.raises(InvalidRequest, match="preprocessing"):
-        resolve("net.keras", preprocessing="nonsense")
+        resolve(EncoderChoice("net.keras", preprocessing="nonsense"))
     with pytest.raises(InvalidRequest, match="device"):
         open_encoder(fake_spec(), device="tpu")
 
@@ -141,8 +143,8 @@ def test_options_that_do_not_go_together_are_refused(tmp_path: object) -> None:
 def test_auto_is_the_encoder_without_a_download_where_there_is_no_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("parecido.indexer.encoders.registry.gpu_visible", lambda: False)
-    assert resolve().model == "efficientnet-lite0"
+    monkeypatch.setattr("parecido.indexer.encoders.resolve.gpu_visible", lambda: False)
+    assert resolve(EncoderChoice()).model == "efficientnet-lite0"
 
 
 def test_auto_on_a_gpu_falls_back_where_resnet50_cannot_be_had(
@@ -153,7 +155,7 @@ def test_auto_on_a_gpu_falls_back_where_resnet50_cannot_be_had(
     from parecido.indexer.encoders.networks.base import Network
     from parecido.indexer.errors import WeightsUnavailable
 
-    monkeypatch.setattr("parecido.indexer.encoders.registry.gpu_visible", lambda: True)
+    monkeypatch.setattr("parecido.indexer.encoders.resolve.gpu_visible", lambda: True)
     asked = []
 
     def weights_here(network: Network, *_: object) -> Path:
@@ -164,14 +166,14 @@ def test_auto_on_a_gpu_falls_back_where_resnet50_cannot_be_had(
         assert found is not None
         return found
 
-    monkeypatch.setattr("parecido.indexer.encoders.registry._weights_here", weights_here)
-    assert resolve().model == "efficientnet-lite0"
+    monkeypatch.setattr("parecido.indexer.encoders.resolve.obtain_weights", weights_here)
+    assert resolve(EncoderChoice()).model == "efficientnet-lite0"
     assert asked == ["resnet50", "efficientnet-lite0"]
 
 
 def test_a_gpu_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parecido.indexer.encoders.encoder.gpu_usable", lambda: False)
-    monkeypatch.setattr("parecido.indexer.encoders.encoder.gpu_visible", lambda: False)
+    monkeypatch.setattr("parecido.indexer.encoders.opening.gpu_usable", lambda: False)
+    monkeypatch.setattr("parecido.indexer.encoders.opening.gpu_visible", lambda: False)
     with pytest.raises(EncoderUnavailable, match="CUDA driver reports none"):
         load_encoder("efficientnet-lite0", device="gpu")
 

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pytest
 
 from parecido.indexer.encoders.building.feature_map import feature_map, with_feature_map
-from parecido.indexer.encoders.encoder import Encoder, load_encoder
+from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.machine.imports import import_openvino
+from parecido.indexer.encoders.opening import load_encoder
 from parecido.indexer.errors import InvalidRequest
 from tests.support.fakes import FakeRuntime, fake_encoder, fake_spec, quadrants
 from tests.support.real import cosines, squares

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from parecido import Library, verify
-from parecido.indexer.encoders.building.quantise import quantised_model
-from parecido.indexer.encoders.encoder import load_encoder, open_encoder
+from parecido.indexer.encoders.building.quantised_model import quantised_model
+from parecido.indexer.encoders.opening import load_encoder, open_encoder
 from parecido.indexer.errors import EncoderMismatch, EncoderUnavailable, InvalidRequest
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.indexing.pipeline import index
@@ -198,9 +198,9 @@ def test_matches_are_explained_by_the_quantised_model_itself(
 def test_everything_behind_the_last_feature_map_stays_in_floating_point(
     place: Path, pooling: str
 ) -> None:
-    from parecido.indexer.encoders.building.quantise import _tail
+    from parecido.indexer.encoders.building.export import exported
+    from parecido.indexer.encoders.building.quantise_work import _tail
     from parecido.indexer.encoders.machine.imports import import_openvino
-    from parecido.indexer.encoders.runtimes.openvino import exported
 
     spec = load_encoder("efficientnet-lite0", pooling=pooling, precision="float32").spec
     model = import_openvino().Core().read_model(exported(spec) / "model.xml")
@@ -214,7 +214,7 @@ def test_everything_behind_the_last_feature_map_stays_in_floating_point(
 
 
 def test_the_tail_of_a_network_without_a_head_starts_at_the_pooling_too() -> None:
-    from parecido.indexer.encoders.building.quantise import _tail
+    from parecido.indexer.encoders.building.quantise_work import _tail
     from parecido.indexer.encoders.machine.imports import import_openvino
 
     openvino = import_openvino()

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parecido.indexer.encoders.encoder import Encoder, load_encoder
-from parecido.indexer.encoders.registry import network_named, resolve
+from parecido.indexer.encoders.encoder import Encoder
+from parecido.indexer.encoders.opening import load_encoder
+from parecido.indexer.encoders.registry import network_named
+from parecido.indexer.encoders.resolve import resolve
 from parecido.indexer.encoders.runtimes.keras import KerasRuntime
 from parecido.indexer.errors import InvalidRequest, WeightsInvalid, WeightsUnavailable
 from parecido.indexer.indexing.options import IndexOptions
@@ -23,6 +25,7 @@ from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.library.library import Library
 from parecido.indexer.pictures.decode import Limits
 from parecido.indexer.pictures.read import decode_file
+from parecido.indexer.records.encoder import EncoderChoice
 from parecido.search.engine import Engine
 from tests.support.real import cosines, photographs, plain_keras, squares
 
@@ -146,8 +149,8 @@ def test_each_lite_network_knows_a_cat_and_an_espresso(number: int) -> None:
 def test_other_poolings_match_their_definition(pooling: str, lite: Encoder) -> None:
     import keras
 
-    from parecido.indexer.encoders.building.assemble import GEM_EPSILON
-    from parecido.indexer.encoders.registry import weights_of
+    from parecido.indexer.encoders.pooling import GEM_EPSILON
+    from parecido.indexer.encoders.weights import weights_of
 
     parts = network_named("efficientnet-lite0").build(weights_of(lite.spec), pooling)
     pixels = squares(224)
@@ -291,7 +294,7 @@ def test_a_failed_download_says_what_is_missing_where_and_what_works_without(
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
     with pytest.raises(WeightsUnavailable) as raised:
-        resolve("resnet50")
+        resolve(EncoderChoice("resnet50"))
     assert "resnet50_weights_tf_dim_ordering_tf_kernels.h5" in raised.value.message
     assert str(tmp_path / "models") in raised.value.message
     assert "efficientnet-lite0" in raised.value.remedy

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parecido.indexer.encoders.presets import DEFAULT_QUALITY, QUALITIES, quality_named, sized
-from parecido.indexer.encoders.registry import MEASURED, resolve
+from parecido.indexer.encoders.presets import DEFAULT_QUALITY, PRESETS, quality_named, with_size
+from parecido.indexer.encoders.resolve import MEASURED, resolve
 from parecido.indexer.errors import EncoderMismatch, InvalidRequest
 from parecido.indexer.indexing.options import IndexOptions, check_dimension
 from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.library.library import Library
-from parecido.indexer.records.encoder import SizePolicy
+from parecido.indexer.records.encoder import EncoderChoice, SizePolicy
 from tests.support.fakes import fake_encoder, save_pictures
 from tests.support.harness import put
 
@@ -25,9 +25,9 @@ FIXED = SizePolicy(180, 240, keep_aspect=False)
 
 
 def test_each_quality_is_dearer_than_the_one_before() -> None:
-    fast, balanced, best = QUALITIES.values()
-    assert list(QUALITIES) == ["fast", "balanced", "best"]
-    specs = [resolve(quality=name) for name in QUALITIES]
+    fast, balanced, best = PRESETS.values()
+    assert list(PRESETS) == ["fast", "balanced", "best"]
+    specs = [resolve(EncoderChoice(quality=name)) for name in PRESETS]
     pixels = [spec.size.width * spec.size.height for spec in specs]
     assert pixels[0] < pixels[1] <= pixels[2]
     assert [spec.model for spec in specs] == [fast.model, balanced.model, best.model]
@@ -37,8 +37,10 @@ def test_each_quality_is_dearer_than_the_one_before() -> None:
 
 
 def test_without_a_word_it_is_the_default() -> None:
-    assert quality_named(None) is QUALITIES[DEFAULT_QUALITY]
-    assert resolve("efficientnet-lite0") == resolve(quality=DEFAULT_QUALITY)
+    assert quality_named(None) is PRESETS[DEFAULT_QUALITY]
+    assert resolve(EncoderChoice("efficientnet-lite0")) == resolve(
+        EncoderChoice(quality=DEFAULT_QUALITY)
+    )
 
 
 @pytest.mark.parametrize("name", ["good", "Best", " fast", "balanced,best"])
@@ -50,11 +52,11 @@ def test_another_word_is_refused_with_those_there_are(name: str) -> None:
 
 
 def test_what_is_said_beside_the_quality_stays() -> None:
-    spec = resolve(quality="best", size="192", resample="lanczos", pooling="gem")
-    assert spec.model == QUALITIES["best"].model
+    spec = resolve(EncoderChoice(quality="best", size="192", resample="lanczos", pooling="gem"))
+    assert spec.model == PRESETS["best"].model
     assert (spec.size.height, spec.size.width, spec.size.keep_aspect) == (192, 192, True)
     assert (spec.resample, spec.pooling) == ("lanczos", "gem")
-    named = resolve("efficientnet-lite0", quality="best")
+    named = resolve(EncoderChoice("efficientnet-lite0", quality="best"))
     assert (named.model, named.size.width) == ("efficientnet-lite0", 256)
 
 
@@ -73,7 +75,7 @@ def test_what_is_said_beside_the_quality_stays() -> None:
 def test_a_size_is_a_side_that_keeps_shapes_or_a_width_and_a_height(
     text: str, expected: SizePolicy
 ) -> None:
-    assert sized(FREE, text, "net") == expected
+    assert with_size(FREE, text, "net") == expected
 
 
 @pytest.mark.parametrize(
@@ -83,27 +85,27 @@ def test_a_size_is_a_side_that_keeps_shapes_or_a_width_and_a_height(
 def test_what_is_no_size_is_refused(text: str) -> None:
     for native in (FREE, FIXED):
         with pytest.raises(InvalidRequest) as caught:
-            sized(native, text, "net")
+            with_size(native, text, "net")
         assert caught.value.message == f"Expected a size from 64 to 2048 pixels, got {text!r}."
         assert caught.value.remedy.startswith("Write 256 to keep")
 
 
 def test_a_network_of_one_size_takes_that_one() -> None:
-    assert sized(FIXED, "240x180", "net") == FIXED
+    assert with_size(FIXED, "240x180", "net") == FIXED
     for text in ("180x240", "256", "240x240"):
         with pytest.raises(InvalidRequest) as caught:
-            sized(FIXED, text, "net")
+            with_size(FIXED, text, "net")
         assert caught.value.message == f"net takes pictures of 240x180 only, got {text}."
         assert caught.value.remedy == "Leave out --size."
     square = replace(FIXED, height=240)
-    assert sized(square, "240", "net") == sized(square, "240x240", "net") == square
+    assert with_size(square, "240", "net") == with_size(square, "240x240", "net") == square
 
 
 @given(side=st.integers(64, 2048), width=st.integers(1, 4000), height=st.integers(1, 4000))
 def test_at_any_size_a_square_gets_the_side_and_others_about_the_area(
     side: int, width: int, height: int
 ) -> None:
-    policy = sized(FREE, str(side), "net")
+    policy = with_size(FREE, str(side), "net")
     assert policy.target(height, height) == (side, side)
     across, down = policy.target(width, height)
     assert policy.target(height, width) == (down, across)
@@ -114,7 +116,7 @@ def test_at_any_size_a_square_gets_the_side_and_others_about_the_area(
 @pytest.mark.parametrize("resample", ["best", "BICUBIC", ""])
 def test_another_filter_is_refused(resample: str) -> None:
     with pytest.raises(InvalidRequest, match="Expected a filter of nearest, bilinear, bicubic"):
-        resolve("efficientnet-lite0", resample=resample)
+        resolve(EncoderChoice("efficientnet-lite0", resample=resample))
 
 
 @pytest.mark.parametrize("dimension", [None, "auto", "full", 2, 4096, "128"])
@@ -136,7 +138,7 @@ def test_what_is_no_dimension_is_refused(dimension: int | str) -> None:
 @pytest.fixture
 def balanced(library: Library) -> Library:
     """A library of the default quality with one picture."""
-    spec = resolve(quality="balanced")
+    spec = resolve(EncoderChoice(quality="balanced"))
     put(library, np.ones((1, spec.dimension)), spec=spec)
     return library
 

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from parecido import Engine, Library, load_encoder
-from parecido.indexer.encoders.presets import DEFAULT_QUALITY, QUALITIES
-from parecido.indexer.encoders.registry import resolve
+from parecido.indexer.encoders.presets import DEFAULT_QUALITY, PRESETS
+from parecido.indexer.encoders.resolve import resolve
+from parecido.indexer.records.encoder import EncoderChoice
 from parecido.search.evaluating.evaluation import evaluate
 from parecido.search.evaluating.labelled_pictures import load_collection
 from parecido.search.evaluating.recipe import parse_recipe
@@ -94,9 +95,9 @@ def test_the_recipes_named_here_are_those_of_the_program() -> None:
     assert parse_recipe("plain").index == parse_recipe(f"plain: {RECIPES['plain']}").index
     for recipe, quality in (("default", DEFAULT_QUALITY), ("best", "best")):
         options = parse_recipe(f"x: {RECIPES[recipe]}").options()
-        word = QUALITIES[quality]
+        word = PRESETS[quality]
         assert options.model == word.model
-        spec = resolve(options.model, quality=options.quality)
+        spec = resolve(EncoderChoice(options.model, quality=options.quality))
         assert (spec.size.width, spec.size.keep_aspect) == (word.side, True)
 
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
 
-from parecido.indexer.encoders.encoder import Encoder, Maps, load_encoder
+from parecido.indexer.encoders.encoder import Encoder, FeatureMaps
+from parecido.indexer.encoders.opening import load_encoder
 from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.learning.space import Space
 from parecido.indexer.library.library import Library
@@ -77,7 +78,7 @@ def network_size(encoder: Encoder, image: Image.Image) -> Pixels:
     return np.asarray(image.resize(encoder.spec.size.target(*image.size), Image.Resampling.BICUBIC))
 
 
-def of(encoder: Encoder, one: Maps, other: Maps, space: Space | None = None) -> Why:
+def of(encoder: Encoder, one: FeatureMaps, other: FeatureMaps, space: Space | None = None) -> Why:
     return why(one, other, encoder.spec.pooling, space, encoder.window)
 
 

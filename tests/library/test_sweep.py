@@ -26,7 +26,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from parecido.indexer.encoders.building.quantise import _MARK
+from parecido.indexer.encoders.building.quantised_model import _MARK
 from parecido.indexer.errors import ParecidoError
 from parecido.indexer.library.layout import UPLOADS
 from parecido.search.cli import cli

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from parecido.indexer.encoders.pooling import pool_gem
 from parecido.indexer.records.regions import Box
 from parecido.indexer.regional.codes import (
     REGIONS,
@@ -16,7 +17,6 @@ from parecido.indexer.regional.codes import (
     describe,
     is_sound,
     pack,
-    pool,
     unpack,
     windows,
 )
@@ -82,10 +82,10 @@ def test_a_region_is_the_generalised_mean_of_its_window_and_of_nothing_else() ->
 
 def test_pooling_a_whole_map_is_what_pooling_its_only_window_gives() -> None:
     features = np.random.default_rng(0).random((4, 6, 16), np.float32)
-    alone = pool(features[2:4, 3:6])
+    alone = pool_gem(features[2:4, 3:6])
     np.testing.assert_allclose(describe(features)[8], alone, atol=1e-6)
     powered = (features.astype(np.float64) ** 3).mean(axis=(0, 1)) ** (1 / 3)
-    np.testing.assert_allclose(pool(features), powered / np.linalg.norm(powered), atol=1e-6)
+    np.testing.assert_allclose(pool_gem(features), powered / np.linalg.norm(powered), atol=1e-6)
 
 
 descriptors = st.integers(1, 33).flatmap(

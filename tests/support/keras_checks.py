@@ -14,16 +14,18 @@ import pytest
 from PIL import Image
 
 from parecido.indexer.encoders.building.assemble import assemble
-from parecido.indexer.encoders.building.child_work import keras_model
+from parecido.indexer.encoders.building.keras_model import keras_model
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.machine.imports import prepare_keras
-from parecido.indexer.encoders.networks.base import Parts, sha256_of
-from parecido.indexer.encoders.registry import resolve, weights_of
+from parecido.indexer.encoders.networks.base import Parts
+from parecido.indexer.encoders.networks.digest import sha256_of
+from parecido.indexer.encoders.resolve import resolve
 from parecido.indexer.encoders.runtimes import keras as keras_runtime
 from parecido.indexer.encoders.runtimes.keras import KerasRuntime
+from parecido.indexer.encoders.weights import weights_of
 from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.library.library import Library
-from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.records.encoder import EncoderChoice, EncoderSpec
 from parecido.search.engine import Engine
 from tests.support.real import cosines, plain_keras, squares
 
@@ -35,7 +37,7 @@ BATCH = 4
 
 @pytest.fixture(scope="module")
 def spec() -> EncoderSpec:
-    return resolve("efficientnet-lite0", pooling="avg", precision="float32")
+    return resolve(EncoderChoice("efficientnet-lite0", pooling="avg", precision="float32"))
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +145,7 @@ def test_an_application_is_described_as_plain_keras_does(tmp_path: Path) -> None
     keras.applications.MobileNetV3Small(include_top=False, weights=None).save_weights(str(weights))
     pixels = squares(96)
     expected = plain_keras("mobilenet_v3.MobileNetV3Small", weights, pixels)
-    spec = resolve("mobilenetv3small", weights=weights, precision="float32")
+    spec = resolve(EncoderChoice("mobilenetv3small", weights=weights, precision="float32"))
     descriptors, probabilities = KerasRuntime(spec, 7).run(pixels)
     assert probabilities is None
     assert cosines(descriptors, expected).min() >= 0.9999

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from parecido.indexer.encoders.networks.base import Parts
+from parecido.indexer.encoders.pooling import GEM_EPSILON, GEM_POWER, window_side
 from parecido.indexer.records.encoder import SizePolicy
 
-__all__ = ["FLOAT16_LEAST", "GEM_EPSILON", "GEM_POWER", "assemble", "window_of"]
+__all__ = ["FLOAT16_LEAST", "assemble"]
 
-GEM_POWER = 3.0
-GEM_EPSILON = 1e-6
 # Features all below this are not believed when they come in float16, whose numbers end at 6e-8.
 # Trained networks are far above; MobileNetV3Small with random weights gives 3e-10.
 FLOAT16_LEAST = 1e-3
@@ -83,14 +82,9 @@ def _set_policy(layer: Any, policy: str) -> None:
 
 
 def _window(body: Any, size: SizePolicy) -> int:
-    """Half the shorter side of the feature map of a picture of the native size, 1 or more."""
+    """Side of the windows of regional pooling, from the map of a picture of the native size."""
     rows, columns = body.compute_output_shape((1, size.height, size.width, 3))[1:3]
-    return window_of(rows, columns)
-
-
-def window_of(rows: int, columns: int) -> int:
-    """Side of the windows of regional pooling on the map of a picture of the native size."""
-    return max(1, min(rows, columns) // 2)
+    return window_side(rows, columns)
 
 
 def _pool(features: Any, pooling: str, average: Any, window: int) -> Any:
@@ -101,8 +95,7 @@ def _pool(features: Any, pooling: str, average: Any, window: int) -> Any:
     if pooling == "max":
         return ops.max(features, axis=(1, 2))
     if pooling == "gem":
-        # Generalised mean, Radenović, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No
-        # Human Annotation", TPAMI 2019, eq. 3, with p = 3 and activations clipped from below.
+        # as parecido.indexer.encoders.pooling in NumPy
         powered = ops.power(ops.maximum(features, GEM_EPSILON), GEM_POWER)
         return ops.power(ops.mean(powered, axis=(1, 2)), 1.0 / GEM_POWER)
     if pooling == "rgem":

@@ -21,7 +21,7 @@ def run_in_child(request: dict[str, Any], show_output: bool = False) -> dict[str
     """Do one request in a fresh interpreter and return its result.
 
     Requests are ``{"do": "export", "spec": …, "weights": …, "folder": …, "maps": …}``,
-    ``{"do": "describe", "file": …}``, ``{"do": "fetch", "model": …, "pooling": …}`` and
+    ``{"do": "inspect", "file": …}``, ``{"do": "fetch", "model": …, "pooling": …}`` and
     ``{"do": "quantise", "spec": …, "model": …, "pictures": …, "folder": …}``.
     With ``show_output`` what Keras says (download progress) goes to this process's stderr.
     Raises the same error that the work raised in the child.

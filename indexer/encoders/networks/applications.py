@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from parecido.indexer.encoders.networks.base import POOLINGS, Network, Parts
+from parecido.indexer.encoders.networks.base import Network, Parts
 from parecido.indexer.errors import WeightsInvalid, WeightsUnavailable
+from parecido.indexer.records.choices import FULLY_CONNECTED, MAP_POOLINGS
 from parecido.indexer.records.encoder import SizePolicy
 
 __all__ = ["APPLICATIONS", "Application", "keras_models_folder"]
@@ -27,7 +28,7 @@ OFFLINE_REMEDY = (
     "Put the file there, connect to a network, or use --model efficientnet-lite0, which needs none."
 )
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-_FULLY_CONNECTED = {"fc1": 4096, "fc2": 4096}
+_FULLY_CONNECTED = dict.fromkeys(FULLY_CONNECTED, 4096)
 
 
 def keras_models_folder() -> Path:
@@ -64,7 +65,7 @@ class Application(Network):
 
     @property
     def poolings(self) -> tuple[str, ...]:
-        return (*POOLINGS, *_FULLY_CONNECTED) if self._has_fully_connected else POOLINGS
+        return (*MAP_POOLINGS, *_FULLY_CONNECTED) if self._has_fully_connected else MAP_POOLINGS
 
     def dimension_of(self, pooling: str) -> int:
         return _FULLY_CONNECTED.get(pooling, self.dimension)

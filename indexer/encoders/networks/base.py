@@ -11,17 +11,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from parecido.indexer.errors import WeightsInvalid
+from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.records.choices import MAP_POOLINGS
 from parecido.indexer.records.encoder import SizePolicy
-from parecido.indexer.system.files import file_digest
 
-__all__ = ["POOLINGS", "Network", "Parts", "sha256_of"]
-
-POOLINGS = ("avg", "max", "gem", "rgem")
+__all__ = ["Network", "Parts"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,16 @@ class Network(ABC):
     @property
     def poolings(self) -> tuple[str, ...]:
         """The poolings that this network offers."""
-        return POOLINGS
+        return MAP_POOLINGS
+
+    def check_pooling(self, pooling: str) -> str:
+        """That pooling.  Raises :class:`~parecido.InvalidRequest` where it is not offered."""
+        if pooling not in self.poolings:
+            raise InvalidRequest(
+                f"Expected a pooling of {self.name} ({', '.join(self.poolings)}), got {pooling!r}.",
+                "fc1 and fc2 are VGG's fully connected layers.",
+            )
+        return pooling
 
     def dimension_of(self, pooling: str) -> int:
         """Length of a descriptor with that pooling."""
@@ -80,20 +86,3 @@ class Network(ABC):
 
         Raises :class:`~parecido.WeightsInvalid` where the file does not fit.
         """
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, remembered while its size and time stay the same."""
-    try:
-        stat = path.stat()
-        return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        raise WeightsInvalid(
-            f"The weights file {path} cannot be read: {error.strerror}.",
-            "Check the path given to --weights or --model.",
-        ) from error
-
-
-@lru_cache(maxsize=64)
-def _sha256_of(path: Path, _size: int, _mtime_ns: int) -> str:
-    return file_digest(path)

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from parecido.indexer.encoders.networks.base import Network, Parts, sha256_of
+from parecido.indexer.encoders.networks.base import Network, Parts
+from parecido.indexer.encoders.networks.digest import sha256_of
 from parecido.indexer.encoders.networks.torch_checkpoint import read_checkpoint
 from parecido.indexer.errors import WeightsInvalid, WeightsUnavailable
 from parecido.indexer.records.encoder import SizePolicy

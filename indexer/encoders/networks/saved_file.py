@@ -11,18 +11,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from parecido.indexer.encoders.networks.base import POOLINGS, Network, Parts
+from parecido.indexer.encoders.networks.base import Network, Parts
 from parecido.indexer.errors import InvalidRequest, PathNotFound, WeightsInvalid
+from parecido.indexer.records.choices import MAP_POOLINGS, NO_POOLING, PREPROCESSINGS
 from parecido.indexer.records.encoder import SizePolicy
 
-__all__ = ["PREPROCESSINGS", "CustomNetwork", "describe"]
+__all__ = ["FILE_SUFFIXES", "CustomNetwork", "inspect_network"]
 
-PREPROCESSINGS = ("none", "caffe", "tf", "torch")
+FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
 _DEFAULT_SIDE = 224
 
 
 class CustomNetwork(Network):
-    """A network file with the facts that :func:`describe` read from it."""
+    """A network file with the facts that :func:`inspect_network` read from it."""
 
     def __init__(self, path: Path, preprocessing: str, facts: dict[str, Any]) -> None:
         self.name = "file"
@@ -34,7 +35,7 @@ class CustomNetwork(Network):
         self.size = SizePolicy(
             height or _DEFAULT_SIDE, width or _DEFAULT_SIDE, keep_aspect=bool(free)
         )
-        self._poolings = POOLINGS if facts["map"] else ("none",)
+        self._poolings = MAP_POOLINGS if facts["map"] else (NO_POOLING,)
 
     @property
     def poolings(self) -> tuple[str, ...]:
@@ -76,7 +77,7 @@ def load_network(path: Path) -> Any:
     return model
 
 
-def describe(path: Path) -> dict[str, Any]:
+def inspect_network(path: Path) -> dict[str, Any]:
     """Facts about a network file: ``input`` (height, width), ``dimension``, ``map``.
 
     Imports Keras; meant for the child process of
@@ -140,7 +141,10 @@ def _preprocess(name: str) -> Any:
 
 
 def facts_from_json(text: str) -> dict[str, Any]:
-    """The facts that :func:`describe` gave, read back.  Raises ``ValueError`` for anything else."""
+    """The facts that :func:`inspect_network` gave, read back.
+
+    Raises ``ValueError`` for anything else.
+    """
     facts = json.loads(text)
     if not isinstance(facts, dict) or not {"input", "dimension", "map"} <= set(facts):
         raise ValueError("Expected the facts of a network file.")

@@ -32,12 +32,12 @@ from typing import Any
 
 import numpy as np
 
-from parecido.indexer.encoders.building.child_work import keras_model
+from parecido.indexer.encoders.building.keras_model import keras_model
 from parecido.indexer.encoders.machine.devices import gpu_usable
 from parecido.indexer.encoders.machine.imports import prepare_keras
-from parecido.indexer.encoders.registry import weights_of
+from parecido.indexer.encoders.runtimes.base import Floats, Mapped, Output, Pixels, join_outputs
 from parecido.indexer.encoders.runtimes.keras_programs import Forward, forward_of, out_of_memory
-from parecido.indexer.encoders.runtimes.openvino import Floats, Mapped, Output, Pixels, joined
+from parecido.indexer.encoders.weights import weights_of
 from parecido.indexer.errors import EncoderUnavailable
 from parecido.indexer.records.encoder import EncoderSpec, SizePolicy
 
@@ -132,7 +132,7 @@ class KerasRuntime:
                 if not out_of_memory(error):
                     raise
                 self._shrink(size, error)
-        return joined(outputs)
+        return join_outputs(outputs)
 
     def _pieces(self, forward: Forward, batch: Pixels, size: int) -> Iterator[list[Floats]]:
         """The outputs, piece by piece, the next one on its way before a former one is fetched."""

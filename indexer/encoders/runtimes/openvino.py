@@ -1,8 +1,4 @@
-"""Two ways to run one encoder: OpenVINO on a CPU, Keras on a GPU or where OpenVINO is missing.
-
-Both run the model that :mod:`parecido.indexer.encoders.building.assemble` makes, in float32, and
-agree to a cosine of 0.9999 or better.
-"""
+"""OpenVINO on a CPU: the encoder as it was exported, or as it was quantised for a library."""
 
 from __future__ import annotations
 
@@ -12,21 +8,16 @@ import os
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from parecido.indexer.encoders.building.export import exported
 from parecido.indexer.encoders.building.feature_map import with_feature_map
-from parecido.indexer.encoders.machine.cache import cached_folder
-from parecido.indexer.encoders.machine.child import run_in_child
+from parecido.indexer.encoders.building.quantised_model import quantised_model
 from parecido.indexer.encoders.machine.devices import has_amx
 from parecido.indexer.encoders.machine.imports import import_openvino
-from parecido.indexer.encoders.registry import weights_of
+from parecido.indexer.encoders.runtimes.base import Floats, Mapped, Output, Pixels, join_outputs
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.system.memory import memory
 
@@ -38,46 +29,7 @@ _log = logging.getLogger("parecido")
 _first = threading.Lock()
 _first_is_done = threading.Event()
 
-__all__ = [
-    "Floats",
-    "MapRuntime",
-    "Mapped",
-    "OpenVINORuntime",
-    "Output",
-    "Pixels",
-    "Runtime",
-    "exported",
-    "joined",
-    "openvino_installed",
-]
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-Output = tuple[Floats, Floats | None]
-Mapped = tuple[Floats, Floats | None, Floats]
-
-
-class Runtime(Protocol):
-    """Runs batches of any length; safe to call from several threads."""
-
-    name: str
-    batch_size: int
-    """Pictures in a full batch."""
-    bucket_size: int
-    """Pictures of one shape that are best collected before they are run."""
-
-    def run(self, batch: Pixels) -> Output:
-        """Descriptors ``(n, dimension)`` and class probabilities, if any, of ``(n, h, w, 3)``."""
-        ...
-
-
-@runtime_checkable
-class MapRuntime(Runtime, Protocol):
-    """One that also tells what descriptors were pooled from."""
-
-    def run_with_maps(self, batch: Pixels) -> Mapped:
-        """The same, and the feature maps ``(n, rows, columns, channels)`` before pooling."""
-        ...
+__all__ = ["OpenVINORuntime", "openvino_installed"]
 
 
 def openvino_installed() -> bool:
@@ -123,12 +75,7 @@ class OpenVINORuntime:
         self.batch_size = batch_size or (self._BATCH if self._streams > 1 else 1)
         self.bucket_size = self.batch_size * self._TOGETHER
         # of int8 only the library has a model; what it leaves in floating point is float32
-        if spec.precision == "int8":
-            from parecido.indexer.encoders.building.quantise import quantised_model
-
-            folder = quantised_model(spec, library)
-        else:
-            folder = exported(spec)
+        folder = quantised_model(spec, library) if spec.precision == "int8" else exported(spec)
         openvino = import_openvino()
         self._core = openvino.Core()
         self._model = self._core.read_model(folder / "model.xml")
@@ -161,7 +108,7 @@ class OpenVINORuntime:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._streams, thread_name_prefix="stream")
-        return joined(list(self._pool.map(network.infer, pieces)))
+        return join_outputs(list(self._pool.map(network.infer, pieces)))
 
     def _mapped_model(self) -> Any:
         """The model with its feature map as a further output: the very one where it shows it.
@@ -279,34 +226,3 @@ class _Compiled:
             return self.requests.pop()
         except IndexError:
             return self.model.create_infer_request()
-
-
-def exported(spec: EncoderSpec, *, maps: bool = False) -> Path:
-    """The folder with the encoder in OpenVINO's format, exported from Keras where it is missing.
-
-    With ``maps`` the feature map is the model's last output.
-    """
-
-    def fill(folder: Path) -> None:
-        weights = weights_of(spec)
-        _log.info("Building %s for this machine; it is done once.", spec.title)
-        run_in_child(
-            {
-                "do": "export",
-                "spec": spec.to_json(),
-                "weights": str(weights),
-                "folder": str(folder),
-                "maps": maps,
-            }
-        )
-
-    # the same network, whatever the precision it is run in
-    plain = replace(spec, precision="float32", calibration="")
-    return cached_folder(f"{plain.fingerprint}-maps" if maps else plain.fingerprint, fill)
-
-
-def joined(pieces: Sequence[list[Floats]]) -> list[Floats]:
-    """The outputs of several batches, as those of one."""
-    if len(pieces) == 1:
-        return pieces[0]
-    return [np.concatenate(outputs) for outputs in zip(*pieces, strict=True)]

@@ -77,7 +77,7 @@ def _model_problems(library: Library, spec: EncoderSpec) -> list[Problem]:
     """An int8 model can only be put back; an empty library gets a new one from its next run."""
     if spec.precision != "int8" or not library.catalogue.counts()[0]:
         return []
-    from parecido.indexer.encoders.building.quantise import quantised_model
+    from parecido.indexer.encoders.building.quantised_model import quantised_model
 
     try:
         quantised_model(spec, library.folder)
