@@ -22,6 +22,7 @@ from parecido.indexer.learning.chance import LEAST_PICTURES
 from parecido.indexer.learning.space import Space
 from parecido.indexer.library.library import Library
 from parecido.indexer.pictures.decode import Limits
+from parecido.indexer.pictures.in_memory import Source, list_sources
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.filters import Filter
 from parecido.indexer.records.pictures import Picture
@@ -29,7 +30,6 @@ from parecido.indexer.records.regions import Region
 from parecido.search.asking.ask import Ask, check_within
 from parecido.search.asking.describer import Describer
 from parecido.search.asking.request import Request
-from parecido.search.asking.sources import Source, list_sources
 from parecido.search.asking.terms import ALL, DEFAULT_K, Terms, TermsGiven
 from parecido.search.asking.views import pixels_of, seek
 from parecido.search.ranking.parts import Within, views

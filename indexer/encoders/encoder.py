@@ -10,13 +10,15 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from parecido.indexer.arrays import Pixels, Vectors
 from parecido.indexer.encoders.imagenet.classes import IMAGENET_CLASSES, top_labels
 from parecido.indexer.encoders.pooling import window_side
 from parecido.indexer.encoders.runtimes.base import MapRuntime, Runtime
 from parecido.indexer.errors import InvalidRequest, PictureUnreadable, WeightsInvalid
-from parecido.indexer.pictures.decode import Limits
+from parecido.indexer.pictures.decode import decode
+from parecido.indexer.pictures.in_memory import Source, list_sources, to_content
+from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.pictures.read import decode_file
 from parecido.indexer.records.choices import MAP_POOLINGS
 from parecido.indexer.records.encoder import EncoderSpec
@@ -31,9 +33,9 @@ _FILES_AT_ONCE = 64  # decoded before they are encoded: 10 MB at 224 × 224
 class FeatureMaps:
     """What the network sees of one picture before pooling, and what pooling makes of it."""
 
-    descriptor: npt.NDArray[np.float32]
+    descriptor: Vectors
     """``(dimension,)``, of unit length: what :meth:`Encoder.encode` gives."""
-    features: npt.NDArray[np.float32]
+    features: Vectors
     """``(rows, columns, dimension)``, channels last; its cells divide the picture evenly."""
     labels: tuple[Label, ...] = ()
     """Its likeliest classes, best first, as many as were asked for."""
@@ -68,9 +70,7 @@ class Encoder:
         """Pictures of one shape that an indexing run collects before it runs them."""
         return self._runtime.bucket_size
 
-    def encode(
-        self, pictures: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8], labels: int = 5
-    ) -> Encoding:
+    def encode(self, pictures: Sequence[Pixels] | Pixels, labels: int = 5) -> Encoding:
         """Describe pictures given as arrays.
 
         Each is upright RGB, uint8, ``(height, width, 3)``; shapes may differ.  They enter the
@@ -89,9 +89,7 @@ class Encoder:
                 found[i] = best
         return Encoding(_unit(descriptors, self.spec), found)
 
-    def maps(
-        self, pictures: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8], labels: int = 0
-    ) -> list[FeatureMaps]:
+    def maps(self, pictures: Sequence[Pixels] | Pixels, labels: int = 0) -> list[FeatureMaps]:
         """Descriptors, feature maps and classes of pictures given as arrays, in their order.
 
         They are as :meth:`encode` takes them, pass the network once, in batches, and get the same
@@ -126,19 +124,22 @@ class Encoder:
 
     def encode_files(
         self,
-        files: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
+        files: Iterable[Source] | Source,
         labels: int = 5,
         limits: Limits | None = None,
     ) -> Encoding:
-        """Describe picture files.
+        """Describe pictures: files by their paths, and what lies in memory.
 
-        Raises :class:`~parecido.PictureUnreadable` for the first that is no picture.
+        In memory a picture is the bytes of a file, a binary file that is open, a picture of PIL's
+        (its EXIF orientation is applied), or an array: ``uint8``, or floating point from 0 to 1;
+        grey, RGB or RGBA, channels last.  Each is brought to the size at which it enters the
+        network.  Raises :class:`~parecido.PictureUnreadable` for the first that is no picture.
         """
         limits = limits or Limits()
-        remaining = iter([files] if isinstance(files, (str, os.PathLike)) else files)
+        remaining = iter(list_sources(files))
         pieces = []
         while chunk := list(islice(remaining, _FILES_AT_ONCE)):
-            pixels = [_pixels(Path(file), self.spec, limits) for file in chunk]
+            pixels = [_pixels(file, self.spec, limits) for file in chunk]
             pieces.append(self.encode(pixels, labels))
         if not pieces:
             return self.encode([], labels)
@@ -147,7 +148,7 @@ class Encoder:
             [found for piece in pieces for found in piece.labels],
         )
 
-    def _checked(self, array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def _checked(self, array: Pixels) -> Pixels:
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
             raise InvalidRequest(
                 f"Expected a picture as uint8 (height, width, 3), got {array.dtype} {array.shape}.",
@@ -164,8 +165,8 @@ class Encoder:
 
 
 def _by_shape(
-    arrays: Sequence[npt.NDArray[np.uint8]],
-) -> Iterator[tuple[list[int], npt.NDArray[np.uint8]]]:
+    arrays: Sequence[Pixels],
+) -> Iterator[tuple[list[int], Pixels]]:
     """The numbers of the pictures of each shape, and these as ``(n, height, width, 3)``."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for i, array in enumerate(arrays):
@@ -174,23 +175,27 @@ def _by_shape(
         yield rows, np.stack([arrays[i] for i in rows])
 
 
-def _classes(
-    probabilities: npt.NDArray[np.float32] | None, labels: int, count: int
-) -> list[tuple[Label, ...]]:
+def _classes(probabilities: Vectors | None, labels: int, count: int) -> list[tuple[Label, ...]]:
     """The likeliest ImageNet classes of each picture; none where the head has other classes."""
     if not labels or probabilities is None or probabilities.shape[1] != IMAGENET_CLASSES:
         return [()] * count
     return list(top_labels(probabilities, labels))
 
 
-def _pixels(path: Path, spec: EncoderSpec, limits: Limits) -> npt.NDArray[np.uint8]:
+def _pixels(source: Source, spec: EncoderSpec, limits: Limits) -> Pixels:
+    content = to_content(source)
+    if content is not None:
+        with pillow_limit(limits):
+            return decode(content, spec, limits).pixels
+    if not isinstance(source, (str, os.PathLike)):
+        raise InvalidRequest(f"Expected a picture, got {type(source).__name__}.", "Give a path.")
     try:
-        return decode_file(path, spec, limits).pixels
+        return decode_file(Path(source), spec, limits).pixels
     except PictureUnreadable as error:
-        raise PictureUnreadable(f"{path}: {error.reason}", error.kind) from error
+        raise PictureUnreadable(f"{source}: {error.reason}", error.kind) from error
 
 
-def _unit(rows: npt.NDArray[np.float32], spec: EncoderSpec) -> npt.NDArray[np.float32]:
+def _unit(rows: Vectors, spec: EncoderSpec) -> Vectors:
     """Rows of exactly unit length.
 
     A picture in which the network sees nothing at all (every feature zero) gets the one direction
@@ -203,7 +208,5 @@ def _unit(rows: npt.NDArray[np.float32], spec: EncoderSpec) -> npt.NDArray[np.fl
             "Check its weights; networks in half precision overflow.",
         )
     blank = np.full_like(rows, 1 / np.sqrt(spec.dimension))
-    unit: npt.NDArray[np.float32] = np.where(
-        lengths > 1e-12, rows / np.maximum(lengths, np.float32(1e-12)), blank
-    )
+    unit: Vectors = np.where(lengths > 1e-12, rows / np.maximum(lengths, np.float32(1e-12)), blank)
     return unit

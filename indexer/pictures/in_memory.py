@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any, TypeAlias, Union
+import os
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, Union, cast
 
 import numpy as np
 from PIL import Image
@@ -12,12 +14,16 @@ from parecido.indexer.errors import InvalidRequest, PictureUnreadable
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Content", "InMemory", "from_array", "to_content"]
+__all__ = ["Content", "Source", "from_array", "list_sources", "to_content"]
 
 Content: TypeAlias = Union[bytes, Image.Image]  # noqa: UP007  # PIL's class has no | at run time
 """A picture as it is decoded: the bytes of a file, or a picture that PIL has opened."""
-InMemory: TypeAlias = "bytes | bytearray | memoryview | IO[bytes] | Image.Image | npt.NDArray[Any]"
-"""The bytes of a file, a binary file that is open, a picture of PIL's, or an array."""
+Source: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image"
+    " | npt.NDArray[Any]"
+)
+"""A picture file by its path, its bytes, a binary file that is open, a picture of PIL's, or an
+array: ``uint8``, or floating point from 0 to 1; grey, RGB or RGBA, channels last."""
 
 _SHAPES = "(height, width), (height, width, 1), (height, width, 3) or (height, width, 4)"
 
@@ -81,3 +87,11 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
             "Convert it: array.astype('uint8').",
         )
     return Image.fromarray(np.ascontiguousarray(array))
+
+
+def list_sources(given: Iterable[Source] | Source) -> Iterable[Source]:
+    """Several pictures as they are, and one as a list of one."""
+    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
+    if isinstance(given, kinds) or hasattr(given, "read"):
+        return [cast("Source", given)]
+    return given

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.pictures.in_memory import Source
 from parecido.indexer.records.choices import TOGETHER, Together
 from parecido.indexer.records.regions import Region
-from parecido.search.asking.sources import Source, name_of
+from parecido.search.asking.sources import name_of
 from parecido.search.asking.terms import Terms
 
 __all__ = ["Ask", "Together", "check_within"]

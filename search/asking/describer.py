@@ -12,7 +12,7 @@ from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import LibraryNotFound, PathNotFound
 from parecido.indexer.library.library import Library
 from parecido.indexer.pictures.crop import Seen, look
-from parecido.indexer.pictures.in_memory import Content
+from parecido.indexer.pictures.in_memory import Content, Source
 from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.pictures.read import probe
 from parecido.indexer.records.encoder import EncoderSpec
@@ -20,7 +20,7 @@ from parecido.indexer.records.pictures import Picture
 from parecido.indexer.records.regions import Region
 from parecido.indexer.system.files import content_hash
 from parecido.indexer.system.paths import signed64
-from parecido.search.asking.sources import Given, Source
+from parecido.search.asking.sources import Given
 
 __all__ = ["Describer"]
 

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
-
-import numpy as np
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from parecido.indexer.errors import InvalidRequest
-from parecido.indexer.pictures.in_memory import Content, to_content
+from parecido.indexer.pictures.in_memory import Content, Source, to_content
 from parecido.indexer.records.pictures import Picture
 from parecido.indexer.system.paths import absolute
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    pass
 
-__all__ = ["Given", "Source", "list_sources", "name_of"]
-
-Source: TypeAlias = (
-    "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image"
-    " | npt.NDArray[Any]"
-)
-"""A picture file by its path, its bytes, a binary file that is open, a picture of PIL's, or an
-array: ``uint8``, or floating point from 0 to 1; grey, RGB or RGBA, channels last."""
+__all__ = ["Given", "name_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +42,6 @@ class Given:
             f"Expected a picture, got {type(source).__name__}.",
             "Give a path, bytes, an open binary file, a picture of PIL's or an array.",
         )
-
-
-def list_sources(given: Iterable[Source] | Source) -> list[Source]:
-    """Several pictures as they are, and one as a list of one."""
-    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
-    if isinstance(given, kinds) or hasattr(given, "read"):
-        return [cast("Source", given)]
-    return list(given)
 
 
 def name_of(source: Source) -> str:

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from parecido.indexer.errors import PictureUnreadable
-from parecido.indexer.pictures.in_memory import Content
+from parecido.indexer.pictures.in_memory import Content, Source
 from parecido.indexer.records.regions import Region
-from parecido.search.asking.sources import Source
 from parecido.search.engine import Engine
 from parecido.search.explaining.contributions import Side, Why, why
 

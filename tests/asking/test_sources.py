@@ -129,3 +129,17 @@ def test_the_keywords_of_a_search_are_the_fields_of_its_terms() -> None:
     fields = {name: field.type for name, field in Terms.__dataclass_fields__.items()}
     given = {name: hint.__forward_arg__ for name, hint in TermsGiven.__annotations__.items()}
     assert given == fields
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_an_encoder_describes_every_kind_as_it_describes_the_file(
+    tmp_path: Path, encoder: Encoder
+) -> None:
+    path = save_picture(tmp_path / "query.png", 4714)
+    expected = encoder.encode_files(path)
+    found = encoder.encode_files(KINDS[kind](path) for kind in KINDS)
+    assert np.array_equal(found.descriptors, np.repeat(expected.descriptors, len(KINDS), axis=0))
+    assert found.labels == expected.labels * len(KINDS)
+    assert np.array_equal(encoder.encode_files(Image.open(path)).descriptors, expected.descriptors)
+    with pytest.raises(InvalidRequest, match="Expected a picture, got int"):
+        encoder.encode_files([7])  # type: ignore[list-item]

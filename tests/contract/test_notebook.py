@@ -20,6 +20,9 @@ pytest.importorskip("ipykernel")
 INDEX = """
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 import parecido
 from parecido import Engine, Hit, Library, Results, index
 from tests.support.fakes import fake_encoder
@@ -34,6 +37,10 @@ QUERIES = (
     '"pictures/0003.png"',
     'Path("pictures/0003.png")',
     'Path("pictures/0003.png").read_bytes()',
+    'open("pictures/0003.png", "rb")',
+    'Image.open("pictures/0003.png")',
+    'np.asarray(Image.open("pictures/0003.png"))',
+    'np.asarray(Image.open("pictures/0003.png")) / 255',
 )
 GONE = """
 best = engine.search("pictures/0005.png", k=3)
