@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from parecido.indexer.encoders.encoder import Encoder
+    from parecido.indexer.encoders.imagenet.words import known_words
     from parecido.indexer.encoders.opening import load_encoder
     from parecido.indexer.errors import (
         EncoderMismatch,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from parecido.indexer.records.regions import Region
     from parecido.indexer.records.runs import IndexReport
     from parecido.search.asking.ask import Ask
-    from parecido.search.asking.words import label_filter
+    from parecido.search.asking.words import label_filter, search_labels
     from parecido.search.engine import Engine
     from parecido.search.evaluating.evaluation import Evaluation, evaluate
     from parecido.search.evaluating.labelled_pictures import Collection, load_collection
@@ -58,6 +59,7 @@ _HOMES = {
     name: f"parecido.{home}"
     for home, names in {
         "indexer.encoders.encoder": "Encoder",
+        "indexer.encoders.imagenet.words": "known_words",
         "indexer.encoders.opening": "load_encoder",
         "indexer.errors": "EncoderMismatch EncoderUnavailable InvalidRequest LibraryBusy"
         " LibraryDamaged LibraryNotFound LibraryReadOnly LibraryTooNew NoSpace ParecidoError"
@@ -73,7 +75,7 @@ _HOMES = {
         "indexer.records.regions": "Region",
         "indexer.records.runs": "IndexReport",
         "search.asking.ask": "Ask",
-        "search.asking.words": "label_filter",
+        "search.asking.words": "label_filter search_labels",
         "search.engine": "Engine",
         "search.evaluating.evaluation": "Evaluation evaluate",
         "search.evaluating.labelled_pictures": "Collection load_collection",
@@ -126,12 +128,14 @@ __all__ = [
     "evaluate",
     "explain",
     "index",
+    "known_words",
     "label_filter",
     "load_collection",
     "load_encoder",
     "parse_recipe",
     "remove",
     "repair",
+    "search_labels",
     "verify",
 ]
 

@@ -1,4 +1,4 @@
-"""Descriptors of parts of pictures: windows, how they are stored, their own index.
+"""Descriptors of parts of pictures: windows, how they are stored, what an index of them reads.
 
-May use: vectors, encoders, catalogue.
+May use: catalogue, vectors, encoders' pooling.  Must not know libraries.
 """

@@ -1,4 +1,5 @@
 """The nearest neighbours of descriptors, whatever they are of.
 
-The catalogue is the truth, and all here can be made again from it.  May use: catalogue, learning.
+Reads them through the port in `source`, answers through that in `nearest`; all here can be made
+again from the catalogue.  May use: learning, system.  Must not know pictures or libraries.
 """

@@ -1,4 +1,5 @@
 """What a question is: given pictures, how they are meant, which answers are wanted.
 
-May use: encoders, records.  Must not know how answers are found.
+Makes descriptors of what is given.  May use: library, encoders, ranking's question.  Must not
+know how answers are found.
 """

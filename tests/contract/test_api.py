@@ -28,8 +28,9 @@ def test_the_public_names_are_exactly_these() -> None:
         *("Ask", "Collection", "Encoder", "Encoding", "Engine", "Evaluation", "EvaluationSetup"),
         *("EvaluationWatch", "Explanation", "Filter", "GivenPicture", "Hit", "IndexOptions"),
         *("IndexReport", "Label", "Library", "Limits", "Picture", "Recipe", "Region", "Results"),
-        *("Skip", "evaluate", "explain", "index", "label_filter", "load_collection"),
-        *("load_encoder", "parse_recipe", "remove", "repair", "verify"),
+        *("Skip", "evaluate", "explain", "index", "known_words", "label_filter"),
+        *("load_collection", "load_encoder", "parse_recipe", "remove", "repair", "search_labels"),
+        "verify",
     ]
     assert set(parecido.indexer.errors.__all__) < set(parecido.__all__)
     assert parecido.web.__all__ == ["Settings", "create_app", "running"]
@@ -65,7 +66,9 @@ def classes_in(hint: object) -> Iterator[type]:
         yield from classes_in(part)
 
 
-@pytest.mark.parametrize("name", ["evaluate", "explain", "load_collection", "parse_recipe"])
+@pytest.mark.parametrize(
+    "name", ["evaluate", "explain", "load_collection", "parse_recipe", "search_labels"]
+)
 def test_what_a_public_function_takes_and_gives_is_public_too(name: str) -> None:
     hints = get_type_hints(getattr(parecido, name))
     classes = {found for hint in hints.values() for found in classes_in(hint)}

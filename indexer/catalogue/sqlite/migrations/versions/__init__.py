@@ -1,0 +1,1 @@
+"""The versions, `vNNNN_what.py`, each naming the one before it."""
