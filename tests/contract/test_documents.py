@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+import parecido
+import parecido.web
 from parecido.search.commands.serve import serve_command
 from parecido.search.web.telemetry import Metrics
 from tests.support.fakes import save_picture, save_pictures
@@ -208,3 +210,38 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
             headings = re.findall(r"^#+ (.*)", path.read_text("utf-8"), re.M)
             slugs = [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings]
             assert anchor in slugs, target
+
+
+def named_files(text: str) -> set[str]:
+    """What a document calls a file of the repository: ``search/cli.py``."""
+    return set(re.findall(r"`((?:[\w.]+/)*\w+\.(?:py|toml|sh))`", text))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_module_that_a_document_names_is_there(document: Path) -> None:
+    """From the top, or from the folder of either side."""
+    tops = ("", "indexer", "search", "indexer/encoders")
+    missing = {
+        name
+        for name in named_files(document.read_text("utf-8"))
+        if not any((REPOSITORY / top / name).exists() for top in tops)
+    }
+    assert missing <= {"vNNNN_what.py"}  # any migration
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_import_public_names_only(document: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", document.read_text("utf-8"), re.S)
+    imported = {
+        (module, name.strip())
+        for block in blocks
+        for module, names in re.findall(r"^\s*from (\S+) import (.*)", block, re.M)
+        for name in names.split(",")
+    }
+    own = {
+        (module, name)
+        for module, name in imported
+        if module.split(".")[0] in ("parecido", "indexer", "search")
+    }
+    public = {"parecido": parecido.__all__, "parecido.web": parecido.web.__all__}
+    assert {(module, name) for module, name in own if name not in public.get(module, [])} == set()
