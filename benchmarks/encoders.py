@@ -46,6 +46,6 @@ def model(name: str, plan: Plan) -> Model:
 
 def exported_model(spec: EncoderSpec) -> Path:
     """The network in OpenVINO's format, as parecido keeps it; made where it is missing."""
-    from parecido.indexer.encoders.building.export import exported
+    from parecido.indexer.encoders.building.export import obtain_export
 
-    return exported(spec) / "model.xml"
+    return obtain_export(spec) / "model.xml"

@@ -79,7 +79,7 @@ def _recall(library: Library, rows: np.ndarray[Any, Any], found: list[list[int]]
     from parecido.indexer.vectors.scan import Nearest
 
     truth = Nearest(rows, _HITS)
-    for ids, vectors in library.catalogue.descriptors.written_after(-1):
+    for ids, vectors in library.catalogue.descriptors.read_after(-1):
         truth.see(ids, vectors)
     pairs = zip(truth.best()[1].tolist(), found, strict=True)
     return sum(len(set(best) & set(ids)) for best, ids in pairs) / (_HITS * len(rows))

@@ -51,9 +51,9 @@ def build(name: str, weights: str) -> tuple[Any, Callable[[Array], Array]]:
         pooled = next(x for x in whole.layers if isinstance(x, keras.layers.GlobalAveragePooling2D))
         preprocess = keras.applications.resnet.preprocess_input
         return keras.Model(whole.input, pooled.output), preprocess
-    from parecido.indexer.encoders.registry import network_named
+    from parecido.indexer.encoders.registry import find_network
 
-    network = network_named(name)
+    network = find_network(name)
     parts = network.build(network.find_weights("avg") or Path(), "avg")
     pixels = keras.Input((_SIDE, _SIDE, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(parts.body(pixels))

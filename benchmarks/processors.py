@@ -85,9 +85,11 @@ def _make(path: Path, rows: _Rows) -> None:
 def _look(path: Path, rows: _Rows, seed: int) -> Counter[str]:
     """What the check says of the library, and of codes that are other pictures'."""
     index = faiss.read_index(str(path))  # not mapped: its codes are written to below
-    places = compressed.Places(index)
+    places = compressed.ListPositions(index)
     told: Counter[str] = Counter(libraries=1)
-    wrong = [places.differing(ids, vectors).tolist() for ids, vectors in rows.descriptors_after(-1)]
+    wrong = [
+        places.find_differing(ids, vectors).tolist() for ids, vectors in rows.descriptors_after(-1)
+    ]
     told["false alarms"] += any(wrong)
     codes = _codes(index)
     random = np.random.default_rng(seed)
@@ -102,7 +104,7 @@ def _look(path: Path, rows: _Rows, seed: int) -> Counter[str]:
         kind = _KINDS[0 if like else 1]
         code, kept = codes[own + 1], codes[own + 1].copy()
         code[:] = codes[other + 1]
-        found = places.differing(rows.all[own : own + 1], rows.rows[own : own + 1])
+        found = places.find_differing(rows.all[own : own + 1], rows.rows[own : own + 1])
         told[f"{kind} replaced"] += 1
         told[f"{kind} found"] += len(found)
         code[:] = kept

@@ -106,7 +106,7 @@ class Engine:
     @property
     def has_labels(self) -> bool:
         """Whether the library's pictures have ImageNet classes."""
-        newest = self.library.catalogue.listed(ALL, "added", 1)
+        newest = self.library.catalogue.list_pictures(ALL, "added", 1)
         return bool(newest and newest[0].labels)
 
     def _current(self) -> EncoderSpec:
@@ -299,8 +299,8 @@ class Engine:
     def answer(self, requests: Sequence[Request]) -> list[tuple[Hit, ...]]:
         """The hits of each request, from one state of the library as nearly as can be."""
         spec = self._current()
-        twice = self.library.catalogue.settings.thinks_twice()
-        asked_for = [request.questions(twice) for request in requests]
+        by_default = self.library.catalogue.settings.reranks_by_default()
+        asked_for = [request.questions(by_default) for request in requests]
         every = [question for questions in asked_for for question in questions]
         found = iter(self._ranking.nearest(every, spec.fingerprint))
         pages = [

@@ -42,8 +42,8 @@ class Hit:
     """How many pictures of the library are expected to score so by chance; None where the library
     is too small to tell."""
     second: float | None = None
-    """What a second thought scored, in whose order the hits are; None without one, and beyond its
-    shortlist."""
+    """What expansion and re-ranking scored, in whose order the hits are; None without them, and
+    beyond their shortlist."""
     box: tuple[float, float, float, float] | None = None
     """Where in the picture it was found: x, y, width and height as shares of the upright picture;
     None for the whole of it."""
@@ -116,7 +116,7 @@ def results_text(results: Results, start: str = "") -> str:
     if not results.hits:
         return f"{head}\n  nothing found"
     tells_chance = any(hit.chance is not None for hit in results.hits)
-    thought_twice = any(hit.second is not None for hit in results.hits)
+    is_reranked = any(hit.second is not None for hit in results.hits)
     rows = [("", "again", "score", "chance", "size", "labels", "path")]
     for hit in results.hits:
         labels = ", ".join(
@@ -128,7 +128,7 @@ def results_text(results: Results, start: str = "") -> str:
         rows.append(
             (str(hit.rank), again, f"{hit.score:.3f}", _short(hit.chance), size, labels, path)
         )
-    shown = [0, *([1] if thought_twice else []), 2, *([3] if tells_chance else []), 4, 5]
+    shown = [0, *([1] if is_reranked else []), 2, *([3] if tells_chance else []), 4, 5]
     widths = [max(len(row[i]) for row in rows) for i in range(6)]
     widths[0] = max(2, widths[0])
     lines = [head]
@@ -181,8 +181,8 @@ def results_html(results: Results) -> str:
     facts = f"{results.encoder} · {results.took_ms:.0f} ms"
     return (
         '<div style="font:13px/1.45 system-ui,sans-serif">'
-        f'<div style="{_CUT}"><b>{_escaped(results.query)}</b>'
-        f' <span style="{_FAINT}">{_escaped(facts)}</span></div>'
+        f'<div style="{_CUT}"><b>{_escape(results.query)}</b>'
+        f' <span style="{_FAINT}">{_escape(facts)}</span></div>'
         '<div style="display:flex;flex-wrap:wrap;gap:12px;margin:8px 0">'
         f"{drawn or 'nothing found'}</div>"
         f"{f'and {left_out:,} more' if left_out > 0 else ''}</div>"
@@ -198,8 +198,8 @@ def _figure(hit: Hit) -> str:
         f'<div style="{_GROUND};{_MIDDLE};height:{_SIDE}px">{_thumbnail(hit)}</div>'
         f'<figcaption style="text-align:left">{hit.rank} · <b>{hit.score:.3f}</b>'
         f'<span style="{_FAINT}">{again}</span>'
-        f'<div style="{_CUT}" title="{_escaped(hit.path + _place(hit.box))}">'
-        f"{_escaped(os.path.basename(hit.path))}</div>"
+        f'<div style="{_CUT}" title="{_escape(hit.path + _place(hit.box))}">'
+        f"{_escape(os.path.basename(hit.path))}</div>"
         f'<div style="{_FAINT}">{chance}</div></figcaption></figure>'
     )
 
@@ -209,11 +209,11 @@ def _thumbnail(hit: Hit) -> str:
     try:
         data, width, height = _jpeg(hit.path)
     except Exception as error:  # whatever is wrong with one file, the others are shown
-        reason = _escaped(str(error) or type(error).__name__)
+        reason = _escape(str(error) or type(error).__name__)
         return f'<span style="{_FAINT};padding:10px;text-align:center">{reason}</span>'
     return (
         f'<div style="position:relative;width:{width}px;height:{height}px">'
-        f'<img src="data:image/jpeg;base64,{data}" alt="{_escaped(os.path.basename(hit.path))}"'
+        f'<img src="data:image/jpeg;base64,{data}" alt="{_escape(os.path.basename(hit.path))}"'
         f' style="display:block;margin:0;width:{width}px;height:{height}px">'
         f"{_frame(hit.box)}</div>"
     )
@@ -251,7 +251,7 @@ def _frame(box: tuple[float, float, float, float] | None) -> str:
     return f'<div style="position:absolute;{where};{_FRAME}"></div>'
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     """One line that is nothing but text, within HTML and its attributes."""
     return html.escape(printable(text))
 

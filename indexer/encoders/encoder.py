@@ -79,7 +79,7 @@ class Encoder:
         float32 of unit length, in the order of the pictures.  Raises ``InvalidRequest`` for an
         array of another shape or type.
         """
-        arrays = [self._checked(np.asarray(picture)) for picture in pictures]
+        arrays = [self._check_array(np.asarray(picture)) for picture in pictures]
         descriptors = np.empty((len(arrays), self.dimension), np.float32)
         found: list[tuple[Label, ...]] = [()] * len(arrays)
         for rows, batch in _by_shape(arrays):
@@ -102,7 +102,7 @@ class Encoder:
                 "of a picture can be told apart in them.",
                 f"Index into a new library with --pooling {', '.join(MAP_POOLINGS)}.",
             )
-        arrays = [self._checked(np.asarray(picture)) for picture in pictures]
+        arrays = [self._check_array(np.asarray(picture)) for picture in pictures]
         found: list[FeatureMaps | None] = [None] * len(arrays)
         for rows, batch in _by_shape(arrays):
             vectors, probabilities, features = self._runtime.run_with_maps(batch)
@@ -148,7 +148,7 @@ class Encoder:
             [found for piece in pieces for found in piece.labels],
         )
 
-    def _checked(self, array: Pixels) -> Pixels:
+    def _check_array(self, array: Pixels) -> Pixels:
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
             raise InvalidRequest(
                 f"Expected a picture as uint8 (height, width, 3), got {array.dtype} {array.shape}.",

@@ -11,7 +11,7 @@ from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.machine.devices import gpu_usable, gpu_visible
 from parecido.indexer.encoders.resolve import resolve
 from parecido.indexer.encoders.runtimes.base import Runtime
-from parecido.indexer.encoders.runtimes.openvino import OpenVINORuntime, openvino_installed
+from parecido.indexer.encoders.runtimes.openvino import OpenVINORuntime, has_openvino
 from parecido.indexer.errors import EncoderUnavailable, InvalidRequest, WeightsUnavailable
 from parecido.indexer.records.choices import DEVICES
 from parecido.indexer.records.encoder import EncoderChoice, EncoderSpec
@@ -60,11 +60,11 @@ def open_encoder(
     if device not in DEVICES:
         raise InvalidRequest(f"Expected device {', '.join(DEVICES)}, got {device!r}.")
     if spec.precision == "int8":
-        return Encoder(spec, _quantised_runtime(spec, device, batch_size, streams, folder))
+        return Encoder(spec, _open_quantised_runtime(spec, device, batch_size, streams, folder))
     return Encoder(spec, _runtime(spec, device, batch_size, streams))
 
 
-def _quantised_runtime(
+def _open_quantised_runtime(
     spec: EncoderSpec, device: str, batch_size: int, streams: int, folder: Path | None
 ) -> Runtime:
     """OpenVINO on the CPU, whether there is a GPU or not; nothing else runs the model."""
@@ -73,7 +73,7 @@ def _quantised_runtime(
             f"{spec.title} runs on a CPU only, and a GPU was asked for.",
             "Leave out --device gpu, or index into a new library with --precision half.",
         )
-    if not openvino_installed():
+    if not has_openvino():
         raise EncoderUnavailable(
             f"{spec.title} runs in OpenVINO only, which is not installed.",
             "Install it: pip install openvino; or index into a new library.",
@@ -96,7 +96,7 @@ def _runtime(spec: EncoderSpec, device: str, batch_size: int, streams: int) -> R
         )
     if device == "auto" and gpu_visible():
         _log.warning("There is a GPU that Keras cannot use; running on the CPU.")
-    if openvino_installed():
+    if has_openvino():
         try:
             return OpenVINORuntime(spec, batch_size, streams)
         except WeightsUnavailable:

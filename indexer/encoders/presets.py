@@ -9,7 +9,7 @@ from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.records.choices import QUALITIES, SIZES
 from parecido.indexer.records.encoder import SizePolicy
 
-__all__ = ["DEFAULT_QUALITY", "PRESETS", "Quality", "quality_named", "with_size"]
+__all__ = ["DEFAULT_QUALITY", "PRESETS", "Quality", "find_quality", "with_size"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Quality:
     """Of ``auto`` on a CPU."""
     side: int
     """Native side in pixels of the networks that were measured; 0 is their own."""
-    thinks_twice: bool
+    reranks_by_default: bool
     """Whether searches expand and re-rank, for which the library keeps its neighbours."""
 
 
@@ -28,18 +28,18 @@ DEFAULT_QUALITY = "balanced"
 
 # mAP on 1212 photographs of 101 classes, in the library's own space, and the time of the network
 # for each picture against that of the plain recipe (Lite0 at 224 pixels): fast 74.3 and 1.0;
-# balanced 75.3 and 1.6; best, with its second thought, 86.0 and 1.9.
+# balanced 75.3 and 1.6; best, with expansion and re-ranking, 86.0 and 1.9.
 PRESETS = {
-    "fast": Quality("efficientnet-lite0", 0, thinks_twice=False),
-    "balanced": Quality("efficientnet-lite0", 256, thinks_twice=False),
-    "best": Quality("efficientnet-lite2", 256, thinks_twice=True),
+    "fast": Quality("efficientnet-lite0", 0, reranks_by_default=False),
+    "balanced": Quality("efficientnet-lite0", 256, reranks_by_default=False),
+    "best": Quality("efficientnet-lite2", 256, reranks_by_default=True),
 }
 
 _SIZE = re.compile(r"([0-9]{1,4})(?:x([0-9]{1,4}))?")
 _LEAST_SIDE, _MOST_SIDE = 64, 2048
 
 
-def quality_named(name: str | None) -> Quality:
+def find_quality(name: str | None) -> Quality:
     """The quality of that name, the default for None.  Raises ``InvalidRequest``."""
     try:
         return PRESETS[name or DEFAULT_QUALITY]

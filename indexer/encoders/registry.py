@@ -15,7 +15,7 @@ from parecido.indexer.errors import UnknownEncoder
 from parecido.indexer.records.choices import NO_POOLING
 from parecido.indexer.records.encoder import EncoderSpec
 
-__all__ = ["DEFAULT_POOLING", "ModelInfo", "model_table", "network_named", "network_of"]
+__all__ = ["DEFAULT_POOLING", "ModelInfo", "find_network", "model_table", "network_of"]
 
 DEFAULT_POOLING = "avg"
 
@@ -38,7 +38,7 @@ def _networks() -> dict[str, Network]:
     return {network.name: network for network in (*LITE_NETWORKS, *APPLICATIONS)}
 
 
-def network_named(name: str) -> Network:
+def find_network(name: str) -> Network:
     """The network of that registry name.  Raises :class:`UnknownEncoder` with the nearest ones."""
     networks = _networks()
     try:
@@ -55,7 +55,7 @@ def network_named(name: str) -> Network:
 def network_of(spec: EncoderSpec) -> Network:
     """The network of a spec, a user's own file included."""
     if spec.model != "file":
-        return network_named(spec.model)
+        return find_network(spec.model)
     free = spec.size.keep_aspect
     facts = {
         "input": [None, None] if free else [spec.size.height, spec.size.width],

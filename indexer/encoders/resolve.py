@@ -18,8 +18,8 @@ from parecido.indexer.encoders.networks.saved_file import (
     check_preprocessing,
     facts_from_json,
 )
-from parecido.indexer.encoders.presets import quality_named, with_size
-from parecido.indexer.encoders.registry import network_named
+from parecido.indexer.encoders.presets import find_quality, with_size
+from parecido.indexer.encoders.registry import find_network
 from parecido.indexer.encoders.weights import obtain_weights
 from parecido.indexer.errors import InvalidRequest, PathNotFound, WeightsUnavailable
 from parecido.indexer.records.choices import FILTERS, UNCALIBRATED
@@ -44,7 +44,7 @@ def resolve(choice: EncoderChoice, *, show_output: bool = False) -> EncoderSpec:
     :class:`~parecido.WeightsUnavailable` or :class:`~parecido.WeightsInvalid`.
     """
     _check_words(choice)
-    preset = quality_named(choice.quality)
+    preset = find_quality(choice.quality)
     if choice.model == "auto" and choice.quality is not None and choice.weights is None:
         choice = replace(choice, model=preset.model)
     spec = _resolve_network(choice, show_output)
@@ -81,7 +81,7 @@ def _resolve_network(choice: EncoderChoice, show_output: bool) -> EncoderSpec:
         return _resolve_auto(choice, show_output)
     if choice.model.lower().endswith(FILE_SUFFIXES):
         return _resolve_file(choice)
-    return _resolve_named(choice, show_output)
+    return _resolve_name(choice, show_output)
 
 
 def _resolve_auto(choice: EncoderChoice, show_output: bool) -> EncoderSpec:
@@ -89,14 +89,14 @@ def _resolve_auto(choice: EncoderChoice, show_output: bool) -> EncoderSpec:
         raise InvalidRequest("A weights file needs the name of its network.", "Add --model NAME.")
     if gpu_visible():
         try:
-            return _resolve_named(replace(choice, model=GPU_MODEL), show_output)
+            return _resolve_name(replace(choice, model=GPU_MODEL), show_output)
         except WeightsUnavailable:  # no network: the encoder that needs none
             pass
-    return _resolve_named(replace(choice, model=OFFLINE_MODEL), show_output)
+    return _resolve_name(replace(choice, model=OFFLINE_MODEL), show_output)
 
 
-def _resolve_named(choice: EncoderChoice, show_output: bool) -> EncoderSpec:
-    network = network_named(choice.model)
+def _resolve_name(choice: EncoderChoice, show_output: bool) -> EncoderSpec:
+    network = find_network(choice.model)
     pooling = network.check_pooling(choice.pooling or network.pooling)
     if choice.weights is not None:
         path = Path(choice.weights).expanduser().absolute()

@@ -7,7 +7,7 @@ from pathlib import Path
 from parecido.indexer.encoders.machine.child import run_in_child
 from parecido.indexer.encoders.networks.base import Network
 from parecido.indexer.encoders.networks.digest import sha256_of
-from parecido.indexer.encoders.registry import DEFAULT_POOLING, network_named
+from parecido.indexer.encoders.registry import DEFAULT_POOLING, find_network
 from parecido.indexer.errors import WeightsUnavailable
 from parecido.indexer.records.encoder import EncoderSpec
 
@@ -20,7 +20,7 @@ def fetch(name: str, pooling: str = DEFAULT_POOLING, show_output: bool = False) 
     Raises :class:`~parecido.WeightsUnavailable`, which names the missing file, the place
     where it would be looked for, and an encoder that works without it.
     """
-    network = network_named(name)
+    network = find_network(name)
     request = {"do": "fetch", "model": network.name, "pooling": network.check_pooling(pooling)}
     return Path(run_in_child(request, show_output=show_output)["path"])
 
@@ -43,7 +43,7 @@ def weights_of(spec: EncoderSpec) -> Path:
                 "Put the file back: the library's encoder is built from it.",
             )
     else:
-        path = obtain_weights(network_named(spec.model), spec.pooling)
+        path = obtain_weights(find_network(spec.model), spec.pooling)
     found = sha256_of(path)
     if found != spec.weights_sha256:
         raise WeightsUnavailable(

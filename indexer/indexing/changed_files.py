@@ -17,7 +17,7 @@ from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.pictures import FileEntry, Skip
 from parecido.indexer.records.runs import IndexReport
 
-__all__ = ["Sift"]
+__all__ = ["ChangedFiles"]
 
 # What refused these may be otherwise now, with the file as it was: permissions, the limits
 _WORTH_ANOTHER_TRY = ("unreadable", "too-large")
@@ -25,7 +25,7 @@ _PULSE = 1024  # unchanged files between two looks at other things
 
 
 @dataclass
-class Sift:
+class ChangedFiles:
     """Passes on what needs a look, and counts the rest as unchanged or skipped.
 
     ``pulse`` is called now and then while files are unchanged; when it returns true, the walk ends.
@@ -44,7 +44,7 @@ class Sift:
     """Whether the catalogue knows paths below the walked folders that the walk did not come to."""
     stopped: bool = False
 
-    def __call__(self, walk: Walk) -> Iterator[tuple[FileEntry, Known | None]]:
+    def walk(self, walk: Walk) -> Iterator[tuple[FileEntry, Known | None]]:
         for folder, entries in walk.segments():
             if folder is None:
                 (root,) = entries
@@ -56,11 +56,11 @@ class Sift:
                 known = self.catalogue.known_below(folder)
                 # it may have been a file
                 self.missed |= self.catalogue.known(folder) is not None
-            yield from self._sifted(entries, known)
+            yield from self._compare(entries, known)
             if self.stopped:
                 return
 
-    def _sifted(
+    def _compare(
         self, entries: Iterable[FileEntry], known: Iterator[tuple[Any, ...]]
     ) -> Iterator[tuple[FileEntry, Known | None]]:
         row = next(known, None)

@@ -8,17 +8,17 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from parecido.indexer.encoders.building.export import exported
+from parecido.indexer.encoders.building.export import obtain_export
 from parecido.indexer.encoders.building.quantise import (
     CALIBRATION_FILES,
     check_can_quantise,
     quantise,
 )
-from parecido.indexer.encoders.building.quantised_model import drop_quantised, quantised_model
+from parecido.indexer.encoders.building.quantised_model import drop_quantised_model, quantised_model
 from parecido.indexer.encoders.networks.digest import sha256_of
 from parecido.indexer.encoders.networks.saved_file import FILE_SUFFIXES
 from parecido.indexer.encoders.presets import with_size
-from parecido.indexer.encoders.registry import network_named
+from parecido.indexer.encoders.registry import find_network
 from parecido.indexer.encoders.resolve import resolve
 from parecido.indexer.errors import EncoderMismatch
 from parecido.indexer.indexing.options import IndexOptions
@@ -75,16 +75,16 @@ def calibrate(
         return spec
     own, folder = writing.encoder, writing.folder
     if spec.precision != "int8":
-        drop_quantised(folder, own.calibration if own else "")
+        drop_quantised_model(folder, own.calibration if own else "")
         return spec
     if spec.calibration:  # of an encoder that was given ready
         quantised_model(spec, folder)
         return spec
     files = [Path(os.fsdecode(entry.path)) for entry in islice(walk, CALIBRATION_FILES)]
-    drop_quantised(folder, own.calibration if own else "")
+    drop_quantised_model(folder, own.calibration if own else "")
     plain = replace(spec, precision="float32")
     with pillow_limit(limits), writing_folder(folder):
-        return quantise(plain, exported, files, folder, limits, stop)
+        return quantise(plain, obtain_export, files, folder, limits, stop)
 
 
 def _find_disagreement(own: EncoderSpec, options: IndexOptions) -> str:
@@ -95,7 +95,7 @@ def _find_disagreement(own: EncoderSpec, options: IndexOptions) -> str:
         if own.model != "file" or not path.is_file() or sha256_of(path) != own.weights_sha256:
             return f"the network {model}"
     elif model != "auto" and model.lower() != own.model:
-        return network_named(model).name
+        return find_network(model).name
     if options.preprocessing not in (None, own.preprocessing):
         return f"{own.model} with {options.preprocessing} preprocessing"
     if options.precision not in (None, "auto", own.precision):

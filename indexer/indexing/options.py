@@ -21,7 +21,7 @@ class IndexOptions:
     """Encoder; by default the library's own, ``auto`` for a new library."""
     quality: str | None = None
     """``fast``, ``balanced`` or ``best``: which encoder a new library gets, and whether searches
-    think twice.  By default as the library was told, ``balanced`` for a new one."""
+    expand and re-rank.  By default as the library was told, ``balanced`` for a new one."""
     pooling: str | None = None
     size: str | None = None
     """``256``: pictures keep their shape on about that side squared; ``224x224``: are squeezed.

@@ -14,7 +14,7 @@ from typing import Any
 
 from parecido.indexer.catalogue.changes import Change, Forget, Remove
 from parecido.indexer.encoders.encoder import Encoder
-from parecido.indexer.encoders.presets import quality_named
+from parecido.indexer.encoders.presets import find_quality
 from parecido.indexer.errors import InvalidRequest, ParecidoError, PathNotFound
 from parecido.indexer.indexing.encoder_choice import calibrate
 from parecido.indexer.indexing.options import IndexOptions, check_dimension
@@ -62,7 +62,7 @@ def index(
         with library.writer(wait=options.wait, stop=stop) as writing:
             return _index(writing, roots, options, encoder, hooks)
 
-    return _or_interrupted(run, stop)
+    return _report_interruption(run, stop)
 
 
 def index_into(
@@ -74,7 +74,7 @@ def index_into(
 ) -> IndexReport:
     """As :func:`index`, by who holds the library's lock already."""
     roots = _check(paths, options)
-    return _or_interrupted(lambda: _index(writing, roots, options, encoder, hooks), hooks.stop)
+    return _report_interruption(lambda: _index(writing, roots, options, encoder, hooks), hooks.stop)
 
 
 def _check(paths: Iterable[str | os.PathLike[str]], options: IndexOptions) -> list[str]:
@@ -88,7 +88,7 @@ def _check(paths: Iterable[str | os.PathLike[str]], options: IndexOptions) -> li
     return roots
 
 
-def _or_interrupted(run: Callable[[], IndexReport], stop: Callable[[], bool]) -> IndexReport:
+def _report_interruption(run: Callable[[], IndexReport], stop: Callable[[], bool]) -> IndexReport:
     try:
         return run()
     except ParecidoError:
@@ -133,11 +133,11 @@ def _tell(writing: Writing, plan: Plan) -> bool:
     if options.dimension is not None and str(options.dimension) != settings.dimension():
         catalogue.ask_dimension(str(options.dimension))
         told = True
-    think_twice = options.think_twice
-    if think_twice is None and options.quality is not None:
-        think_twice = quality_named(options.quality).thinks_twice
-    if think_twice is not None and think_twice != settings.thinks_twice():
-        catalogue.think_twice(think_twice)
+    rerank = options.think_twice
+    if rerank is None and options.quality is not None:
+        rerank = find_quality(options.quality).reranks_by_default
+    if rerank is not None and rerank != settings.reranks_by_default():
+        catalogue.rerank_by_default(rerank)
         told = True
     if plan.keeps_regions != settings.keeps_regions():
         writing.remove_regions()  # no older one may pass for an index of these regions

@@ -14,7 +14,7 @@ from parecido.indexer.catalogue.known import Known
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.errors import ParecidoError, PathNotFound
-from parecido.indexer.indexing.changed_files import Sift
+from parecido.indexer.indexing.changed_files import ChangedFiles
 from parecido.indexer.indexing.id_set import IdSet
 from parecido.indexer.indexing.plan import Hooks, Plan
 from parecido.indexer.indexing.prepare import Prepared
@@ -46,7 +46,7 @@ class Run:
         self._seen_skips: set[bytes] = set()
         self._within = plan.keeps_regions
         # of pictures that have no regional descriptors yet
-        self._waiting = set(catalogue.regional.waiting()) if self._within else set()
+        self._waiting = set(catalogue.regional.find_waiting()) if self._within else set()
         have = catalogue.regional.has_bytes if self._within else catalogue.has_bytes
         self._flow = Flow(plan, have)
         self._changes: list[Change] = []
@@ -67,7 +67,7 @@ class Run:
         encoder's errors.
         """
         walk = self._plan.walk()
-        sift = Sift(
+        changed = ChangedFiles(
             self._catalogue,
             self._report,
             self._seen,
@@ -76,7 +76,7 @@ class Run:
             frozenset(self._waiting),
         )
         try:
-            for entry, known in sift(walk):
+            for entry, known in changed.walk(walk):
                 self._flow.put(entry, known)
                 if self._pulse():
                     break
@@ -92,13 +92,13 @@ class Run:
         report.preparing_seconds, report.encoded = self._flow.preparing_seconds, self._flow.encoded
         if not report.interrupted:
             self._commit()  # moves first: a moved picture is not gone
-            if sift.missed or self._vanished:
-                self._remove_gone(walk)
+            if changed.missed or self._vanished:
+                self._remove_missing(walk)
             for path in walk.broken:
                 self._skip(path, "the link leads nowhere", "vanished")
             for path in walk.unreadable:
                 self._skip(path, "it cannot be looked into; its pictures are kept", "unreadable")
-        if sift.files or report.removed or report.skipped:
+        if changed.files or report.removed or report.skipped:
             self._commit()
         elif not report.interrupted and not report.missing_roots:
             raise PathNotFound(
@@ -181,7 +181,7 @@ class Run:
             return
         gone = None
         if known is None or known.id is None:
-            gone = self._gone_twin(prepared.content_hash)
+            gone = self._find_gone_twin(prepared.content_hash)
             if gone is not None and gone not in self._waiting:
                 self._seen.add(gone)
                 self._changes.append(Move(gone, entry.path, entry.file_size, entry.mtime_ns))
@@ -213,7 +213,7 @@ class Run:
         twin = self._catalogue.regional.twin(digest)
         return next(iter(self._catalogue.pictures([twin] if twin is not None else [])), None)
 
-    def _gone_twin(self, digest: bytes) -> int | None:
+    def _find_gone_twin(self, digest: bytes) -> int | None:
         """The id of a picture with these bytes whose file is no longer there.
 
         Each is looked at once in a run, so that a crowd of copies is not compared with itself.
@@ -236,7 +236,7 @@ class Run:
         picture_id = known.id if known and known.id is not None else moved
         if picture_id is None and self._waiting:
             # decoded although its bytes were known: it may have moved while it waited
-            picture_id = self._gone_twin(prepared.content_hash)
+            picture_id = self._find_gone_twin(prepared.content_hash)
         self._waiting.discard(picture_id or 0)
         self._changes.append(Add(entry, prepared.content_hash, described, picture_id))
         self._fresh.append(prepared.content_hash)
@@ -266,7 +266,7 @@ class Run:
 
     # -- what is gone ----------------------------------------------------------------------------
 
-    def _remove_gone(self, walk: Walk) -> None:
+    def _remove_missing(self, walk: Walk) -> None:
         gone: list[int] = []
         forgotten: list[bytes] = []
         unknown = [*self._plan.roots.absent, *walk.unreadable, *walk.broken]

@@ -164,12 +164,12 @@ class Flow:
             # asked after the claim, so that the bytes are always either claimed or in the catalogue
             if anyway or not self._have(digest):
                 return True
-            early.extend((mine, *self._released(digest)))
+            early.extend((mine, *self._release(digest)))
             return False
 
         prepared = prepare(entry, known, self._plan.spec, self._plan.options.limits, claim)
         if prepared.refused is not None:
-            copies = self._released(prepared.content_hash)
+            copies = self._release(prepared.content_hash)
             return [prepared, *(replace(copy, refused=prepared.refused) for copy in copies)]
         if prepared.decoded is None:
             return early
@@ -178,7 +178,7 @@ class Flow:
         batch = self._into_bucket(prepared)
         return self._encode(batch) if batch else []
 
-    def _released(self, digest: bytes) -> list[Prepared]:
+    def _release(self, digest: bytes) -> list[Prepared]:
         """The other files with bytes that nobody claims any more."""
         with self._lock:
             claim = self._claims.pop(digest, None)
@@ -187,7 +187,7 @@ class Flow:
     def _into_bucket(self, prepared: Prepared) -> list[Prepared]:
         """The pictures of a bucket that is full now; else nothing."""
         assert prepared.decoded is not None
-        full = self._opened().bucket_size
+        full = self._open_encoder().bucket_size
         shape = prepared.decoded.pixels.shape
         with self._lock:
             bucket = self._buckets.setdefault(shape, _Bucket())
@@ -196,7 +196,7 @@ class Flow:
                 return []
             return self._buckets.pop(shape).pictures
 
-    def _opened(self) -> Encoder:
+    def _open_encoder(self) -> Encoder:
         with self._opening:
             if self._failure is not None:
                 raise self._failure  # the other workers need not try it again
@@ -217,7 +217,7 @@ class Flow:
 
     def _encode(self, batch: Sequence[Prepared]) -> list[Prepared]:
         decoded = [prepared.decoded for prepared in batch if prepared.decoded is not None]
-        encoding, regional = self._described([picture.pixels for picture in decoded])
+        encoding, regional = self._describe([picture.pixels for picture in decoded])
         done: list[Prepared] = []
         with self._lock:
             self.encoded += len(batch)
@@ -240,9 +240,9 @@ class Flow:
                 claim.copies = []
         return done
 
-    def _described(self, pixels: Sequence[Pixels]) -> tuple[Encoding, list[Regional | None]]:
+    def _describe(self, pixels: Sequence[Pixels]) -> tuple[Encoding, list[Regional | None]]:
         """Descriptors and labels of pictures, and their regional descriptors if they are wanted."""
-        encoder = self._opened()
+        encoder = self._open_encoder()
         if not self._plan.keeps_regions:
             return encoder.encode(pixels), [None] * len(pixels)
         descriptors, labels, regional = [], [], []

@@ -70,7 +70,7 @@ class Space:
         """Length of what comes out."""
         return len(self.matrix)
 
-    def shortened(self, dimension: int) -> Space:
+    def shorten(self, dimension: int) -> Space:
         """The space of the first dimensions, in which the library varies most."""
         if dimension >= self.dimension:
             return self

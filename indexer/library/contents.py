@@ -35,7 +35,7 @@ __all__ = ["check_own", "refuse_foreign"]
 
 _FOLDERS = {VECTORS: INDEXES, NEIGHBOURS: kinds.NEIGHBOURS, REGIONS: INDEXES}
 
-_WRITERS = WRITER.unfinished()
+_WRITERS = WRITER.while_writing()
 _LOOKS, _LOOK_SECONDS = 5, 0.02
 # what these files hold, and what is wrong with one that holds something else
 _CONTENTS = {
@@ -82,7 +82,7 @@ def _is_left_over(path: Path) -> bool:
 def _holds_only(folder: Path, kind: Kind) -> bool:
     if not is_folder(folder):
         return False
-    return len(own_files(folder, kind.unfinished())) == len(os.listdir(folder))
+    return len(own_files(folder, kind.while_writing())) == len(os.listdir(folder))
 
 
 def _is_known(name: str) -> bool:

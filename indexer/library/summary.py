@@ -47,7 +47,7 @@ def summarise(library: Library) -> dict[str, Any]:
         "dimension": spec.dimension if spec else None,
         "fingerprint": spec.fingerprint if spec else None,
         **_space_facts(library),
-        "think_twice": library.catalogue.settings.thinks_twice(),
+        "think_twice": library.catalogue.settings.reranks_by_default(),
         **_index_facts(index),
         "roots": [os.fsdecode(root.path) for root in library.catalogue.roots()],
         "bytes": library.disk_bytes,

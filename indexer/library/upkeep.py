@@ -38,7 +38,7 @@ from parecido.indexer.vectors.neighbours import update
 if TYPE_CHECKING:
     from parecido.indexer.vectors.local.index import VectorIndex
 
-__all__ = ["Derived", "bring_up_to_date", "derived", "is_up_to_date"]
+__all__ = ["Derived", "bring_up_to_date", "is_up_to_date", "list_derivations"]
 
 _log = logging.getLogger("parecido")
 
@@ -60,7 +60,7 @@ class Derived(Protocol):
         """Do it; in a ``hurry`` only what is a matter of seconds."""
 
 
-def derived(writing: Writing) -> list[Derived]:
+def list_derivations(writing: Writing) -> list[Derived]:
     """All that a library derives from its descriptors, in the order in which it is made."""
     if writing.encoder is None:
         return []
@@ -69,13 +69,13 @@ def derived(writing: Writing) -> list[Derived]:
 
 def bring_up_to_date(writing: Writing, *, hurry: bool = False) -> None:
     """Bring all that is derived up to date; in a ``hurry`` only what is a matter of seconds."""
-    for one in derived(writing):
+    for one in list_derivations(writing):
         one.bring_up_to_date(hurry=hurry)
 
 
 def is_up_to_date(writing: Writing) -> bool:
     """Whether nothing is due."""
-    return not any(one.is_due() for one in derived(writing))
+    return not any(one.is_due() for one in list_derivations(writing))
 
 
 class _Learned(NamedTuple):
@@ -154,10 +154,12 @@ class PictureIndex(_Index):
         spec = settings.encoder()
         assert spec is not None
         # of those asked for, as many as the pictures that it was learned from allowed
-        most = max(1, min(self._wanted(space.pictures), spec.dimension, space.pictures - 1))
+        most = max(
+            1, min(self._resolve_dimension(space.pictures), spec.dimension, space.pictures - 1)
+        )
         return space.dimension != most or has_outgrown(space, count)
 
-    def _wanted(self, pictures: int) -> int:
+    def _resolve_dimension(self, pictures: int) -> int:
         asked = self._catalogue.settings.dimension()
         return auto_dimension(pictures) if asked == "auto" else int(asked)
 
@@ -166,8 +168,8 @@ class PictureIndex(_Index):
         if self._catalogue.settings.dimension() == "full" or count < LEAST_PICTURES:
             return _Learned(None)
         _log.debug("Learning the space of %s.", plural(count, "picture"))
-        whole = learn(_drawn(self._catalogue, _SAMPLE), _ALL, count)
-        space = whole.shortened(self._wanted(count))
+        whole = learn(_draw(self._catalogue, _SAMPLE), _ALL, count)
+        space = whole.shorten(self._resolve_dimension(count))
         return _Learned(space, _effect(self._catalogue, whole, space))
 
     def _open(self) -> VectorIndex:
@@ -210,7 +212,7 @@ class RegionIndex(_Index):
         count = self._catalogue.descriptors.count()
         space = None
         if count >= LEAST_PICTURES:
-            rows = np.concatenate(list(_drawn(self._catalogue, _REGIONAL_SAMPLE)))
+            rows = np.concatenate(list(_draw(self._catalogue, _REGIONAL_SAMPLE)))
             space = learn_regional(rows, count)
         if space is None and not self._catalogue.settings.regional_space_fingerprint():
             return None
@@ -264,18 +266,18 @@ class NeighbourLists:
 
     def is_due(self) -> bool:
         catalogue = self._writing.catalogue
-        if not catalogue.settings.thinks_twice():
+        if not catalogue.settings.reranks_by_default():
             return False
         name = self._writing.gallery().file_name(catalogue.generation())
         return not (self._folder / f"{name}.npy").exists()
 
     def bring_up_to_date(self, *, hurry: bool) -> None:
-        if not hurry and self._writing.catalogue.settings.thinks_twice():
+        if not hurry and self._writing.catalogue.settings.reranks_by_default():
             index = self._writing.vectors()
             update(self._folder, index.gallery, index)
 
 
-def _drawn(catalogue: Catalogue, most: int) -> Iterator[Vectors]:
+def _draw(catalogue: Catalogue, most: int) -> Iterator[Vectors]:
     """Descriptors of the library, or of pictures drawn from it where there are very many."""
     ids = catalogue.descriptors.ids()
     for page in pages(sample(ids, most, seed=len(ids)), _PAGE):

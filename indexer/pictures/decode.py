@@ -139,7 +139,7 @@ def render(
     except MemoryError as error:
         raise PictureUnreadable("not enough memory to decode it", "too-large") from error
     except Exception as error:  # decoders raise almost anything on damaged bytes
-        raise _as_damaged(error) from error
+        raise _report_damage(error) from error
 
 
 def _finish(
@@ -193,7 +193,7 @@ def open_picture(file: IO[bytes], limits: Limits) -> Iterator[Image.Image]:
             "too-large",
         ) from error
     except Exception as error:
-        raise _as_damaged(error) from error
+        raise _report_damage(error) from error
     with image:
         _check_pixels(image.size, limits)
         yield image
@@ -250,7 +250,7 @@ def _check_pixels(size: tuple[int, int], limits: Limits) -> None:
         )
 
 
-def _as_damaged(error: Exception) -> PictureUnreadable:
+def _report_damage(error: Exception) -> PictureUnreadable:
     text = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
     return PictureUnreadable(f"damaged: {text}", "damaged")
 

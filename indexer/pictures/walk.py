@@ -119,7 +119,7 @@ class Walk:
                 path = entry.path
                 try:
                     is_folder = entry.is_dir()
-                    if self._spec is not None and self._excluded(root, path, is_folder):
+                    if self._spec is not None and self._is_excluded(root, path, is_folder):
                         continue
                     found = entry.stat()
                 except OSError as error:
@@ -155,7 +155,7 @@ class Walk:
             self.unreadable.append(folder)
             return iter(())
 
-    def _excluded(self, root: bytes, path: bytes, is_folder: bool) -> bool:
+    def _is_excluded(self, root: bytes, path: bytes, is_folder: bool) -> bool:
         # patterns become regular expressions, in which "." and "$" take a line's end for special
         relative = os.fsdecode(os.path.relpath(path, root)).replace(os.sep, "/")
         relative = relative.replace("\n", "\0")

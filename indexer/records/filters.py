@@ -66,10 +66,10 @@ class Filter:
         for name in ("width", "height"):
             least, most = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
             if least is not None and most is not None and least > most:
-                raise _crossed(name, least, most)
+                raise _report_crossing(name, least, most)
         first, last = self.taken_from, self.taken_to
         if first is not None and last is not None and period(first)[0] >= period(last)[1]:
-            raise _crossed("date", first, last)
+            raise _report_crossing("date", first, last)
 
     @property
     def passes_all(self) -> bool:
@@ -116,7 +116,7 @@ def moment(text: str) -> float:
         raise _no_date(text) from error
 
 
-def _crossed(name: str, low: object, high: object) -> InvalidRequest:
+def _report_crossing(name: str, low: object, high: object) -> InvalidRequest:
     return InvalidRequest(
         f"No {name} is from {low} to {high}: the lower bound is above the upper.",
         "Exchange them, or leave one out.",

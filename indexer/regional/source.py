@@ -54,13 +54,13 @@ class RegionalSource:
         """Ids of all descriptors, ascending; with ``before``, of those not written after it."""
         pictures = self._catalogue.descriptors.ids(before)
         rows = row_ids(pictures)
-        waiting = np.asarray(self._catalogue.regional.waiting(), np.int64)
+        waiting = np.asarray(self._catalogue.regional.find_waiting(), np.int64)
         bare = np.isin(pictures, waiting).repeat(ROWS) & (rows % STRIDE > 0)
         return rows[~bare]
 
-    def removed_after(self, generation: int) -> Ids:
+    def list_removals_after(self, generation: int) -> Ids:
         """Ids of the descriptors that left the library after that generation, ascending."""
-        return row_ids(self._catalogue.descriptors.removed_after(generation))
+        return row_ids(self._catalogue.descriptors.list_removals_after(generation))
 
     def of(self, ids: Sequence[int]) -> tuple[Ids, Vectors]:
         """Ids ``(n,)`` in ascending order with their descriptors ``(n, dimension)``.
@@ -73,9 +73,9 @@ class RegionalSource:
         chosen = np.isin(found, wanted)
         return found[chosen], vectors[chosen]
 
-    def written_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
+    def read_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
         """All descriptors written after that generation, in pages of ascending ids."""
-        for pictures, whole in self._catalogue.descriptors.written_after(generation):
+        for pictures, whole in self._catalogue.descriptors.read_after(generation):
             for start in range(0, len(pictures), _PICTURES):
                 part = slice(start, start + _PICTURES)
                 yield self._of(pictures[part], whole[part])

@@ -52,7 +52,7 @@ class Kind(NamedTuple):
     is_made: Callable[[BinaryIO], bool]
     """Asked with a file that is open for reading at its beginning."""
 
-    def unfinished(self) -> Kind:
+    def while_writing(self) -> Kind:
         """These files, and what they are called while they are being written."""
         return self._replace(names=re.compile(f"({self.names.pattern}){_TEMPORARY}?"))
 

@@ -85,13 +85,13 @@ def _mode(path: Path) -> int:
 
 def is_own(path: Path, is_made: Callable[[BinaryIO], bool]) -> bool:
     """Whether a regular file lies there that this program made."""
-    with _opened(path.parent) as folder:
+    with _open_if_there(path.parent) as folder:
         return folder is not None and folder.is_own(path.name, is_made)
 
 
 def own_files(folder: Path, kind: Kind) -> list[Path]:
     """The files of one kind in a folder, ascending; none where it is a link."""
-    with _opened(folder) as opened:
+    with _open_if_there(folder) as opened:
         names = [] if opened is None else opened.own(kind)
     return [folder / name for name in sorted(names)]
 
@@ -126,7 +126,7 @@ def replacing(
     without ``sync`` that does not hold for a power cut.  Raises ``OSError`` where something has its
     place that this program did not make, and where its folder is a link.
     """
-    with _written(path, sync) as (folder, file, temporary):
+    with _write_new(path, sync) as (folder, file, temporary):
         folder.check_own(path.name, is_made)
         yield file
         _finish(file, sync)
@@ -139,7 +139,7 @@ def replacing(
 @contextmanager
 def create_file(path: Path) -> Iterator[BinaryIO]:
     """As :func:`replacing`, where nothing is.  Raises ``FileExistsError`` where anything is."""
-    with _written(path, True) as (folder, file, temporary):
+    with _write_new(path, True) as (folder, file, temporary):
         folder.check_absent(path.name)
         yield file
         _finish(file, True)
@@ -148,7 +148,7 @@ def create_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _written(path: Path, sync: bool) -> Iterator[tuple[_Folder, BinaryIO, str]]:
+def _write_new(path: Path, sync: bool) -> Iterator[tuple[_Folder, BinaryIO, str]]:
     """A folder, a new file in it, and the file's temporary name, which is gone at the end."""
     temporary = f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
     with _open(path.parent) as folder:
@@ -224,10 +224,10 @@ def remove_own(
     With what is being written, or was when a process was killed, unless told otherwise.  What
     cannot be removed stays.
     """
-    with _opened(folder) as opened:
+    with _open_if_there(folder) as opened:
         if opened is None:
             return
-        for name in opened.own(kind.unfinished() if unfinished else kind):
+        for name in opened.own(kind.while_writing() if unfinished else kind):
             if name not in keep:
                 with suppress(OSError):  # gone meanwhile; on Windows a reader may be in the way
                     opened.unlink(name)
@@ -283,18 +283,18 @@ class _Folder:
         self._path = path
         self._at = descriptor
 
-    def _named(self, name: str) -> str:
+    def _resolve(self, name: str) -> str:
         return name if self._at is not None else os.path.join(self._path, name)
 
     def names(self) -> list[str]:
         return os.listdir(self._path if self._at is None else self._at)
 
     def open(self, name: str, flags: int) -> int:
-        return os.open(self._named(name), flags, 0o666, dir_fd=self._at)
+        return os.open(self._resolve(name), flags, 0o666, dir_fd=self._at)
 
     def mode(self, name: str) -> int:
         try:
-            return os.stat(self._named(name), dir_fd=self._at, follow_symlinks=False).st_mode
+            return os.stat(self._resolve(name), dir_fd=self._at, follow_symlinks=False).st_mode
         except OSError:
             return 0
 
@@ -310,7 +310,7 @@ class _Folder:
             return False
         try:
             if isinstance(is_made, BySize):
-                return is_made.fits(os.stat(self._named(name), dir_fd=self._at).st_size)
+                return is_made.fits(os.stat(self._resolve(name), dir_fd=self._at).st_size)
             with open(self.open(name, _READ), "rb") as file:
                 return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and is_made(file)
         except OSError as error:
@@ -330,14 +330,16 @@ class _Folder:
         raise NotOurs(self._path / name)
 
     def replace(self, name: str, other: str) -> None:
-        os.replace(self._named(name), self._named(other), src_dir_fd=self._at, dst_dir_fd=self._at)
+        os.replace(
+            self._resolve(name), self._resolve(other), src_dir_fd=self._at, dst_dir_fd=self._at
+        )
 
     def rename_new(self, name: str, other: str) -> None:
         """Rename to where nothing is; without hard links, after a look."""
         try:
             os.link(
-                self._named(name),
-                self._named(other),
+                self._resolve(name),
+                self._resolve(other),
                 src_dir_fd=self._at,
                 dst_dir_fd=self._at,
                 follow_symlinks=False,
@@ -353,7 +355,7 @@ class _Folder:
             self.unlink(name)
 
     def unlink(self, name: str) -> None:
-        os.unlink(self._named(name), dir_fd=self._at)
+        os.unlink(self._resolve(name), dir_fd=self._at)
 
     def sync(self) -> None:
         if self._at is not None:
@@ -378,7 +380,7 @@ def _open(path: Path) -> Iterator[_Folder]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Folder | None]:
+def _open_if_there(path: Path) -> Iterator[_Folder | None]:
     """As :func:`_open`; None where there is none, or a link has its place."""
     with ExitStack() as stack:
         try:

@@ -38,19 +38,19 @@ class Gallery:
         Their numbers lie on the grid of :mod:`parecido.indexer.arithmetic`, so that cosines are
         exact.
         """
-        return self._placed(to_grid(vectors.astype(np.float32)))
+        return self._place(to_grid(vectors.astype(np.float32)))
 
     def of(self, ids: Sequence[int]) -> tuple[Ids, Vectors]:
         """As the source's, in the space."""
         found, vectors = self.source.of(ids)
-        return found, self._placed(vectors)
+        return found, self._place(vectors)
 
-    def written_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
+    def read_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
         """As the source's, in the space."""
-        for ids, vectors in self.source.written_after(generation):
-            yield ids, self._placed(vectors)
+        for ids, vectors in self.source.read_after(generation):
+            yield ids, self._place(vectors)
 
-    def _placed(self, vectors: Vectors) -> Vectors:
+    def _place(self, vectors: Vectors) -> Vectors:
         """As :meth:`project`, of what lies on the grid already, as all that is stored does."""
         if self.space is None or not len(vectors):
             return vectors

@@ -84,7 +84,7 @@ def update(folder: Path, gallery: Gallery, index: NearestIndex) -> Neighbours:
     ids, generation = index.ids(), index.generation
     if before is not None and before.generation == generation:
         return before
-    changed = _changed(gallery, before, ids)
+    changed = _find_changes(gallery, before, ids)
     if before is None or len(changed) > _REBUILD * len(ids):
         rows = np.zeros(len(ids), _ROW)
         rows["id"] = ids
@@ -93,7 +93,7 @@ def update(folder: Path, gallery: Gallery, index: NearestIndex) -> Neighbours:
             near, cosines = nearest(index, ids[block], gallery.of(ids[block].tolist())[1])
             rows["near"][block], rows["cosine"][block] = near, cosines
     else:
-        rows = _grown(before, gallery, index, ids, changed)
+        rows = _grow(before, gallery, index, ids, changed)
     kept = Neighbours(rows, generation)
     path = folder / f"{gallery.file_name(generation)}.npy"
     try:
@@ -136,17 +136,17 @@ def nearest(index: NearestIndex, ids: Ids, vectors: Vectors, k: int = KEPT) -> t
     return near, np.clip(cosines, -1, 1)
 
 
-def _changed(gallery: Gallery, before: Neighbours | None, ids: Ids) -> Ids:
+def _find_changes(gallery: Gallery, before: Neighbours | None, ids: Ids) -> Ids:
     """Pictures of the index that have no row, or were given another descriptor since."""
     if before is None:
         return ids
-    pages = gallery.source.written_after(before.generation)
+    pages = gallery.source.read_after(before.generation)
     newer = np.concatenate([np.empty(0, np.int64), *(page for page, _ in pages)])
     missing = np.setdiff1d(ids, before.ids, assume_unique=True)
     return np.union1d(missing, np.intersect1d(newer, ids))
 
 
-def _grown(
+def _grow(
     before: Neighbours, gallery: Gallery, index: NearestIndex, ids: Ids, changed: Ids
 ) -> npt.NDArray[np.void]:
     """Rows of the pictures of the index, from those before and what changed."""

@@ -26,7 +26,7 @@ class DescriptorSource(Protocol):
     def ids(self, before: int | None = None) -> Ids:
         """Ids of all descriptors, ascending; with ``before``, of those not written after it."""
 
-    def removed_after(self, generation: int) -> Ids:
+    def list_removals_after(self, generation: int) -> Ids:
         """Ids of what was removed after that generation, ascending."""
 
     def of(self, ids: Sequence[int]) -> tuple[Ids, Vectors]:
@@ -35,7 +35,7 @@ class DescriptorSource(Protocol):
         Ids that are gone are left out.
         """
 
-    def written_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
+    def read_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
         """All descriptors written after that generation, in pages of ascending ids.
 
         Everything where the generation is -1.

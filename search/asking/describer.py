@@ -86,7 +86,9 @@ class Describer:
         with pillow_limit(self._limits):
             return look(content, region, self.spec, self._limits)
 
-    def stored(self, given: Given, content: Content | None = None) -> Vectors | None:
+    def find_stored_descriptor(
+        self, given: Given, content: Content | None = None
+    ) -> Vectors | None:
         """The stored descriptor ``(dimension,)`` of an indexed picture that has not changed.
 
         Told by its content, where that was read, and else by its size and time.
@@ -99,7 +101,7 @@ class Describer:
 
     def describe(self, given: Given) -> Vectors:
         """The descriptor ``(dimension,)`` of a whole picture."""
-        stored = self.stored(given)
+        stored = self.find_stored_descriptor(given)
         if stored is not None:
             return stored
         seen = self.look(self.read(given))

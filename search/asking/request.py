@@ -24,8 +24,8 @@ class Request:
     weights: tuple[float, ...] = (1.0,)
     """What each of the ``n`` counts; less than 0 for what is not wanted."""
 
-    def questions(self, thinks_twice: bool) -> list[Question]:
-        """As the ranking takes them; ``thinks_twice`` is what the library was told."""
+    def questions(self, reranks_by_default: bool) -> list[Question]:
+        """As the ranking takes them; ``reranks_by_default`` is what the library was told."""
         terms = self.terms
         return [
             Question(
@@ -34,8 +34,8 @@ class Request:
                 self.leave_out,
                 terms.exact,
                 terms.wanted,
-                thinks_twice if terms.expand is None else terms.expand,
-                thinks_twice if terms.rerank is None else terms.rerank,
+                reranks_by_default if terms.expand is None else terms.expand,
+                reranks_by_default if terms.rerank is None else terms.rerank,
                 self.weights,
             )
             for vectors in self.sought

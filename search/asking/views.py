@@ -46,7 +46,7 @@ def seek(describer: Describer, ask: Ask) -> Sought:
         descriptors += [np.stack([*group, *unseen]) for group in groups]
     together = len(like) if ask.together == "mean" else 1
     weights = [1 / together] * together + [-_UNLIKE / max(len(unseen), 1)] * len(unseen)
-    return Sought(tuple(descriptors), tuple(weights), _known([*like, *unlike]))
+    return Sought(tuple(descriptors), tuple(weights), _list_ids([*like, *unlike]))
 
 
 def pixels_of(describer: Describer, ask: Ask) -> tuple[list[Pixels], frozenset[int]]:
@@ -56,7 +56,7 @@ def pixels_of(describer: Describer, ask: Ask) -> tuple[list[Pixels], frozenset[i
     pixels = [describer.look(describer.read(one), ask.region).pixels for one in like]
     if ask.any_orientation:
         pixels = [view for one in pixels for view in orientations(one)]
-    return pixels, _known(like)
+    return pixels, _list_ids(like)
 
 
 def orientations(pixels: Pixels) -> list[Pixels]:
@@ -86,5 +86,5 @@ def _check_turns(spec: EncoderSpec) -> None:
         )
 
 
-def _known(given: list[Given]) -> frozenset[int]:
+def _list_ids(given: list[Given]) -> frozenset[int]:
     return frozenset(one.picture.id for one in given if one.picture is not None)

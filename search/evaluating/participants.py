@@ -52,7 +52,7 @@ def _leave_only(library: Library, collection: Collection) -> None:
     """Take out of a library that was kept what is not in the collection."""
     wanted = {os.fsencode(path) for path in collection.groups}
     ids = [i for path, i in _ids_by_path(library).items() if path not in collection.groups]
-    skips = [os.fsencode(skip.path) for skip in library.catalogue.skipped()]
+    skips = [os.fsencode(skip.path) for skip in library.catalogue.list_skips()]
     skips = [path for path in skips if path not in wanted]
     roots = [root.path for root in library.catalogue.roots() if root.path not in wanted]
     if ids or skips or roots:
@@ -108,7 +108,7 @@ def find_participants(library: Library, collection: Collection) -> Participants:
     """
     held = _ids_by_path(library)
     readable = Counter(group for path, group in collection.groups.items() if path in held and group)
-    reasons = {skip.path: skip for skip in library.catalogue.skipped()}
+    reasons = {skip.path: skip for skip in library.catalogue.list_skips()}
     unreadable = tuple(
         reasons.get(path, Skip(path, "it is not there any more", "vanished"))
         for path in collection.groups

@@ -36,7 +36,7 @@ class Rankings(NamedTuple):
     ids: Ids
     """``(b, n − 1)``: for each query the others, best first, equal scores by id."""
     scores: Vectors
-    """``(b, n − 1)``: their cosines, descending unless a second thought has reordered them."""
+    """``(b, n − 1)``: their cosines, descending unless re-ranking has reordered them."""
     dimension: int
     """How many numbers of each picture were compared."""
 
@@ -54,12 +54,12 @@ def rank(
     ``ids`` are ascending and in the library, and so are ``queries``, which are all of them by
     default.  ``terms`` are the search settings of a recipe; what they do not name is as the library
     was told.  Scores are cosines in the library's space, rounded as a search does it, so equal
-    descriptors score equally.  A second thought reorders the shortlist, as it does in a search.
+    descriptors score equally.  The shortlist is expanded and re-ranked as in a search.
     Memory is the gallery once and ``block × n``, never ``n × n``.
     """
     vectors = _gallery(library, ids)
-    twice = library.catalogue.settings.thinks_twice()
-    second = _Second(library, terms.get("expand", twice), terms.get("rerank", twice))
+    by_default = library.catalogue.settings.reranks_by_default()
+    second = _Second(library, terms.get("expand", by_default), terms.get("rerank", by_default))
     places = np.arange(len(ids)) if queries is None else np.searchsorted(ids, queries)
     for start in range(0, len(places), block):
         asked = places[start : start + block]
@@ -75,8 +75,8 @@ def rank(
 
 
 class _Second:
-    """A second thought on the shortlists, as :class:`parecido.search.ranking.ranking.Ranking` has
-    it.
+    """Expansion and re-ranking of the shortlists, as
+    :class:`parecido.search.ranking.ranking.Ranking` has them.
     """
 
     def __init__(self, library: Library, expand: bool, rerank: bool) -> None:
@@ -85,7 +85,7 @@ class _Second:
         self._around = NeighbourFinder(library, library.vectors()) if expand else None
 
     def reorder(self, order: Ids, vectors: Vectors, ids: Ids, query: int) -> None:
-        """Put the first places of an order ``(n − 1,)`` into the order of a second thought."""
+        """Put the first places of an order ``(n − 1,)`` into the order that these give."""
         shortlist = order[:SHORTLIST].copy()
         own = frozenset([int(ids[query])])
         around = self._around.of(ids[shortlist], own) if self._around else None
@@ -97,7 +97,7 @@ def _gallery(library: Library, ids: Ids) -> Vectors:
     """The descriptors ``(n, dimension)`` of these ids, in their order."""
     vectors = np.empty((0, 0), np.float32)
     filled = 0
-    for found, rows in library.gallery().written_after(-1):
+    for found, rows in library.gallery().read_after(-1):
         if not filled:
             vectors = np.empty((len(ids), rows.shape[1]), np.float32)
         wanted = rows[np.isin(found, ids)]

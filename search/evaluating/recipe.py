@@ -14,7 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.indexing.options import IndexOptions
 
-__all__ = ["SEARCH_KEYS", "Recipe", "built_in", "index_keys", "parse_recipe"]
+__all__ = ["SEARCH_KEYS", "Recipe", "index_keys", "list_built_in", "parse_recipe"]
 
 Value = str | int | float | bool
 
@@ -79,7 +79,7 @@ def index_keys() -> dict[str, type[Value]]:
     return keys
 
 
-def built_in() -> dict[str, Recipe]:
+def list_built_in() -> dict[str, Recipe]:
     """The recipes that need only be named."""
     known = {*index_keys(), *SEARCH_KEYS}
     recipes = {}
@@ -98,7 +98,7 @@ def parse_recipe(text: str) -> Recipe:
     name, colon, rest = text.partition(":")
     name = name.strip()
     if not colon:
-        recipes = built_in()
+        recipes = list_built_in()
         if name not in recipes:
             raise InvalidRequest(
                 f"{name!r} is no recipe of this program.",

@@ -77,11 +77,11 @@ def scoreboard_dict(source: str, k: int, evaluated: Sequence[Evaluation]) -> dic
         "collection": source,
         "k": k,
         "interval": {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
-        "recipes": [_evaluated_dict(one) for one in evaluated],
+        "recipes": [_evaluation_dict(one) for one in evaluated],
     }
 
 
-def _evaluated_dict(one: Evaluation) -> dict[str, Any]:
+def _evaluation_dict(one: Evaluation) -> dict[str, Any]:
     return {
         "name": one.recipe.name,
         "index": dict(one.recipe.index),

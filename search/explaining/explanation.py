@@ -97,7 +97,7 @@ def view_pictures(engine: Engine, pictures: Sequence[GivenPicture]) -> list[Look
             seen.append(describer.look(content, region))
         except PictureUnreadable as error:
             raise PictureUnreadable(f"{given.name}: {error.reason}", error.kind) from error
-        stored = None if region is not None else describer.stored(given, content)
+        stored = None if region is not None else describer.find_stored_descriptor(given, content)
         found.append((given.name, content, stored))
     return [
         Look(

@@ -73,7 +73,7 @@ def scan(item: Work, gallery: Gallery) -> Prospects:
     if item.allowed is not None and len(item.allowed) <= _FEW:
         nearest.see(*gallery.of(item.allowed.tolist()))
     else:
-        for ids, vectors in gallery.written_after(-1):
+        for ids, vectors in gallery.read_after(-1):
             if item.allowed is None:
                 nearest.see(ids, vectors)
             else:

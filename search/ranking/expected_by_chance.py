@@ -52,7 +52,9 @@ class Background:
             return None
         return cosines(queries, self._vectors)
 
-    def expected(self, drawn: Vectors, scores: Vectors, leave_out: frozenset[int]) -> Exact:
+    def expected_by_chance(
+        self, drawn: Vectors, scores: Vectors, leave_out: frozenset[int]
+    ) -> Exact:
         """How many pictures are expected to reach each of some scores by chance.
 
         ``drawn`` are a query's cosines with the pictures drawn.

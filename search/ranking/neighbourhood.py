@@ -1,4 +1,4 @@
-"""The neighbours of a shortlist's pictures, for the second thought."""
+"""The neighbours of a shortlist's pictures, for expansion."""
 
 from __future__ import annotations
 

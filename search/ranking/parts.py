@@ -152,7 +152,7 @@ class Within:
         """
         self.check()
         wanted = k + (leave_out is not None)
-        found = self._scored(queries, wanted, fingerprint, allowed, exact)
+        found = self._score(queries, wanted, fingerprint, allowed, exact)
         keep = np.flatnonzero(found.ids != leave_out)[:k] if leave_out is not None else slice(k)
         ids, scores, numbers = found.ids[keep], found.scores[keep], found.regions[keep]
         regional = self._catalogue.regional.of(ids.tolist())
@@ -165,7 +165,7 @@ class Within:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _scored(
+    def _score(
         self, queries: Vectors, wanted: int, fingerprint: str, allowed: Ids | None, exact: bool
     ) -> _Scored:
         """At least the ``wanted`` best, where there are so many."""
@@ -182,7 +182,7 @@ class Within:
             if bound is None and (exact or few):
                 break
             candidates = np.unique(ids[ids >= 0] // STRIDE)
-            found = _scanned(prepared, gallery, self._pages(candidates), wanted)
+            found = _scan(prepared, gallery, self._pages(candidates), wanted)
             if bound is not None:
                 if asked >= most:
                     return found
@@ -194,7 +194,7 @@ class Within:
             elif asked >= most:
                 break  # one that knows no bound looks near the query alone
             asked *= 4
-        return _scanned(prepared, gallery, self._pages(allowed), wanted)
+        return _scan(prepared, gallery, self._pages(allowed), wanted)
 
     def _pages(self, allowed: Ids | None) -> Iterator[Ids]:
         ids = self._catalogue.descriptors.ids() if allowed is None else allowed
@@ -202,7 +202,7 @@ class Within:
             yield ids[start : start + _PAGE]
 
 
-def _ranked(queries: Vectors, gallery: Gallery, pictures: Ids) -> _Scored:
+def _rank(queries: Vectors, gallery: Gallery, pictures: Ids) -> _Scored:
     """Pictures ``(n,)`` by their exact scores; those that have just left are left out."""
     rows, vectors = gallery.of(row_ids(pictures).tolist())
     if not len(rows):
@@ -215,12 +215,12 @@ def _ranked(queries: Vectors, gallery: Gallery, pictures: Ids) -> _Scored:
     return _Scored(owners[best], scores[order][best], rows[order][best] % STRIDE)
 
 
-def _scanned(queries: Vectors, gallery: Gallery, pages: Iterator[Ids], wanted: int) -> _Scored:
+def _scan(queries: Vectors, gallery: Gallery, pages: Iterator[Ids], wanted: int) -> _Scored:
     """The best of all pictures in some pages of ids."""
     nothing = np.empty(0, np.int64)
     best = _Scored(nothing, np.empty(0, np.float32), nothing)
     for page in pages:
-        some = _ranked(queries, gallery, page)
+        some = _rank(queries, gallery, page)
         ids = np.concatenate([best.ids, some.ids])
         scores = np.concatenate([best.scores, some.scores])
         regions = np.concatenate([best.regions, some.regions])

@@ -34,7 +34,7 @@ class Question:
     """Which pictures may be answers."""
     expand: bool = False
     rerank: bool = False
-    """Whether to think twice; see :mod:`parecido.search.ranking.rerank`."""
+    """Whether to expand, and to re-rank; see :mod:`parecido.search.ranking.rerank`."""
     weights: tuple[float, ...] = (1.0,)
     """What each of the descriptors counts; less than 0 for what is not wanted."""
 

@@ -97,7 +97,7 @@ class Ranking:
         work = [
             Work(question, number, allowed, question.nearest + SPARE)
             for number, question in enumerate(questions)
-            for allowed in [self._allowed(question.wanted)]
+            for allowed in [self._list_allowed_ids(question.wanted)]
             if allowed is None or len(allowed)
         ]
         while work:
@@ -106,13 +106,13 @@ class Ranking:
             ids, vectors = index.gallery.of(candidates.tolist())
             again, answered = [], []
             for item, one in zip(work, found, strict=True):
-                ranked = _ranked(item, one, ids, vectors)
+                ranked = _rank(item, one, ids, vectors)
                 if ranked is None:
                     item.asked *= 4  # one that was left out could come before the last
                     again.append(item)
                 else:
                     if item.question.is_second:
-                        ranked = self._thought_again(item, index, ranked, ids, vectors)
+                        ranked = self._rerank(item, index, ranked, ids, vectors)
                     answered.append((item, ranked.take(slice(item.question.k))))
             chances = self._chances(answered, index)
             for (item, _), ranked in zip(answered, chances, strict=True):
@@ -122,17 +122,17 @@ class Ranking:
 
     def passing(self, wanted: Filter) -> Ids:
         """Ids of the pictures that pass a filter, ascending."""
-        allowed = self._allowed(wanted)
+        allowed = self._list_allowed_ids(wanted)
         return self._library.catalogue.descriptors.ids() if allowed is None else allowed
 
     def count(self, wanted: Filter) -> int:
         """How many pictures pass a filter."""
-        allowed = self._allowed(wanted)
+        allowed = self._list_allowed_ids(wanted)
         return self._library.catalogue.counts()[0] if allowed is None else len(allowed)
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _allowed(self, wanted: Filter) -> Ids | None:
+    def _list_allowed_ids(self, wanted: Filter) -> Ids | None:
         if wanted.passes_all:
             return None
         generation = self._library.catalogue.generation()
@@ -143,7 +143,7 @@ class Ranking:
             elif wanted in self._passing:
                 self._passing.move_to_end(wanted)
                 return self._passing[wanted]
-        ids = self._library.catalogue.matching(wanted)
+        ids = self._library.catalogue.find_matches(wanted)
         with self._lock:
             if generation == self._passing_at:
                 self._passing[wanted] = ids
@@ -176,10 +176,10 @@ class Ranking:
                 found[item.number] = scan(item, gallery)
         return index, [found[item.number] for item in work]
 
-    def _thought_again(
+    def _rerank(
         self, item: Work, index: NearestIndex, ranked: Ranked, ids: Ids, vectors: Vectors
     ) -> Ranked:
-        """The shortlist in the order of a second thought, and then the rest as it was.
+        """The shortlist expanded and re-ranked, and then the rest as it was.
 
         By the index that the shortlist is from: others may be in another space by now.
         """
@@ -215,7 +215,9 @@ class Ranking:
                 return [ranked for _, ranked in answered]
             return [
                 ranked._replace(
-                    chances=background.expected(row, ranked.scores, item.question.leave_out)
+                    chances=background.expected_by_chance(
+                        row, ranked.scores, item.question.leave_out
+                    )
                 )
                 for row, (item, ranked) in zip(drawn, answered, strict=True)
             ]
@@ -226,7 +228,7 @@ class Ranking:
         return self._background
 
 
-def _ranked(item: Work, found: Prospects, ids: Ids, vectors: Vectors) -> Ranked | None:
+def _rank(item: Work, found: Prospects, ids: Ids, vectors: Vectors) -> Ranked | None:
     """The best of the candidates by their exact scores; None where too few were asked for.
 
     ``ids`` ``(n,)``, ascending, and ``vectors`` are what is still there of all candidates.

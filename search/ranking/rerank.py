@@ -1,4 +1,4 @@
-"""A second thought on a shortlist: expansion by neighbours, and re-ranking by shared neighbours.
+"""A shortlist once more: expansion by neighbours, and re-ranking by shared neighbours.
 
 Both use what the library itself knows of its pictures, and no labels.  Expansion moves the query
 and every picture of the shortlist towards their own nearest neighbours: average query expansion
@@ -56,13 +56,13 @@ def second_scores(
     """
     rows = np.concatenate([query[None], shortlist])
     if around is not None:
-        rows = _expanded(rows, around)
+        rows = _expand(rows, around)
     if not rerank:
         return cosines(rows[0], rows[1:])
     return _reciprocal(rows)
 
 
-def _expanded(rows: Vectors, around: Neighbourhood) -> Vectors:
+def _expand(rows: Vectors, around: Neighbourhood) -> Vectors:
     """Query and shortlist ``(1 + L, m)``, moved towards their neighbours."""
     scores = cosines(rows[0], rows[1:])
     moved = rows.astype(np.float64)

@@ -17,13 +17,13 @@ from parecido.indexer.errors import ParecidoError, PictureUnreadable
 __all__ = [
     "Refused",
     "add_error_handlers",
-    "changed",
     "error_dict",
     "error_response",
-    "gone",
     "json_response",
     "no_picture",
-    "unexpected",
+    "report_change",
+    "report_defect",
+    "report_loss",
 ]
 
 _log = logging.getLogger("parecido")
@@ -58,14 +58,14 @@ def no_picture(picture_id: int) -> Refused:
     )
 
 
-def changed() -> Refused:
+def report_change() -> Refused:
     """For a file that is not the one that was indexed: nobody allowed that one to be shown."""
     return Refused(
         404, "picture_changed", "The file has changed since it was indexed.", "Index it again."
     )
 
 
-def gone(error: Exception) -> Refused:
+def report_loss(error: Exception) -> Refused:
     """For an indexed picture whose file cannot be read now."""
     if isinstance(error, PictureUnreadable) and error.kind not in ("vanished", "unreadable"):
         return Refused(422, "picture_unreadable", f"The picture cannot be read: {error.reason}.")
@@ -104,7 +104,7 @@ def error_response(error: ParecidoError) -> Response:
     return json_response({"error": error_dict(error)}, status_of(error), headers)
 
 
-def unexpected(error: Exception, doing: str) -> Refused:
+def report_defect(error: Exception, doing: str) -> Refused:
     """For what nobody thought of: the log tells of it, the answer does not."""
     _log.error("%s failed", doing, exc_info=error)
     message = "Something unexpected went wrong in the server."
@@ -133,7 +133,7 @@ def add_error_handlers(app: FastAPI) -> None:
     """Let an application answer with this shape what goes wrong in its routes."""
 
     @app.exception_handler(ParecidoError)
-    async def expected(request: Request, error: ParecidoError) -> Response:
+    async def answer_error(request: Request, error: ParecidoError) -> Response:
         return error_response(error)
 
     @app.exception_handler(HTTPException)

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from parecido.indexer.errors import ParecidoError
-from parecido.search.web.errors import Refused, error_response, unexpected
+from parecido.search.web.errors import Refused, error_response, report_defect
 from parecido.search.web.settings import Settings
 
 __all__ = ["COOKIE", "Guard", "session_of", "token_matches"]
@@ -58,13 +58,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
         path = _path(scope)
-        headed = _with_headers(send, path)
+        send_headers = _with_headers(send, path)
         is_begun = False
 
-        async def noting(message: Message) -> None:
+        async def note_begin(message: Message) -> None:
             nonlocal is_begun
             is_begun = True
-            await headed(message)
+            await send_headers(message)
 
         try:
             self._check(scope, path)
@@ -72,17 +72,17 @@ class Guard:
                 raise Refused(503, "busy", "Too many requests at once.", "Come again.", _RETRY)
             self._busy += 1
             try:
-                await self._limited(scope, receive, noting)
+                await self._run_within_limits(scope, receive, note_begin)
             finally:
                 self._busy -= 1
         except Exception as error:
             if is_begun:
                 raise
-            await self._refusal(scope, error)(scope, receive, headed)
+            await self._refusal(scope, error)(scope, receive, send_headers)
 
     def _refusal(self, scope: Scope, error: Exception) -> Response:
         if not isinstance(error, ParecidoError):
-            error = unexpected(error, f"{scope['method']} {scope['path']}")
+            error = report_defect(error, f"{scope['method']} {scope['path']}")
         response = error_response(error)
         origin = Headers(scope=scope).get("origin")
         if origin in self._settings.origins:  # their pages are to know why
@@ -94,7 +94,7 @@ class Guard:
         """Raise for a request that must not be answered."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if not _host_is_known(host, self._settings.hosts):
+        if not _is_known_host(host, self._settings.hosts):
             raise Refused(
                 421,
                 "wrong_host",
@@ -113,9 +113,9 @@ class Guard:
         # browsers ask without a token whether they may send one
         is_preflight = scope["method"] == "OPTIONS" and origin in self._settings.origins
         if self._settings.token is not None and not is_open and not is_preflight:
-            given, expected = _given_token(headers), self._settings.token
+            given, expected = _read_token(headers), self._settings.token
             if given is None:
-                given, expected = _given_session(headers), session_of(expected)
+                given, expected = _read_session(headers), session_of(expected)
             if given is None or not token_matches(given, expected):
                 raise Refused(
                     401,
@@ -143,11 +143,11 @@ class Guard:
             {"Connection": "close"},
         )
 
-    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _run_within_limits(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application, with limits on the time and on the bytes that come."""
         came, is_whole, is_begun, is_too_large = 0, False, False, False
 
-        async def counted() -> Message:
+        async def receive_counting() -> Message:
             nonlocal came, is_whole, is_too_large
             message = await receive()
             if message["type"] == "http.request":
@@ -158,7 +158,7 @@ class Guard:
                     raise self._too_large()
             return message
 
-        async def timed(message: Message) -> None:
+        async def send_in_time(message: Message) -> None:
             nonlocal is_begun
             if not is_begun and is_too_large:
                 return  # whatever the framework makes of it
@@ -170,7 +170,7 @@ class Guard:
 
         try:
             async with asyncio.timeout(self._settings.seconds) as limit:
-                await self._app(scope, counted, timed)
+                await self._app(scope, receive_counting, send_in_time)
         except TimeoutError:
             raise _late(is_whole) from None
         if is_too_large and not is_begun:
@@ -202,14 +202,14 @@ def session_of(token: str) -> str:
     return hashlib.sha256(b"parecido session: " + token.encode("utf-8", "replace")).hexdigest()
 
 
-def _given_token(headers: Headers) -> str | None:
+def _read_token(headers: Headers) -> str | None:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         return None
     return token.strip().encode("latin-1").decode("utf-8", "replace")
 
 
-def _given_session(headers: Headers) -> str | None:
+def _read_session(headers: Headers) -> str | None:
     try:
         cookies = SimpleCookie(headers.get("cookie", ""))
     except CookieError:
@@ -217,7 +217,7 @@ def _given_session(headers: Headers) -> str | None:
     return cookies[COOKIE].value if COOKIE in cookies else None
 
 
-def _host_is_known(host: str, known: tuple[str, ...]) -> bool:
+def _is_known_host(host: str, known: tuple[str, ...]) -> bool:
     if "*" in known:
         return True
     found = _HOST.fullmatch(host.lower())
@@ -236,7 +236,7 @@ def _host_is_known(host: str, known: tuple[str, ...]) -> bool:
 def _with_headers(send: Send, path: str) -> Send:
     """Tell browsers what they may do with an answer."""
 
-    async def headed(message: Any) -> None:
+    async def send_headers(message: Any) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers["X-Content-Type-Options"] = "nosniff"
@@ -247,4 +247,4 @@ def _with_headers(send: Send, path: str) -> Send:
             headers.setdefault("Cache-Control", "no-store")
         await send(message)
 
-    return headed
+    return send_headers

@@ -209,7 +209,7 @@ class Jobs:
                     hooks = Hooks(progress, stop)
                     report = index_into(writing, paths, options, self._encoder(), hooks)
                     progress(report)
-                    self._note_indexed(writing.catalogue)
+                    self._settle_waiting(writing.catalogue)
         except LibraryBusy:
             if not stop():
                 raise
@@ -223,7 +223,7 @@ class Jobs:
     def _paths(self, jobs: Sequence[Job], catalogue: CatalogueWriter) -> list[str]:
         """What is to be indexed; uploads get their places first."""
         if jobs[0] is self._taking_up:
-            return self._left(catalogue)
+            return self._resume(catalogue)
         coming = [(job, job.arrival) for job in jobs if job.arrival is not None]
         if not coming:
             return [jobs[0].path]
@@ -243,9 +243,9 @@ class Jobs:
         if job.arrival is not None and not self._closed:
             self._uploads.discard(job.arrival)
 
-    def _note_indexed(self, catalogue: CatalogueWriter) -> None:
+    def _settle_waiting(self, catalogue: CatalogueWriter) -> None:
         """Let no upload wait that was in the library already, or was moved there."""
-        waiting = catalogue.uploads.listed(WAITING)
+        waiting = catalogue.uploads.list_uploads(WAITING)
         if waiting:
             catalogue.write([Own(u.path, u.content_hash, u.before, u.stamp) for u in waiting])
 
@@ -287,10 +287,10 @@ class Jobs:
         catalogue = self._library.catalogue
         return bool(
             self._is_from_before(catalogue)
-            or self._uploads.arrived(catalogue)
-            or self._uploads.moved(catalogue)
-            or catalogue.uploads.listed(LEAVING)
-            or catalogue.uploads.listed(WAITING)
+            or self._uploads.list_arrivals(catalogue)
+            or self._uploads.list_moves(catalogue)
+            or catalogue.uploads.list_uploads(LEAVING)
+            or catalogue.uploads.list_uploads(WAITING)
         )
 
     def _is_from_before(self, catalogue: Catalogue) -> bool:
@@ -298,16 +298,16 @@ class Jobs:
         folders = catalogue.settings.uploads_taken_over()
         return folders is not None and str(self._uploads.folder) not in folders
 
-    def _left(self, catalogue: CatalogueWriter) -> list[str]:
+    def _resume(self, catalogue: CatalogueWriter) -> list[str]:
         """Go on with what was on its way when the last server ended; what is to be indexed."""
         if self._is_from_before(catalogue):
             catalogue.take_over_uploads(self._uploads.folder)
-        if moved := self._uploads.moved(catalogue):
+        if moved := self._uploads.list_moves(catalogue):
             now = [Own(u.path, u.content_hash, u.before, u.stamp) for _, u in moved]
             catalogue.write([Disown([old.path for old, _ in moved]), *now])
-        for place in self._uploads.settle(self._uploads.arrived(catalogue), catalogue):
+        for place in self._uploads.settle(self._uploads.list_arrivals(catalogue), catalogue):
             if isinstance(place, Refused):
                 _log.warning("An upload that had come was let go: %s", place)
-        self._clear(catalogue.uploads.listed(LEAVING), catalogue)
-        waiting = [os.fsdecode(upload.path) for upload in catalogue.uploads.listed(WAITING)]
+        self._clear(catalogue.uploads.list_uploads(LEAVING), catalogue)
+        waiting = [os.fsdecode(upload.path) for upload in catalogue.uploads.list_uploads(WAITING)]
         return [path for path in waiting if is_file(Path(path))]

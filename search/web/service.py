@@ -43,7 +43,7 @@ from parecido.search.explaining.explanation import (
 )
 from parecido.search.results import Hit
 from parecido.search.web.batching import Gatherer
-from parecido.search.web.errors import Refused, changed, gone, no_picture
+from parecido.search.web.errors import Refused, no_picture, report_change, report_loss
 from parecido.search.web.jobs import Jobs
 from parecido.search.web.settings import Settings
 from parecido.search.web.telemetry import Metrics
@@ -203,16 +203,16 @@ class Service:
         try:
             data = await self.call(probe, Path(picture.path), _OF_LIBRARY)
         except PictureUnreadable as error:
-            raise gone(error) from error
+            raise report_loss(error) from error
         if content_hash(data) != picture.content_hash:
-            raise changed()
+            raise report_change()
         return data
 
     async def describe_part(self, picture: Picture, region: Region) -> Vectors:
         """The descriptor of a part of an indexed picture, from its file."""
         return (await self.describe(await self.file_of(picture), region, limits=_OF_LIBRARY))[0]
 
-    async def describe_turned(
+    async def describe_orientations(
         self, source: bytes | Picture, region: Region | None
     ) -> tuple[Vectors, ...]:
         """The descriptors of the eight orientations of a picture, or of a part of it.
@@ -263,7 +263,7 @@ class Service:
         stored = vectors[0] if len(vectors) else None
         return await self.look(data, picture.path, region, _OF_LIBRARY, stored)
 
-    async def explained(self, query: Look, hit: Look) -> Explanation:
+    async def explain(self, query: Look, hit: Look) -> Explanation:
         """Which places of two pictures made them match."""
         return await self.call(explain_views, self.engine, query, hit)
 

@@ -97,7 +97,7 @@ class AccessLog:
         started = time.perf_counter()
         status, size = 500, 0
 
-        async def noting(message: Message) -> None:
+        async def note_answer(message: Message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -107,7 +107,7 @@ class AccessLog:
 
         self._metrics.in_flight.inc()
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, note_answer)
         finally:
             self._metrics.in_flight.dec()
             took = time.perf_counter() - started

@@ -24,7 +24,7 @@ from parecido.indexer.system.own_files import (
     remove_own,
     replacing,
 )
-from parecido.search.web.errors import changed
+from parecido.search.web.errors import report_change
 
 __all__ = ["SIZES", "Thumbnails"]
 
@@ -65,7 +65,7 @@ class Thumbnails:
                 return data
         except OSError:
             pass
-        data = self._made(picture, size)
+        data = self._make(picture, size)
         self._keep(path, data)
         return data
 
@@ -85,7 +85,7 @@ class Thumbnails:
     def _path(self, picture: Picture, size: int) -> Path:
         return self._folder / str(size) / f"{picture.content_hash.hex()}.jpg"
 
-    def _made(self, picture: Picture, size: int) -> bytes:
+    def _make(self, picture: Picture, size: int) -> bytes:
         def fit(width: int, height: int) -> tuple[int, int]:
             scale = min(1.0, size / max(width, height))
             return max(1, round(width * scale)), max(1, round(height * scale))
@@ -93,7 +93,7 @@ class Thumbnails:
         with pillow_limit(self._limits):
             data = probe(Path(picture.path), self._limits)
             if content_hash(data) != picture.content_hash:
-                raise changed()
+                raise report_change()
             image: Image.Image = render(data, fit, self._limits).image
         stream = io.BytesIO()
         options = {"optimize": True, "progressive": True, "comment": THUMBNAIL_MARK}
@@ -112,13 +112,13 @@ class Thumbnails:
             return
         with self._lock:
             if self._bytes is None:
-                self._bytes = sum(size for _, size, _ in self._kept())
+                self._bytes = sum(size for _, size, _ in self._list_files())
             else:
                 self._bytes += len(data)
             if self._bytes > self._limit:
                 self._make_room()
 
-    def _kept(self) -> list[tuple[float, int, str]]:
+    def _list_files(self) -> list[tuple[float, int, str]]:
         """When each was last asked for, its bytes, its path."""
         found = []
         for size in SIZES:
@@ -131,7 +131,7 @@ class Thumbnails:
         return found
 
     def _make_room(self) -> None:
-        kept = sorted(self._kept())
+        kept = sorted(self._list_files())
         total = sum(size for _, size, _ in kept)
         for _, size, path in kept:
             if total <= self._limit * _SPARE:

@@ -99,24 +99,26 @@ class Uploads:
         with writing_folder(self.folder):
             shelf = self.folder / digest.hex()[:2]
             self.folder.mkdir(parents=True, exist_ok=True)
-            with _explained(shelf):
+            with _explain_errors(shelf):
                 make_folder(shelf)
-                return _kept(
+                return _keep(
                     shelf, f"{stem}-{digest.hex()[:16]}{suffix}", digest, data, is_new=True
                 )
 
     def take_other(self, path: Path, data: bytes) -> Arrival:
         """Keep other bytes for an uploaded picture."""
-        with writing_folder(self.folder), _explained(path.parent):
-            return _kept(path.parent, path.name, content_hash(data), data, is_new=False)
+        with writing_folder(self.folder), _explain_errors(path.parent):
+            return _keep(path.parent, path.name, content_hash(data), data, is_new=False)
 
     def discard(self, arrival: Arrival) -> None:
         """Let go of bytes that get no place after all."""
         _remove(arrival.path, arrival.holds)
 
-    def arrived(self, catalogue: Catalogue) -> list[Arrival]:
+    def list_arrivals(self, catalogue: Catalogue) -> list[Arrival]:
         """What has come and has no place yet, in the order in which it came; broken pieces go."""
-        elsewhere = {Path(os.fsdecode(upload.path)).parent for upload in catalogue.uploads.listed()}
+        elsewhere = {
+            Path(os.fsdecode(upload.path)).parent for upload in catalogue.uploads.list_uploads()
+        }
         found = []
         for shelf in sorted({*self._shelves(), *elsewhere}):
             _remove_pieces(shelf)
@@ -125,19 +127,19 @@ class Uploads:
                     found += _arrival(path)
         return sorted(found, key=lambda arrival: arrival.stamp)
 
-    def moved(self, catalogue: Catalogue) -> list[tuple[Upload, Upload]]:
+    def list_moves(self, catalogue: Catalogue) -> list[tuple[Upload, Upload]]:
         """Uploads of before the folder was moved, with a library for example, and as they are now.
 
         Only those that lie here by their old names with the bytes that were uploaded.
         """
         found = []
-        for upload in catalogue.uploads.listed():
+        for upload in catalogue.uploads.list_uploads():
             path = Path(os.fsdecode(upload.path))
             now = self.folder / path.parent.name / path.name
             if now == path or os.path.lexists(path) or not is_folder(now.parent):
                 continue
             raw = os.fsencode(now)
-            if upload.holds(_held(now) or b"") and catalogue.uploads.at(raw) is None:
+            if upload.holds(_hash_file(now) or b"") and catalogue.uploads.at(raw) is None:
                 found.append((upload, upload._replace(path=raw)))
         return found
 
@@ -180,7 +182,7 @@ class Uploads:
         if changes or roots:
             writer.write(changes, seen_roots=roots)
         for arrival, row in planned:
-            if row is not None and (arrival.stamp < row.stamp or _moved(arrival, row)):
+            if row is not None and (arrival.stamp < row.stamp or _move(arrival, row)):
                 told[arrival.path] = Path(os.fsdecode(row.path))
             else:
                 told[arrival.path] = Refused(
@@ -204,12 +206,12 @@ class Uploads:
         """Remove an upload's file if it still holds what was uploaded; whether that is gone."""
         path = Path(os.fsdecode(upload.path))
         _remove(path, lambda file: upload.holds(content_hash(file.read())))
-        held = _held(path)
+        held = _hash_file(path)
         return held is None or (held != b"" and not upload.holds(held))
 
 
 @contextmanager
-def _explained(shelf: Path) -> Iterator[None]:
+def _explain_errors(shelf: Path) -> Iterator[None]:
     """Say what is wrong with a folder of uploads that takes no file."""
     try:
         yield
@@ -222,7 +224,7 @@ def _explained(shelf: Path) -> Iterator[None]:
         ) from error
 
 
-def _kept(shelf: Path, name: str, digest: bytes, data: bytes, *, is_new: bool) -> Arrival:
+def _keep(shelf: Path, name: str, digest: bytes, data: bytes, *, is_new: bool) -> Arrival:
     kind, stamp = "new" if is_new else "other", time.time_ns()
     path = shelf / f".{name}.{digest.hex()}.{kind}-{stamp:016x}{secrets.token_hex(4)}"
     with create_file(path) as file:
@@ -240,7 +242,7 @@ def _arrival(path: Path) -> list[Arrival]:
     return [Arrival(path, match["name"], digest, is_new, stamp)]
 
 
-def _held(path: Path) -> bytes | None:
+def _hash_file(path: Path) -> bytes | None:
     """The hash of the file that lies there; None where nothing does, empty where no file does."""
     found = []
 
@@ -259,7 +261,7 @@ def _row_of(arrival: Arrival, catalogue: Catalogue, others: dict[bytes, Upload])
     for path in arrival.places():
         raw = os.fsencode(path)
         row = others.get(raw) or catalogue.uploads.at(raw)
-        held = _held(path)
+        held = _hash_file(path)
         if row is None:
             if arrival.is_new and held is None:
                 return Upload(raw, arrival.content_hash, stamp=arrival.stamp)
@@ -275,7 +277,7 @@ def _row_of(arrival: Arrival, catalogue: Catalogue, others: dict[bytes, Upload])
     return None
 
 
-def _moved(arrival: Arrival, row: Upload) -> bool:
+def _move(arrival: Arrival, row: Upload) -> bool:
     """Whether what arrived lies in its place."""
     path = Path(os.fsdecode(row.path))
     if is_own(path, arrival.holds):
@@ -297,7 +299,7 @@ def _remove(path: Path, is_made: Callable[[BinaryIO], bool]) -> None:
 def _remove_pieces(shelf: Path) -> None:
     """Remove what a server was writing when it was killed; another one may be writing now."""
     whole = {path.name for path in own_files(shelf, _ARRIVALS)}
-    for path in own_files(shelf, _ARRIVALS.unfinished()):
+    for path in own_files(shelf, _ARRIVALS.while_writing()):
         with suppress(OSError):
             if path.name not in whole and time.time() - path.stat().st_mtime > _PIECES_SECONDS:
                 _remove(path, any_content)

@@ -120,8 +120,8 @@ def test_a_filter_lets_through_what_a_look_at_each_picture_does(
 ) -> None:
     everything = filled.catalogue.pictures(filled.catalogue.descriptors.ids().tolist())
     expected = [p.id for p in everything if passes(p)]
-    assert filled.catalogue.matching(wanted).tolist() == expected
-    listed = filled.catalogue.listed(wanted, "path", 1000)
+    assert filled.catalogue.find_matches(wanted).tolist() == expected
+    listed = filled.catalogue.list_pictures(wanted, "path", 1000)
     by_path = sorted(expected, key=lambda i: os.fsencode(everything[i - 1].path))
     assert [p.id for p in listed] == by_path
     some = filled.catalogue.handful(wanted, 5)
@@ -146,7 +146,9 @@ def test_pages_put_together_are_one_long_answer(filled: Library) -> None:
 
 
 def test_listings_go_newest_first_and_in_pages(filled: Library) -> None:
-    pages = [filled.catalogue.listed(Filter(), "added", 90, start) for start in range(0, 450, 90)]
+    pages = [
+        filled.catalogue.list_pictures(Filter(), "added", 90, start) for start in range(0, 450, 90)
+    ]
     assert [p.id for page in pages for p in page] == list(range(COUNT, 0, -1))
 
 
@@ -164,7 +166,7 @@ def test_what_a_filter_lets_through_follows_the_library(library: Library) -> Non
             writing.catalogue.write([add(2, rows[2])])
         assert len(engine.search_vector(rows[0], wanted=wanted)) == 3
         newest = filter(
-            lambda p: p.added_at >= before, library.catalogue.listed(wanted, "added", 9)
+            lambda p: p.added_at >= before, library.catalogue.list_pictures(wanted, "added", 9)
         )
         assert [p.id for p in newest] == [3]
 

@@ -214,7 +214,7 @@ def test_the_ranking_is_a_plain_scans(many: Library, word: str) -> None:
     hits = search_labels(many, wanted, k=200)
     assert [hit.id for hit in hits] == [i for i, _ in likely[:200]]
     assert [hit.score for hit in hits] == pytest.approx([q for _, q in likely[:200]])
-    assert many.catalogue.matching(wanted).tolist() == sorted(i for i, _ in likely)
+    assert many.catalogue.find_matches(wanted).tolist() == sorted(i for i, _ in likely)
 
 
 def test_indices_come_in_any_order_and_kind_and_are_kept_in_one() -> None:
@@ -229,7 +229,7 @@ def test_indices_come_in_any_order_and_kind_and_are_kept_in_one() -> None:
 
 
 def test_a_filter_of_no_class_lets_nothing_through(few: Library) -> None:
-    assert few.catalogue.matching(Filter(classes=())).tolist() == []
+    assert few.catalogue.find_matches(Filter(classes=())).tolist() == []
     assert search_labels(few, Filter(classes=())) == ()
 
 

@@ -148,7 +148,7 @@ def passing(folder: Path, path: str) -> list[str]:
     """Which pictures of the folder a path lets through, relative to it."""
     with Library.create(folder.parent / "library") as library:
         index(library, [folder], encoder=fake_encoder())
-        found = library.catalogue.listed(typed("--path", path), "path", 100)
+        found = library.catalogue.list_pictures(typed("--path", path), "path", 100)
     return [str(Path(picture.path).relative_to(folder)) for picture in found]
 
 
@@ -178,7 +178,7 @@ def test_a_folder_that_is_gone_from_the_disk_is_still_found(folder: Path) -> Non
     assert passing(folder, "a") == ALL[:2]
     (folder / "a").rename(folder / "b")
     with Library.open(folder.parent / "library") as library:
-        assert len(library.catalogue.listed(typed("--path", "a"), "path", 9)) == 2
+        assert len(library.catalogue.list_pictures(typed("--path", "a"), "path", 9)) == 2
 
 
 def test_a_tilde_is_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from parecido.indexer.records import choices
 from parecido.indexer.records.encoder import EncoderChoice, EncoderSpec, SizePolicy
 from parecido.search.asking.ask import Ask
 from parecido.search.cli import COMMANDS
-from parecido.search.evaluating.recipe import built_in
+from parecido.search.evaluating.recipe import list_built_in
 from parecido.search.explaining.contributions import parts_of
 from parecido.search.web.routes import pictures
 from tests.support.fakes import fake_spec
@@ -150,7 +150,9 @@ def test_what_a_browser_is_shown_is_a_format_that_is_read() -> None:
 
 def test_recipes_that_need_only_be_named_speak_in_these_words() -> None:
     words = {**OFFERED, "size": choices.SIZES}
-    told = [(key, value) for recipe in built_in().values() for key, value in recipe.index.items()]
+    told = [
+        (key, value) for recipe in list_built_in().values() for key, value in recipe.index.items()
+    ]
     checked = [(key, value) for key, value in told if key in words]
     assert {key for key, _ in checked} == {"pooling", "size", "resample"}
     assert all(value in words[key] for key, value in checked)

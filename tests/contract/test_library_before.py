@@ -82,9 +82,9 @@ def assert_answers_alike(base: Path, recorded: dict[str, Any]) -> None:
         )
         assert list_skips(base / "library", base) == recorded["skips"]
         assert tell_facts(summarise(library), base) == recorded["facts"]
-        (upload,) = library.catalogue.uploads.listed()
+        (upload,) = library.catalogue.uploads.list_uploads()
         assert os.path.relpath(os.fsdecode(upload.path), base) == recorded["upload"]
-        assert (upload.state, library.catalogue.settings.thinks_twice()) == ("kept", True)
+        assert (upload.state, library.catalogue.settings.reranks_by_default()) == ("kept", True)
 
 
 def is_close(number: float | None, other: float | None, most: float) -> bool:

@@ -20,7 +20,7 @@ from parecido.indexer.encoders.imagenet.classes import (
     top_labels,
 )
 from parecido.indexer.encoders.opening import load_encoder, open_encoder
-from parecido.indexer.encoders.registry import model_table, network_named
+from parecido.indexer.encoders.registry import find_network, model_table
 from parecido.indexer.encoders.resolve import resolve
 from parecido.indexer.errors import (
     EncoderUnavailable,
@@ -117,9 +117,9 @@ def test_a_spec_survives_its_json_form() -> None:
 
 
 def test_names_are_known_in_any_case_and_near_misses_are_named() -> None:
-    assert network_named("ResNet50").name == "resnet50"
+    assert find_network("ResNet50").name == "resnet50"
     with pytest.raises(UnknownEncoder) as raised:
-        network_named("resnet5")
+        find_network("resnet5")
     assert "resnet50" in raised.value.remedy
 
 

@@ -198,12 +198,12 @@ def test_matches_are_explained_by_the_quantised_model_itself(
 def test_everything_behind_the_last_feature_map_stays_in_floating_point(
     place: Path, pooling: str
 ) -> None:
-    from parecido.indexer.encoders.building.export import exported
+    from parecido.indexer.encoders.building.export import obtain_export
     from parecido.indexer.encoders.building.quantise_work import _tail
     from parecido.indexer.encoders.machine.imports import import_openvino
 
     spec = load_encoder("efficientnet-lite0", pooling=pooling, precision="float32").spec
-    model = import_openvino().Core().read_model(exported(spec) / "model.xml")
+    model = import_openvino().Core().read_model(obtain_export(spec) / "model.xml")
     kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
     found = [kinds[name] for name in _tail(model, pooling)]
     assert {"ReduceMean", "ReduceSum", "Divide", "MatMul", "Softmax"} <= set(found)

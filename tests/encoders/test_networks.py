@@ -16,7 +16,7 @@ from PIL import Image
 
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.opening import load_encoder
-from parecido.indexer.encoders.registry import network_named
+from parecido.indexer.encoders.registry import find_network
 from parecido.indexer.encoders.resolve import resolve
 from parecido.indexer.encoders.runtimes.keras import KerasRuntime
 from parecido.indexer.errors import InvalidRequest, WeightsInvalid, WeightsUnavailable
@@ -72,7 +72,7 @@ def test_a_keras_network_with_weights_from_a_file_describes_as_plain_keras_does(
 ) -> None:
     weights = random_weights(name, tmp_path / "random.weights.h5")
     model = name.rpartition(".")[2].lower()
-    side = network_named(model).size.width
+    side = find_network(model).size.width
     pixels = squares(side)
     expected = plain_keras(name, weights, pixels)
 
@@ -80,7 +80,7 @@ def test_a_keras_network_with_weights_from_a_file_describes_as_plain_keras_does(
     batch = encoder.encode(pixels).descriptors
     single = np.concatenate([encoder.encode([picture]).descriptors for picture in pixels])
 
-    assert batch.shape == (len(pixels), network_named(model).dimension)
+    assert batch.shape == (len(pixels), find_network(model).dimension)
     assert cosines(batch, expected).min() >= 0.9999
     assert cosines(single, expected).min() >= 0.9999
     # the comparison means something only if different pictures get different descriptors
@@ -152,7 +152,7 @@ def test_other_poolings_match_their_definition(pooling: str, lite: Encoder) -> N
     from parecido.indexer.encoders.pooling import GEM_EPSILON
     from parecido.indexer.encoders.weights import weights_of
 
-    parts = network_named("efficientnet-lite0").build(weights_of(lite.spec), pooling)
+    parts = find_network("efficientnet-lite0").build(weights_of(lite.spec), pooling)
     pixels = squares(224)
     maps = keras.ops.convert_to_numpy(parts.body(parts.preprocess(pixels.astype("float32"))))
     if pooling == "max":

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parecido.indexer.encoders.presets import DEFAULT_QUALITY, PRESETS, quality_named, with_size
+from parecido.indexer.encoders.presets import DEFAULT_QUALITY, PRESETS, find_quality, with_size
 from parecido.indexer.encoders.resolve import MEASURED, resolve
 from parecido.indexer.errors import EncoderMismatch, InvalidRequest
 from parecido.indexer.indexing.options import IndexOptions, check_dimension
@@ -31,13 +31,17 @@ def test_each_quality_is_dearer_than_the_one_before() -> None:
     pixels = [spec.size.width * spec.size.height for spec in specs]
     assert pixels[0] < pixels[1] <= pixels[2]
     assert [spec.model for spec in specs] == [fast.model, balanced.model, best.model]
-    assert [quality.thinks_twice for quality in (fast, balanced, best)] == [False, False, True]
+    assert [quality.reranks_by_default for quality in (fast, balanced, best)] == [
+        False,
+        False,
+        True,
+    ]
     assert {spec.model for spec in specs} <= MEASURED
     assert len({spec.fingerprint for spec in specs}) == 3
 
 
 def test_without_a_word_it_is_the_default() -> None:
-    assert quality_named(None) is PRESETS[DEFAULT_QUALITY]
+    assert find_quality(None) is PRESETS[DEFAULT_QUALITY]
     assert resolve(EncoderChoice("efficientnet-lite0")) == resolve(
         EncoderChoice(quality=DEFAULT_QUALITY)
     )
@@ -46,7 +50,7 @@ def test_without_a_word_it_is_the_default() -> None:
 @pytest.mark.parametrize("name", ["good", "Best", " fast", "balanced,best"])
 def test_another_word_is_refused_with_those_there_are(name: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        quality_named(name)
+        find_quality(name)
     assert caught.value.message == f"Expected a quality of fast, balanced, best, got {name!r}."
     assert caught.value.remedy == "balanced suits most libraries."
 
@@ -165,7 +169,7 @@ def test_another_quality_or_size_is_refused_by_name(
     assert "was asked for." in caught.value.message
     assert "another --library" in caught.value.remedy
     assert balanced.encoder == before
-    assert not balanced.catalogue.settings.thinks_twice()
+    assert not balanced.catalogue.settings.reranks_by_default()
 
 
 @pytest.mark.parametrize(
@@ -219,6 +223,6 @@ def test_thinking_twice_is_remembered_until_it_is_told_otherwise(
     ]
     for options, expected in steps:
         index(library, [folder], options, encoder=fake_encoder())
-        assert library.catalogue.settings.thinks_twice() is expected
+        assert library.catalogue.settings.reranks_by_default() is expected
         if expected:
             assert len(list((library.folder / "neighbours").glob("*.npy"))) == 1

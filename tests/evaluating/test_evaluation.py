@@ -183,7 +183,7 @@ def test_what_a_recipe_does_not_say_is_as_the_library_was_told(library: Library)
         bring_up_to_date(writing)
         once, twice = orders(library, {}), orders(library, {"expand": True, "rerank": True})
         assert once != twice
-        writing.catalogue.think_twice(True)
+        writing.catalogue.rerank_by_default(True)
     assert orders(library, {}) == twice
     assert orders(library, {"expand": False, "rerank": False}) == once
 
@@ -344,7 +344,7 @@ def test_a_kept_library_holds_exactly_the_collection(tmp_path: Path) -> None:
             p.path for p in library.catalogue.pictures(library.catalogue.descriptors.ids().tolist())
         }
         assert held == set(collection.groups)
-        assert library.catalogue.skipped() == []
+        assert library.catalogue.list_skips() == []
         assert len(library.catalogue.roots()) == 7
 
 

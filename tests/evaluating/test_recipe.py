@@ -11,8 +11,8 @@ from parecido.indexer.indexing.options import IndexOptions
 from parecido.search.evaluating.recipe import (
     SEARCH_KEYS,
     Recipe,
-    built_in,
     index_keys,
+    list_built_in,
     parse_recipe,
 )
 
@@ -64,7 +64,7 @@ def test_settings_of_indexing_are_the_fields_of_its_options() -> None:
 
 
 def test_a_built_in_recipe_is_offered_when_all_its_settings_are_known() -> None:
-    recipes = built_in()
+    recipes = list_built_in()
     assert recipes["default"] == Recipe("default")
     assert recipes["plain"].index == {
         "model": "efficientnet-lite0",

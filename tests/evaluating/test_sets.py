@@ -141,7 +141,7 @@ def test_by_chance_come_about_as_many_as_are_promised(name: str, sets: Sets, kep
         promised = []
         for place, own in enumerate(ids.tolist()):
             scores = vectors @ vectors[place]
-            expected = background.expected(cosines[place], scores, frozenset([own]))
+            expected = background.expected_by_chance(cosines[place], scores, frozenset([own]))
             promised.append(expected[group != group[place]] / len(ids))
     shares = np.concatenate(promised)
     assert len(shares) == sum((group != one).sum() for one in group)

@@ -21,7 +21,7 @@ from parecido.indexer.catalogue.known import Known
 from parecido.indexer.catalogue.sqlite.reading.descriptors import unpack
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import PictureUnreadable
-from parecido.indexer.indexing.changed_files import Sift
+from parecido.indexer.indexing.changed_files import ChangedFiles
 from parecido.indexer.indexing.id_set import IdSet
 from parecido.indexer.indexing.prepare import Prepared, prepare
 from parecido.indexer.pictures.decode import decode
@@ -74,8 +74,10 @@ class Sifted:
         self.seen_skips: set[bytes] = set()
         self.pulses = 0
         walk = Walk([str(root) for root in roots], **options)  # type: ignore[arg-type]
-        self.sift = Sift(library.catalogue, self.report, self.seen, self._pulse, self.seen_skips)
-        self.passed = {entry.path: known for entry, known in self.sift(walk)}
+        self.changed = ChangedFiles(
+            library.catalogue, self.report, self.seen, self._pulse, self.seen_skips
+        )
+        self.passed = {entry.path: known for entry, known in self.changed.walk(walk)}
 
     def _pulse(self) -> bool:
         self.pulses += 1
@@ -122,8 +124,8 @@ def test_names_around_the_separator_interleave_and_are_all_unchanged(
     hold(library, map(known_as, files))
     sifted = Sifted(library, [tmp_path / "p"])
     assert sifted.passed == {}
-    assert (sifted.report.unchanged, sifted.sift.files) == (len(files), len(files))
-    assert not sifted.sift.missed
+    assert (sifted.report.unchanged, sifted.changed.files) == (len(files), len(files))
+    assert not sifted.changed.missed
 
 
 @pytest.mark.parametrize("seed", range(16))
@@ -158,8 +160,8 @@ def test_what_is_new_changed_gone_or_skipped_is_told_apart_in_any_tree(
     assert sifted.seen_skips == paths("damaged")
     ids = {path: held.id for path, held in known.items() if held.id is not None}
     assert {path for path, i in ids.items() if i in sifted.seen} == paths("same")
-    assert sifted.sift.files == len(files) - len(paths("gone"))
-    assert sifted.sift.missed == bool(paths("gone"))
+    assert sifted.changed.files == len(files) - len(paths("gone"))
+    assert sifted.changed.missed == bool(paths("gone"))
 
 
 @pytest.mark.parametrize("seed", range(16))
@@ -179,7 +181,7 @@ def test_nothing_gone_is_overlooked_below_several_roots_links_and_exclusions(
     walked = {entry.path for entry in Walk(list(map(str, roots)))}
     hold(library, [known_as(Path(os.fsdecode(path))) for path in walked])
     first = Sifted(library, roots)
-    assert (first.passed, first.report.unchanged, first.sift.files) == ({}, *[len(walked)] * 2)
+    assert (first.passed, first.report.unchanged, first.changed.files) == ({}, *[len(walked)] * 2)
 
     options = rng.choice(({}, {"exclude": ("a*",)}, {"exclude": ("b/",)}))
     for path in rng.sample(below, rng.choice((0, 1, 3))):
@@ -191,7 +193,7 @@ def test_nothing_gone_is_overlooked_below_several_roots_links_and_exclusions(
     assert sifted.passed == dict.fromkeys(there - walked)
     assert sifted.report.unchanged == len(there & walked)
     if walked - there:
-        assert sifted.sift.missed
+        assert sifted.changed.missed
 
 
 # -- whole runs ------------------------------------------------------------------------------------

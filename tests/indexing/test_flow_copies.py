@@ -90,7 +90,7 @@ def test_bytes_whose_first_decoder_fails_are_skipped_under_every_name(
     }
     assert report.added == NAMES + 3 - len(refused)
     assert library.catalogue.counts() == (report.added, len(refused))
-    assert {skip.path for skip in library.catalogue.skipped()} == refused
+    assert {skip.path for skip in library.catalogue.list_skips()} == refused
     check_sound(library.folder)
 
 

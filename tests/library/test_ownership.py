@@ -141,10 +141,10 @@ def test_a_library_is_opened_through_a_link_while_it_is_written_and_after_a_kill
     link = tmp_path / "link"
     link.symlink_to(library.folder)
     with library.writer() as writing:
-        writing.catalogue.think_twice(True)
+        writing.catalogue.rerank_by_default(True)
         assert (library.folder / "catalogue.sqlite-shm").exists()
         with Library.open(link) as opened:
-            assert opened.catalogue.settings.thinks_twice()
+            assert opened.catalogue.settings.reranks_by_default()
         for name in ("catalogue.sqlite", "catalogue.sqlite-wal", "catalogue.sqlite-shm"):
             (tmp_path / "killed").mkdir(exist_ok=True)
             shutil.copy(library.folder / name, tmp_path / "killed" / name)

@@ -42,7 +42,7 @@ def test_a_kill_while_a_library_learns_leaves_the_old_space_or_the_new(
         put(library, scenes(1, 80))
         with library.writer() as writing:
             bring_up_to_date(writing)
-            writing.catalogue.think_twice(True)
+            writing.catalogue.rerank_by_default(True)
         put(library, scenes(2, 80))
         known = library.catalogue.settings.space_fingerprint()
     struck = 0
@@ -123,7 +123,7 @@ def test_a_disk_that_refuses_a_cache_is_told_and_nothing_else_is_missing(
     with monkeypatch.context() as patch:
         patch.setattr(place[what], refuse)
         with library.writer() as writing:
-            writing.catalogue.think_twice(True)
+            writing.catalogue.rerank_by_default(True)
             bring_up_to_date(writing)
     assert "could not be cached" in caplog.text
     assert dimension_of(library) == 12

@@ -618,4 +618,4 @@ def test_an_earlier_version_is_brought_up_to_date_behind_the_lock(
     assert _kept(indexed.folder) == before
     with Library.open(indexed.folder) as opened:
         assert not opened.catalogue.is_outdated
-        assert opened.catalogue.uploads.listed() == []
+        assert opened.catalogue.uploads.list_uploads() == []

@@ -218,7 +218,7 @@ def library_of_groups(library: Library) -> Library:
     """400 pictures with a space and a file of neighbours."""
     add(library, groups(1, 400))
     with library.writer() as writing:
-        writing.catalogue.think_twice(True)
+        writing.catalogue.rerank_by_default(True)
         bring_up_to_date(writing)
     return library
 
@@ -339,7 +339,7 @@ def test_the_least_score_is_a_cosine_still(library_of_groups: Library) -> None:
 
 def test_what_a_filter_leaves_out_is_no_answer(library_of_groups: Library) -> None:
     wanted = Filter(path="/v/0*")
-    passing = set(library_of_groups.catalogue.matching(wanted).tolist())
+    passing = set(library_of_groups.catalogue.find_matches(wanted).tolist())
     assert 5 < len(passing) < 100
     (query,) = groups(2, 1)
     hits = ask(library_of_groups, query, k=200, wanted=wanted)
@@ -363,11 +363,11 @@ def test_a_change_between_two_looks_mixes_nothing(
     library = library_of_groups
     (query,) = groups(2, 1)
     before = ask(library, query, k=20)
-    real = ranking._ranked
+    real = ranking._rank
     with Engine(library) as engine:
 
         def changing(*given: Any) -> Any:
-            monkeypatch.setattr(ranking, "_ranked", real)
+            monkeypatch.setattr(ranking, "_rank", real)
             with library.writer() as writing:
                 if change == "space":
                     writing.catalogue.ask_dimension("9")
@@ -379,7 +379,7 @@ def test_a_change_between_two_looks_mixes_nothing(
             )  # another question comes to see it first
             return real(*given)
 
-        monkeypatch.setattr(ranking, "_ranked", changing)
+        monkeypatch.setattr(ranking, "_rank", changing)
         (hits,) = engine.answer([Request((query[None],), Terms(20, expand=True, rerank=True))])
     if change == "space":
         same(hits, before, 1e-5)

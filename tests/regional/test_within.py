@@ -72,7 +72,7 @@ def expected(files: list[Path]) -> dict[str, bytes]:
 def check_regions(library: Library, files: list[Path]) -> None:
     """Assert that a library is sound, holds these files and nothing waits."""
     assert verify(library) == []
-    assert library.catalogue.regional.waiting() == []
+    assert library.catalogue.regional.find_waiting() == []
     assert stored(library) == expected(files)
     ids = library.regions().ids()
     assert len(ids) == len(files) * ROWS
@@ -303,7 +303,7 @@ def test_switching_on_reaches_other_folders_when_they_are_indexed_again(
     save_pictures(two, 3, first=10)
     index(library, [one, two], encoder=fake_encoder())
     run(library, one, within=True)
-    assert len(library.catalogue.regional.waiting()) == 3
+    assert len(library.catalogue.regional.find_waiting()) == 3
     assert verify(library) == []
     # what waits is found as a whole
     _, vectors = library.catalogue.descriptors.of([7])
@@ -430,7 +430,7 @@ def test_a_run_that_is_killed_leaves_a_sound_library_and_the_next_goes_on(
         assert done < 60
         assert done > 0 or commits < 3  # the first commit may hold the roots alone
         catalogue = library.catalogue
-        assert done + len(catalogue.regional.waiting()) == catalogue.counts()[0]
+        assert done + len(catalogue.regional.find_waiting()) == catalogue.counts()[0]
         assert run(library, pictures).encoded == 60 - done
         check_regions(library, sorted(pictures.iterdir()))
 
@@ -464,7 +464,7 @@ def test_damaged_regions_are_found_and_made_again_by_the_next_run(
         "1 picture will get regional descriptors with the next indexing run"
     ]
     assert verify(kept) == []
-    assert kept.catalogue.regional.waiting() == [4]
+    assert kept.catalogue.regional.find_waiting() == [4]
     report = run(kept, folder)
     assert (report.updated, report.unchanged) == (1, 19)
     check_regions(kept, sorted(folder.iterdir()))

@@ -93,7 +93,7 @@ class Row(NamedTuple):
 def holdings(library: Library) -> dict[bytes, tuple[int, Row]]:
     """Path → id and everything else of each picture; others may be added meanwhile."""
     listed = list(library.catalogue.under(b"/"))
-    descriptors = {i: blob for rows in library.catalogue.descriptors.stored() for i, blob in rows}
+    descriptors = {i: blob for rows in library.catalogue.descriptors.read_all() for i, blob in rows}
     found = {}
     for picture_id, path in listed:
         (picture,) = library.catalogue.pictures([picture_id])

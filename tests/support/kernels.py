@@ -172,7 +172,7 @@ def make(folder: Path) -> None:
         rows = np.pad(scenes(1, 2000), ((0, 0), (0, _DIMENSION - 48)), constant_values=0.01)
         put(library, rows, spec=fake_spec(dimension=_DIMENSION))
         with library.writer() as writing:
-            writing.catalogue.think_twice(True)
+            writing.catalogue.rerank_by_default(True)
             bring_up_to_date(writing)
             assert writing.vectors().kind == "compressed"
 

@@ -252,7 +252,7 @@ def make_gallery(folder: Path) -> Path:
 
 def all_pictures(library: Library) -> list[Picture]:
     """All pictures of a library, by path."""
-    return library.catalogue.listed(Filter(), "path", 1000)
+    return library.catalogue.list_pictures(Filter(), "path", 1000)
 
 
 def hits_json(found: tuple[Hit, ...]) -> list[dict[str, Any]]:

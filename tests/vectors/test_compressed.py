@@ -207,10 +207,10 @@ def test_verify_finds_a_compressed_descriptor_that_is_anothers(large: Library) -
     index = large.vectors()
     assert verify(large) == []
     ids, vectors = large.catalogue.descriptors.of(list(range(1, 101)))
-    assert index.differing(ids, vectors).tolist() == []
+    assert index.find_differing(ids, vectors).tolist() == []
     swapped = vectors.copy()
     swapped[[3, 7]] = vectors[[7, 3]]
-    assert index.differing(ids, swapped).tolist() == [4, 8]
+    assert index.find_differing(ids, swapped).tolist() == [4, 8]
 
 
 @pytest.mark.parametrize("place", ["middle", "end", "cut", "empty"])
@@ -259,11 +259,14 @@ def test_a_disk_without_room_for_the_file_is_answered_from_memory(
 
 def test_a_search_goes_further_for_more_hits_and_never_beyond_the_lists() -> None:
     facts = vectorfile.Facts("compressed", 8, 1_000_000, 1_000_000, nprobe=32, candidates=96)
-    near, wide = compressed.scope(facts, 2000, 10), compressed.scope(facts, 2000, 1000)
+    near, wide = (
+        compressed.search_effort(facts, 2000, 10),
+        compressed.search_effort(facts, 2000, 1000),
+    )
     assert near == (32, 96)
     assert wide.nprobe > near.nprobe
     assert wide.candidates >= 2000
-    assert compressed.scope(replace(facts, count=50), 64, 50).nprobe == 64
+    assert compressed.search_effort(replace(facts, count=50), 64, 50).nprobe == 64
 
 
 def test_the_nearest_among_what_passes_by_are_those_of_all_at_once() -> None:
@@ -310,7 +313,7 @@ def test_with_a_filter_k_hits_come_back_when_k_exist(
     large: Library, pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = Filter(path=pattern)
-    passing = set(large.catalogue.matching(wanted).tolist())
+    passing = set(large.catalogue.find_matches(wanted).tolist())
     with Engine(large) as engine:
         for query in scenes(9, 5):
             nearest = [pair for pair in oracle(large, query) if pair[0] in passing][:10]

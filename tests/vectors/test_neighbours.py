@@ -100,7 +100,7 @@ def test_a_new_file_names_exactly_the_nearest(library: Library, count: int) -> N
 def test_it_is_read_as_it_was_written(library: Library) -> None:
     add(library, groups(1, 200))
     with library.writer() as writing:
-        writing.catalogue.think_twice(True)
+        writing.catalogue.rerank_by_default(True)
         bring_up_to_date(writing)
     gallery = library.gallery()
     assert gallery.space is not None
@@ -305,7 +305,7 @@ def test_another_space_has_a_file_of_its_own(library: Library) -> None:
     names = []
     for dimension in ("full", "8", "12", "full"):
         with library.writer() as writing:
-            writing.catalogue.think_twice(True)
+            writing.catalogue.rerank_by_default(True)
             writing.catalogue.ask_dimension(dimension)
             bring_up_to_date(writing)
         (path,) = (library.folder / NEIGHBOURS).iterdir()

@@ -552,10 +552,10 @@ def test_a_repaired_catalogue_knows_its_uploads(
         kept, leaving = _add(client, 165), _add(client, 166)
     with indexed.writer() as writing:
         writing.catalogue.write([Withdraw(os.fsencode(leaving["path"]))])
-        before = writing.catalogue.uploads.listed()
+        before = writing.catalogue.uploads.list_uploads()
     salvage(indexed.folder / "catalogue.sqlite")
     with Library.open(indexed.folder) as library:
-        assert library.catalogue.uploads.listed() == before
+        assert library.catalogue.uploads.list_uploads() == before
         assert library.catalogue.settings.uploads_taken_over() is None
     _make_old(indexed)
     salvage(indexed.folder / "catalogue.sqlite")
@@ -565,7 +565,7 @@ def test_a_repaired_catalogue_knows_its_uploads(
     _make_old(indexed)
     repair(indexed.folder)
     with Library.open(indexed.folder) as library:
-        owned = library.catalogue.uploads.listed()
+        owned = library.catalogue.uploads.list_uploads()
         assert [os.fsdecode(upload.path) for upload in owned] == sorted(
             [kept["path"], leaving["path"]]
         )
@@ -700,4 +700,4 @@ def test_a_file_that_cannot_be_read_does_not_hinder_the_taking_over(
 
     monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
     with Library.open(indexed.folder) as library:
-        assert len(library.catalogue.uploads.listed()) == 1
+        assert len(library.catalogue.uploads.list_uploads()) == 1

@@ -52,7 +52,7 @@ class Connections:
     @contextmanager
     def take(self) -> Iterator[sqlite3.Connection]:
         """A connection for this thread; given back at the end of the block unless it failed."""
-        self._forget_replaced()
+        self._forget_replaced_files()
         file = self._file
         try:
             connection, keep = self._idle.pop(), True
@@ -63,7 +63,7 @@ class Connections:
         except BaseException:
             connection.close()
             raise
-        self._forget_replaced()  # it may have been during the question
+        self._forget_replaced_files()  # it may have been during the question
         if keep and file == self._file and len(self._idle) < _IDLE:
             self._idle.append(connection)
         else:
@@ -74,7 +74,7 @@ class Connections:
         while self._idle:
             self._idle.pop().close()
 
-    def _forget_replaced(self) -> None:
+    def _forget_replaced_files(self) -> None:
         """Let go of connections to a file that was removed, or replaced by a repaired one."""
         try:
             status = os.stat(self.path)

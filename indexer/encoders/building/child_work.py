@@ -17,7 +17,7 @@ from parecido.indexer.encoders.building.export_work import export_in_child
 from parecido.indexer.encoders.building.quantise_work import quantise_in_child
 from parecido.indexer.encoders.machine.child import write_json
 from parecido.indexer.encoders.networks.saved_file import inspect_network
-from parecido.indexer.encoders.registry import network_named
+from parecido.indexer.encoders.registry import find_network
 from parecido.indexer.errors import ParecidoError
 
 __all__ = []
@@ -28,7 +28,7 @@ def _inspect(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fetch(request: dict[str, Any]) -> dict[str, Any]:
-    return {"path": str(network_named(request["model"]).fetch_weights(request["pooling"]))}
+    return {"path": str(find_network(request["model"]).fetch_weights(request["pooling"]))}
 
 
 _WORK: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {

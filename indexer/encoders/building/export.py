@@ -11,12 +11,12 @@ from parecido.indexer.encoders.machine.child import run_in_child
 from parecido.indexer.encoders.weights import weights_of
 from parecido.indexer.records.encoder import EncoderSpec
 
-__all__ = ["exported"]
+__all__ = ["obtain_export"]
 
 _log = logging.getLogger("parecido")
 
 
-def exported(spec: EncoderSpec, *, maps: bool = False) -> Path:
+def obtain_export(spec: EncoderSpec, *, maps: bool = False) -> Path:
     """The folder with the encoder in OpenVINO's format, exported from Keras where it is missing.
 
     With ``maps`` the feature map is the model's last output.

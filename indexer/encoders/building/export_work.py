@@ -21,7 +21,7 @@ _RAW = Kind(re.compile(r"raw\.(xml|bin)"), any_content)
 
 
 def export_in_child(request: dict[str, Any]) -> dict[str, Any]:
-    """What :func:`~.export.exported` asks a child for: the model in ``request["folder"]``."""
+    """What :func:`~.export.obtain_export` asks a child for: the model in ``request["folder"]``."""
     openvino = import_openvino()  # before Keras imports it
     import keras
 

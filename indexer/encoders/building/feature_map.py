@@ -61,12 +61,12 @@ def feature_map(model: Any, pooling: str) -> tuple[Any, bool]:
 def _behind(reduction: Any, way: tuple[str, ...]) -> tuple[Any, bool]:
     """What a reduction over height and width takes, past the operations that belong to it."""
     _check(reduction, way[0])
-    channels_last = _known(_AXES, [axis % 4 for axis in _constant(reduction)])
+    channels_last = _look_up(_AXES, [axis % 4 for axis in _constant(reduction)])
     features = reduction.input_value(0)
     for kind in way[1:]:
         while features.get_node().get_type_name() == "Transpose":
             turn = features.get_node()
-            if _known(_ORDERS, _constant(turn)) != channels_last:
+            if _look_up(_ORDERS, _constant(turn)) != channels_last:
                 raise LookupError("a transpose that gives another order than is reduced")
             channels_last = not channels_last
             features = turn.input_value(0)
@@ -107,7 +107,7 @@ def _constant(node: Any) -> list[int]:
     return [int(number) for number in constant.get_data().flatten()]
 
 
-def _known(table: _Table, key: list[int]) -> bool:
+def _look_up(table: _Table, key: list[int]) -> bool:
     if tuple(key) not in table:
         raise LookupError(f"expected {' or '.join(map(str, table))}, got {key}")
     return table[tuple(key)]

@@ -98,7 +98,7 @@ def quantise(
         pictures.mkdir()
         made.mkdir()
         count = 0
-        for count, pixels in enumerate(_chosen(files, spec, limits, stop), 1):
+        for count, pixels in enumerate(_choose(files, spec, limits, stop), 1):
             with create_file(pictures / f"{count:04d}.npy") as file:
                 np.lib.format.write_array(file, pixels)
         if stop():
@@ -125,7 +125,7 @@ def quantise(
     return replace(spec, precision="int8", calibration=digest)
 
 
-def _chosen(
+def _choose(
     files: Sequence[Path], spec: EncoderSpec, limits: Limits, stop: Callable[[], bool]
 ) -> Iterator[Pixels]:
     """Up to 300 different pictures ``(h, w, 3)``, evenly from among the files.

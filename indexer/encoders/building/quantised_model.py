@@ -30,7 +30,7 @@ from parecido.indexer.system.own_files import (
 __all__ = [
     "WORK_FOLDERS",
     "digest_of",
-    "drop_quantised",
+    "drop_quantised_model",
     "is_own_model",
     "mark_model",
     "quantised_model",
@@ -74,7 +74,7 @@ def quantised_model(spec: EncoderSpec, library: Path | None) -> Path:
     return folder
 
 
-def drop_quantised(library: Path, calibration: str = "") -> None:
+def drop_quantised_model(library: Path, calibration: str = "") -> None:
     """Remove a quantised model that belongs to no descriptor, and what a killed run left.
 
     ``calibration`` is the digest of the model that the catalogue tells, if any.

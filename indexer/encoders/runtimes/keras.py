@@ -72,7 +72,7 @@ class KerasRuntime:
         self.batch_size = batch_size or _default_batch(spec.size, self._on_gpu)
         self.bucket_size = self.batch_size
         with prepare_keras():
-            self.forward = self._built(self._policy)
+            self.forward = self._build(self._policy)
             """The compiled network."""
         self._mapping: Forward | None = None
         self._wide: dict[bool, Forward] = {}  # in bfloat16, without and with maps
@@ -87,7 +87,7 @@ class KerasRuntime:
     def run_with_maps(self, batch: Pixels) -> Mapped:
         with self._building:
             if self._mapping is None:
-                self._mapping = self._built(self._policy, maps=True)
+                self._mapping = self._build(self._policy, maps=True)
         descriptors, *rest, features = self._outputs(self._mapping, batch, maps=True)
         return descriptors, rest[0] if rest else None, features
 
@@ -95,7 +95,7 @@ class KerasRuntime:
     def _policy(self) -> str:
         return "mixed_float16" if self._half else "float32"
 
-    def _built(self, policy: str, *, maps: bool = False) -> Forward:
+    def _build(self, policy: str, *, maps: bool = False) -> Forward:
         model = keras_model(self._spec, self._weights, policy, maps=maps)
         return forward_of(model, on_gpu=self._on_gpu)
 
@@ -105,7 +105,7 @@ class KerasRuntime:
                 _log.warning(
                     "%s leaves float16's range; such pictures run in bfloat16.", self._spec.title
                 )
-                self._wide[maps] = self._built("mixed_bfloat16", maps=maps)
+                self._wide[maps] = self._build("mixed_bfloat16", maps=maps)
             return self._wide[maps]
 
     def _outputs(self, forward: Forward, batch: Pixels, *, maps: bool) -> list[Floats]:
@@ -148,7 +148,7 @@ class KerasRuntime:
                 ):
                     piece = waiting.popleft()
                     flying.append((len(piece), None))
-                    flying[-1] = len(piece), forward.start(_filled(piece, size))
+                    flying[-1] = len(piece), forward.start(_fill_up(piece, size))
                 else:
                     count, started = flying[0]
                     outputs = [x[:count] for x in forward.fetch(started)]
@@ -180,7 +180,7 @@ def _default_batch(size: SizePolicy, on_gpu: bool) -> int:
     return min(_GPU_BATCH, max(8, alike // 8 * 8))
 
 
-def _filled(piece: Pixels, size: int) -> Pixels:
+def _fill_up(piece: Pixels, size: int) -> Pixels:
     """The piece, or filled up to a full batch: every other length would be compiled anew."""
     if len(piece) in (1, size):
         return piece

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from parecido.indexer.encoders.building.export import exported
+from parecido.indexer.encoders.building.export import obtain_export
 from parecido.indexer.encoders.building.feature_map import with_feature_map
 from parecido.indexer.encoders.building.quantised_model import quantised_model
 from parecido.indexer.encoders.machine.devices import has_amx
@@ -29,10 +29,10 @@ _log = logging.getLogger("parecido")
 _first = threading.Lock()
 _first_is_done = threading.Event()
 
-__all__ = ["OpenVINORuntime", "openvino_installed"]
+__all__ = ["OpenVINORuntime", "has_openvino"]
 
 
-def openvino_installed() -> bool:
+def has_openvino() -> bool:
     """Whether OpenVINO can be imported, without importing it."""
     return importlib.util.find_spec("openvino") is not None
 
@@ -75,7 +75,7 @@ class OpenVINORuntime:
         self.batch_size = batch_size or (self._BATCH if self._streams > 1 else 1)
         self.bucket_size = self.batch_size * self._TOGETHER
         # of int8 only the library has a model; what it leaves in floating point is float32
-        folder = quantised_model(spec, library) if spec.precision == "int8" else exported(spec)
+        folder = quantised_model(spec, library) if spec.precision == "int8" else obtain_export(spec)
         openvino = import_openvino()
         self._core = openvino.Core()
         self._model = self._core.read_model(folder / "model.xml")
@@ -84,7 +84,7 @@ class OpenVINORuntime:
         activations = area * self._BYTES_PER_PIXEL * self._streams * self.batch_size // 2
         most = min(max(self._COMPILED_BYTES, memory() // 16), memory() // 4)
         self._room = _Room(most // (weights * 3 // 2 + activations))
-        self._network = self._compiled(self._model)
+        self._network = self._compile(self._model)
         self._mapping: _Network | None = None
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
@@ -96,7 +96,7 @@ class OpenVINORuntime:
     def run_with_maps(self, batch: Pixels) -> Mapped:
         with self._lock:
             if self._mapping is None:
-                self._mapping = self._compiled(self._mapped_model())
+                self._mapping = self._compile(self._read_mapped_model())
         descriptors, *rest, features = self._through(self._mapping, batch)
         return descriptors, rest[0] if rest else None, features
 
@@ -110,7 +110,7 @@ class OpenVINORuntime:
                 self._pool = ThreadPoolExecutor(self._streams, thread_name_prefix="stream")
         return join_outputs(list(self._pool.map(network.infer, pieces)))
 
-    def _mapped_model(self) -> Any:
+    def _read_mapped_model(self) -> Any:
         """The model with its feature map as a further output: the very one where it shows it.
 
         So it needs no building, and its maps are those that the descriptors were pooled from, also
@@ -120,9 +120,9 @@ class OpenVINORuntime:
             return with_feature_map(self._model, self._spec.pooling)
         except LookupError as error:
             _log.debug("%s shows no feature map: %s", self._spec.title, error)
-            return self._core.read_model(exported(self._spec, maps=True) / "model.xml")
+            return self._core.read_model(obtain_export(self._spec, maps=True) / "model.xml")
 
-    def _compiled(self, model: Any) -> _Network:
+    def _compile(self, model: Any) -> _Network:
         half = self._spec.precision == "half" and has_amx()
         options = {
             "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
@@ -175,13 +175,13 @@ class _Network:
         """The model's outputs for a batch that is not longer than a full one."""
         if not _first_is_done.is_set():
             with _first:
-                outputs = self._inferred(batch)
+                outputs = self._infer(batch)
             _first_is_done.set()
             return outputs
-        return self._inferred(batch)
+        return self._infer(batch)
 
-    def _inferred(self, batch: Pixels) -> list[Floats]:
-        compiled = self._compiled_for(batch.shape)
+    def _infer(self, batch: Pixels) -> list[Floats]:
+        compiled = self._compile_for(batch.shape)
         request = compiled.take()
         started = time.monotonic()
         request.infer([batch], share_inputs=True)
@@ -192,7 +192,7 @@ class _Network:
         compiled.requests.append(request)
         return outputs
 
-    def _compiled_for(self, shape: tuple[int, ...]) -> _Compiled:
+    def _compile_for(self, shape: tuple[int, ...]) -> _Compiled:
         if shape[0] < self._full or self._full == 1:
             return self._any_shape
         with self._lock:

@@ -82,7 +82,7 @@ def _mend_regions(writing: Writing, dimension: int) -> list[str]:
     """Let pictures without sound regional descriptors wait for them; what was done, in words."""
     catalogue, done = writing.catalogue, []
     bad = find_bad_regions(catalogue, dimension)
-    count = len(bad) + len(catalogue.regional.missing())
+    count = len(bad) + len(catalogue.regional.find_missing())
     if count:
         catalogue.await_regions(bad)
         writing.remove_regions()

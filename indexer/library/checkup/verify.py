@@ -36,7 +36,7 @@ def verify(library: Library) -> list[Problem]:
     problems = [Problem(line, True) for line in catalogue.integrity()]
     if problems:
         return problems  # nothing further can be trusted
-    bare = catalogue.descriptors.missing()
+    bare = catalogue.descriptors.find_missing()
     if bare:
         problems.append(Problem(f"{len(bare)} pictures have no descriptor", True))
     spec = catalogue.settings.encoder()
@@ -64,7 +64,7 @@ def verify(library: Library) -> list[Problem]:
 
 def find_bad_descriptors(catalogue: Catalogue, dimension: int) -> list[int]:
     bad = []
-    for rows in catalogue.descriptors.stored():
+    for rows in catalogue.descriptors.read_all():
         for picture_id, blob in rows:
             vector = unpack(blob) if len(blob) == 2 * dimension else np.zeros(1, np.float32)
             length = float(np.linalg.norm(vector))
@@ -88,7 +88,7 @@ def _model_problems(library: Library, spec: EncoderSpec) -> list[Problem]:
 
 def _region_problems(library: Library, dimension: int) -> list[Problem]:
     catalogue = library.catalogue
-    bare = catalogue.regional.missing()
+    bare = catalogue.regional.find_missing()
     bad = find_bad_regions(catalogue, dimension)
     problems = []
     if bare:
@@ -109,7 +109,7 @@ def find_bad_regions(catalogue: Catalogue, dimension: int) -> list[int]:
     """Pictures whose regional descriptors are not what an encoder gave."""
     return [
         picture_id
-        for page in catalogue.regional.stored()
+        for page in catalogue.regional.read_all()
         for picture_id, rows, columns, vectors in page
         if rows < 1 or columns < 1 or not is_sound(vectors, dimension)
     ]
@@ -133,7 +133,7 @@ def compare_index(
         return [Problem(what, True)]
     for start in range(0, len(expected), _CHUNK):
         ids, vectors = gallery.of(expected[start : start + _CHUNK].tolist())
-        other = index.differing(ids, vectors)
+        other = index.find_differing(ids, vectors)
         if len(other) and np.isin(other, rows.ids(before=index.generation)).any():
             return [Problem(f"the {name} differs from the catalogue", True)]
     return []

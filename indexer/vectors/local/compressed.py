@@ -31,7 +31,7 @@ from parecido.indexer.vectors.local.file import Facts
 from parecido.indexer.vectors.local.rabitq import belong
 from parecido.indexer.vectors.scan import Nearest
 
-__all__ = ["Places", "build", "extend", "has_outgrown", "parameters", "scope"]
+__all__ = ["ListPositions", "build", "extend", "has_outgrown", "parameters", "search_effort"]
 
 _log = logging.getLogger("parecido")
 
@@ -53,7 +53,7 @@ _PROPOSED = (24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _PROBES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
-class Scope(NamedTuple):
+class SearchEffort(NamedTuple):
     """How far one search goes."""
 
     nprobe: int
@@ -91,10 +91,10 @@ def build(gallery: Gallery, dimension: int) -> tuple[Any, Facts]:
     whole.own_fields = True
     queries = _queries(gallery, random.choice(ids, min(count, _QUERIES), replace=False))
     truth = Nearest(queries[1], _SEARCHED + 1)
-    for some, vectors in gallery.written_after(-1):
+    for some, vectors in gallery.read_after(-1):
         whole.add_with_ids(vectors, some)
         truth.see(some, vectors)
-    return whole, _tuned(
+    return whole, _tune(
         whole,
         gallery,
         Facts("compressed", dimension, count, space=gallery.fingerprint),
@@ -111,7 +111,7 @@ def extend(
     if len(dropped):
         lists.remove_ids(faiss.IDSelectorBatch(dropped))
         index.ntotal = lists.ntotal
-    for ids, vectors in gallery.written_after(generation):
+    for ids, vectors in gallery.read_after(generation):
         index.add_with_ids(vectors, ids)
     return index, Facts(**{**vars(facts), "count": index.ntotal})
 
@@ -121,7 +121,7 @@ def has_outgrown(facts: Facts, count: int) -> bool:
     return not facts.trained_on / _GROWTH <= count <= facts.trained_on * _GROWTH
 
 
-def scope(facts: Facts, lists: int, wanted: int) -> Scope:
+def search_effort(facts: Facts, lists: int, wanted: int) -> SearchEffort:
     """How far a search for that many hits goes: as measured for ten, further for more."""
     wider = max(1.0, wanted / _SEARCHED)
     # neighbours farther away differ less from what is no neighbour, and lie in more lists
@@ -129,7 +129,7 @@ def scope(facts: Facts, lists: int, wanted: int) -> Scope:
     nprobe = math.ceil(facts.nprobe * wider**0.7)
     # lists enough to give so many at all
     nprobe = max(nprobe, math.ceil(4 * candidates * lists / max(1, facts.count)))
-    return Scope(min(lists, nprobe), candidates)
+    return SearchEffort(min(lists, nprobe), candidates)
 
 
 def parameters(nprobe: int, selector: Any = None) -> Any:
@@ -140,7 +140,7 @@ def parameters(nprobe: int, selector: Any = None) -> Any:
     return kinds.SearchParametersPreTransform(index_params=inner)
 
 
-class Places:
+class ListPositions:
     """Where in a compressed index each id lies; made once for a check of all of them."""
 
     def __init__(self, index: Any) -> None:
@@ -157,7 +157,7 @@ class Places:
         self._offsets = np.concatenate([np.arange(size) for size in sizes])
         self._order = np.argsort(self.ids)
 
-    def differing(self, ids: Ids, vectors: Vectors) -> Ids:
+    def find_differing(self, ids: Ids, vectors: Vectors) -> Ids:
         """Those of the ids whose compressed form is not that of these descriptors."""
         kinds: Any = faiss
         lists: Any = kinds.extract_index_ivf(self._index)
@@ -226,17 +226,17 @@ def _queries(gallery: Gallery, ids: Ids) -> tuple[Ids, Vectors]:
     return np.concatenate([ids, np.full(len(ids), -1)]), np.concatenate([vectors, new])
 
 
-def _tuned(
+def _tune(
     index: Any, gallery: Gallery, facts: Facts, queries: tuple[Ids, Vectors], truth: Nearest
 ) -> Facts:
-    """The facts with the cheapest scope that reaches the recall aimed at, and what it reaches."""
+    """The facts with the least effort that reaches the recall aimed at, and what it reaches."""
     own, vectors = queries
     scores, ids = truth.best()
     # without the query itself, which every index finds
     others = ids != own[:, None]
     wanted = [row[keep][:_SEARCHED] for row, keep in zip(ids, others, strict=True)]
     lists = faiss.extract_index_ivf(index).nlist
-    table: list[tuple[float, Scope]] = []
+    table: list[tuple[float, SearchEffort]] = []
     for nprobe in sorted({min(n, lists) for n in _PROBES}):
         most = min(max(_PROPOSED), facts.count)
         _, found = index.search(vectors, most, params=parameters(nprobe))
@@ -245,7 +245,7 @@ def _tuned(
         ]
         halves = (slice(None, len(own) // 2), slice(len(own) // 2, None))
         table += [
-            (min(_share(ranks[half], wanted[half], n) for half in halves), Scope(nprobe, n))
+            (min(_share(ranks[half], wanted[half], n) for half in halves), SearchEffort(nprobe, n))
             for n in _PROPOSED
         ]
         if table[-1][0] >= _RECALL + 0.003:
@@ -254,8 +254,8 @@ def _tuned(
     expected = facts.count / lists
     # a candidate's exact score costs as much as some 150 looks at descriptors in lists
     _, chosen = min(
-        (scope.nprobe * expected + 150 * scope.candidates, scope)
-        for recall, scope in table
+        (effort.nprobe * expected + 150 * effort.candidates, effort)
+        for recall, effort in table
         if recall >= aim
     )
     half = len(own) // 2
@@ -280,7 +280,11 @@ def _share(ranks: list[Ids], wanted: list[Ids], proposed: int) -> float:
 
 
 def _recall(
-    index: Any, gallery: Gallery, chosen: Scope, queries: tuple[Ids, Vectors], scores: Vectors
+    index: Any,
+    gallery: Gallery,
+    chosen: SearchEffort,
+    queries: tuple[Ids, Vectors],
+    scores: Vectors,
 ) -> float:
     """recall@10 after the exact re-rank; equal scores count as equally good."""
     own, vectors = queries

@@ -80,7 +80,7 @@ def ids_of(index: Any) -> Ids:
     if isinstance(index, faiss.IndexIDMap2):
         ids: Ids = faiss.vector_to_array(index.id_map)
         return ids
-    return compressed.Places(index).ids
+    return compressed.ListPositions(index).ids
 
 
 def is_float32(index: Any) -> bool:

@@ -91,7 +91,7 @@ class VectorIndex:
         self._base: Any = None
         self._facts: Facts | None = None
         self._base_ids: Ids | None = None
-        self._places: compressed.Places | None = None
+        self._places: compressed.ListPositions | None = None
         self._base_generation = 0
         self._forget_changes()
 
@@ -146,14 +146,14 @@ class VectorIndex:
         # between are harmless: what they changed is read again with the next refresh.
         fresh: list[tuple[Ids, Vectors]] = []
         since = self.generation
-        for ids, vectors in self.gallery.written_after(since):
+        for ids, vectors in self.gallery.read_after(since):
             if vectors.shape[1] != self._dimension:
                 raise LibraryDamaged(
                     f"Expected descriptors of {self._dimension} numbers, got {vectors.shape[1]}.",
                     "Run: parecido verify --repair.",
                 )
             fresh.append((ids, vectors))
-        left = self._source.removed_after(since) if since >= 0 else np.empty(0, np.int64)
+        left = self._source.list_removals_after(since) if since >= 0 else np.empty(0, np.int64)
         self._drop(np.unique(np.concatenate([left, *(ids for ids, _ in fresh)])))
         for ids, vectors in fresh:
             stayed = np.isin(ids, left, invert=True)
@@ -177,10 +177,10 @@ class VectorIndex:
             self._tail.remove_ids(faiss.IDSelectorBatch(gone))
             self._tail_ids = np.setdiff1d(self._tail_ids, gone)
         if self._base is not None:
-            held = np.intersect1d(gone, self._held(), assume_unique=True)
+            held = np.intersect1d(gone, self._list_ids(), assume_unique=True)
             self._dropped = np.union1d(self._dropped, held)
 
-    def _held(self) -> Ids:
+    def _list_ids(self) -> Ids:
         """The ids in the file, ascending."""
         if self._base_ids is None:
             self._base_ids = np.sort(ids_of(self._base))
@@ -253,7 +253,7 @@ class VectorIndex:
             parameters = selector and faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         else:
             lists = faiss.extract_index_ivf(self._base).nlist
-            nprobe, k = compressed.scope(self._facts, lists, k)
+            nprobe, k = compressed.search_effort(self._facts, lists, k)
             parameters = compressed.parameters(nprobe, selector)
         found: Any = self._base.search(queries, min(k, self.count), params=parameters)
         return found[0], found[1]
@@ -268,7 +268,7 @@ class VectorIndex:
             return self.gallery.of(ids.tolist())
         ids = np.unique(ids)
         in_tail = np.isin(ids, self._tail_ids)
-        held = self._held() if self._base is not None else np.empty(0, np.int64)
+        held = self._list_ids() if self._base is not None else np.empty(0, np.int64)
         stands = in_tail | (is_in(ids, held) & ~is_in(ids, self._dropped))
         ids, in_tail = ids[stands], in_tail[stands]
         vectors = np.empty((len(ids), self._dimension), np.float32)
@@ -281,11 +281,11 @@ class VectorIndex:
 
     def ids(self) -> Ids:
         """The ids that a search sees, ascending."""
-        held = self._held() if self._base is not None else np.empty(0, np.int64)
+        held = self._list_ids() if self._base is not None else np.empty(0, np.int64)
         standing = np.setdiff1d(held, self._dropped, assume_unique=True)
         return np.sort(np.concatenate([standing, self._tail_ids]))
 
-    def differing(self, ids: Ids, vectors: Vectors) -> Ids:
+    def find_differing(self, ids: Ids, vectors: Vectors) -> Ids:
         """Those of the ids ``(n,)`` that a search does not see with these descriptors."""
         in_tail = np.isin(ids, self._tail_ids)
         wrong = [np.empty(0, np.int64)]
@@ -294,8 +294,8 @@ class VectorIndex:
                 continue
             if index is self._base and not self.is_exhaustive:
                 if self._places is None:
-                    self._places = compressed.Places(index)
-                wrong.append(self._places.differing(ids[part], vectors[part]))
+                    self._places = compressed.ListPositions(index)
+                wrong.append(self._places.find_differing(ids[part], vectors[part]))
                 continue
             seen = index.reconstruct_batch(np.ascontiguousarray(ids[part]))
             given = vectors[part]
@@ -354,7 +354,7 @@ class VectorIndex:
             # float16 loses nothing but a rounding: it is what the catalogue stores
             half = self._bytes() > max(_FLAT_BYTES, memory() // 4)
             whole = flat(self._dimension, half=half)
-            for ids, vectors in self.gallery.written_after(-1):
+            for ids, vectors in self.gallery.read_after(-1):
                 whole.add_with_ids(vectors, ids)
             kind = "flat16" if half else "flat"
             space = self.gallery.fingerprint

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from parecido.search.web.errors import Refused, json_response
 from parecido.search.web.jobs import Job
-from parecido.search.web.routes.shared import errors, located, service_of, writable
+from parecido.search.web.routes.shared import errors, location_header, service_of, writable
 from parecido.search.web.schemas.json import job_dict
 from parecido.search.web.schemas.requests import IndexIn, JobOut, JobsOut
 from parecido.search.web.service import Service
@@ -35,9 +35,9 @@ async def index(body: IndexIn, request: Request, service: Writable) -> Response:
 
     Only below folders that the operator allows, symbolic links resolved.
     """
-    path = await service.call(_allowed, service, body.path)
+    path = await service.call(_check_path, service, body.path)
     job = service.jobs.put(Job("index", path))
-    return json_response(job_dict(job), 202, located(request, f"/v1/jobs/{job.id}"))
+    return json_response(job_dict(job), 202, location_header(request, f"/v1/jobs/{job.id}"))
 
 
 @router.get("/jobs", response_model=JobsOut, responses=errors(), summary="List jobs")
@@ -66,7 +66,7 @@ async def stop(job_id: JobId, service: Writable) -> Response:
     return json_response(job_dict(found), 202)
 
 
-def _allowed(service: Service, path: str) -> str:
+def _check_path(service: Service, path: str) -> str:
     """The path, where it lies in a folder that clients may have indexed.
 
     Whether anything is there is not told of other places.

@@ -15,13 +15,13 @@ from parecido.indexer.pictures.decode import render
 from parecido.indexer.records.pictures import Picture
 from parecido.indexer.system.paths import signed64
 from parecido.search.asking.words import require_labels
-from parecido.search.web.errors import Refused, changed, gone, json_response
+from parecido.search.web.errors import Refused, json_response, report_change, report_loss
 from parecido.search.web.jobs import Job
 from parecido.search.web.routes.bodies import PICTURE_BODY, Upload, one_picture
 from parecido.search.web.routes.shared import (
     PICTURE_ID,
     errors,
-    located,
+    location_header,
     picture_of,
     service_of,
     writable,
@@ -77,7 +77,7 @@ async def listed(service: Reached, given: Annotated[ListTerms, Query()]) -> Resp
         more = total > len(pictures)
     else:
         pictures = await service.call(
-            catalogue.listed, wanted, given.order, given.limit, given.offset
+            catalogue.list_pictures, wanted, given.order, given.limit, given.offset
         )
         more = given.offset + len(pictures) < total and bool(pictures)
     uploaded = await service.call(catalogue.uploads.among, [picture.id for picture in pictures])
@@ -90,7 +90,7 @@ async def listed(service: Reached, given: Annotated[ListTerms, Query()]) -> Resp
 )
 async def record(picture_id: PICTURE_ID, service: Reached) -> Response:
     """What the library knows of a picture."""
-    return json_response(_shown(service, picture_of(service, picture_id)))
+    return json_response(_show(service, picture_of(service, picture_id)))
 
 
 @router.get(
@@ -115,7 +115,7 @@ async def thumbnail(
     try:
         data = await service.call(service.thumbnails.get, picture, int(size))
     except PictureUnreadable as error:
-        raise gone(error) from error
+        raise report_loss(error) from error
     return Response(data, headers=headers, media_type="image/jpeg")
 
 
@@ -138,11 +138,11 @@ async def original(
     try:
         status = await service.call(os.stat, picture.path)
     except OSError as error:
-        raise gone(error) from error
+        raise report_loss(error) from error
     # what was put in its place since, by a link for example, was not indexed and is not shown
     seen = (status.st_size, signed64(status.st_mtime_ns))
     if seen != (picture.file_size, picture.mtime_ns):
-        raise changed()
+        raise report_change()
     headers = {"ETag": f'"{picture.content_hash.hex()}"', "Cache-Control": "private, no-cache"}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
@@ -177,7 +177,7 @@ async def add(
     await _check(service, upload)
     arrival = await service.call(service.uploads.take, upload.data, name or upload.name)
     job = service.jobs.put(Job("add", str(arrival.place), arrival=arrival))
-    return await _changed(request, job, 201)
+    return await _answer_change(request, job, 201)
 
 
 @router.put(
@@ -202,7 +202,7 @@ async def replace(picture_id: PICTURE_ID, request: Request, service: Writable) -
     path = Path(picture.path)
     arrival = await service.call(service.uploads.take_other, path, upload.data)
     job = service.jobs.put(Job("replace", picture.path, picture_id, arrival))
-    return await _changed(request, job, 200)
+    return await _answer_change(request, job, 200)
 
 
 @router.delete(
@@ -217,7 +217,7 @@ async def delete(picture_id: PICTURE_ID, request: Request, service: Writable) ->
     picture = picture_of(service, picture_id)
     job = service.jobs.put(Job("delete", picture.path, picture_id))
     if not await job.wait(_patience(service)):
-        return _accepted(request, job)
+        return _answer_later(request, job)
     if not service.library.catalogue.has_bytes(picture.content_hash):
         await service.call(service.thumbnails.forget, picture)
     return Response(status_code=204)
@@ -230,24 +230,24 @@ def _patience(service: Service) -> float:
     return min(_PATIENCE, _SHARE * service.settings.seconds)
 
 
-async def _changed(request: Request, job: Job, status: int) -> Response:
+async def _answer_change(request: Request, job: Job, status: int) -> Response:
     """The picture that a job made or changed, or the job where that takes long."""
     service = await service_of(request)
     if not await job.wait(_patience(service)):
-        return _accepted(request, job)
+        return _answer_later(request, job)
     if job.picture is None:
         raise Refused(409, "not_added", "The picture was not added.", "Try again.")
     picture = picture_of(service, job.picture)
-    location = located(request, f"/v1/pictures/{picture.id}") if status == 201 else {}
-    return json_response(_shown(service, picture), status, location)
+    location = location_header(request, f"/v1/pictures/{picture.id}") if status == 201 else {}
+    return json_response(_show(service, picture), status, location)
 
 
-def _shown(service: Service, picture: Picture) -> dict[str, Any]:
+def _show(service: Service, picture: Picture) -> dict[str, Any]:
     return picture_dict(picture, bool(service.library.catalogue.uploads.among([picture.id])))
 
 
-def _accepted(request: Request, job: Job) -> Response:
-    return json_response(job_dict(job), 202, located(request, f"/v1/jobs/{job.id}"))
+def _answer_later(request: Request, job: Job) -> Response:
+    return json_response(job_dict(job), 202, location_header(request, f"/v1/jobs/{job.id}"))
 
 
 async def _check(service: Service, upload: Upload) -> None:

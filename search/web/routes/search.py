@@ -65,7 +65,7 @@ async def search(
         hits = await service.hits_within(upload.data, region, given.any_orientation, terms)
         return json_response(_make_page(service, hits, terms, started, upload.name))
     if given.any_orientation:
-        sought = await service.describe_turned(upload.data, region)
+        sought = await service.describe_orientations(upload.data, region)
     else:
         sought = ((await service.describe(upload.data, region))[0][None],)
     return await _answer(service, Asked(sought, terms), started, "picture", upload.name)
@@ -97,7 +97,7 @@ async def similar(
         hits = await service.hits_within(picture, region, turned, terms, out)
         return json_response(_make_page(service, hits, terms, started, picture.path))
     if given.any_orientation:
-        sought = await service.describe_turned(picture, region)
+        sought = await service.describe_orientations(picture, region)
     else:
         assert region is not None
         sought = ((await service.describe_part(picture, region))[None],)

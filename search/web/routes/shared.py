@@ -11,7 +11,7 @@ from parecido.search.web.errors import Refused, no_picture
 from parecido.search.web.schemas.requests import ErrorOut
 from parecido.search.web.service import Service
 
-__all__ = ["PICTURE_ID", "errors", "located", "picture_of", "service_of", "writable"]
+__all__ = ["PICTURE_ID", "errors", "location_header", "picture_of", "service_of", "writable"]
 
 PICTURE_ID = Annotated[int, Path(ge=1, le=2**63 - 1, description="Of a picture of the library.")]
 
@@ -50,7 +50,7 @@ async def service_of(request: Request) -> Service:
     return service
 
 
-def located(request: Request, path: str) -> dict[str, str]:
+def location_header(request: Request, path: str) -> dict[str, str]:
     """The header that tells where a new thing is, below where the application is mounted."""
     return {"Location": request.scope.get("root_path", "") + path}
 

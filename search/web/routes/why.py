@@ -61,7 +61,7 @@ async def why_by_picture(
 
 
 async def _answer(service: Service, query: Look, hit: Picture) -> Response:
-    found = await service.explained(query, await service.look_at(hit))
+    found = await service.explain(query, await service.look_at(hit))
     return json_response(explanation_dict(found))
 
 

@@ -171,13 +171,15 @@ class Catalogue:
         rows = self._rows(f"{_PICTURE} WHERE path = ?", (os.fsencode(path),))
         return _picture(rows[0]) if rows else None
 
-    def matching(self, wanted: Filter) -> Ids:
+    def find_matches(self, wanted: Filter) -> Ids:
         """Ids of the pictures that pass a filter, ascending."""
         condition, values = where(wanted)
         rows = self._rows(f"SELECT id FROM pictures WHERE {condition} ORDER BY id", values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
-    def listed(self, wanted: Filter, order: str, limit: int, offset: int = 0) -> list[Picture]:
+    def list_pictures(
+        self, wanted: Filter, order: str, limit: int, offset: int = 0
+    ) -> list[Picture]:
         """Pictures that pass a filter, by ``path`` or as they were ``added``, newest first."""
         condition, values = where(wanted)
         query = f"{_PICTURE} WHERE {condition} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?"
@@ -186,7 +188,7 @@ class Catalogue:
     def handful(self, wanted: Filter, count: int) -> list[Picture]:
         """Up to so many pictures that pass a filter, drawn at random."""
         if not wanted.passes_all:
-            ids = self.matching(wanted).tolist()
+            ids = self.find_matches(wanted).tolist()
         elif self.counts()[0] <= 2 * count:
             ids = self.descriptors.ids().tolist()
         else:  # points on the line of ids, and what comes next: no look at a million rows
@@ -201,22 +203,22 @@ class Catalogue:
     def under(self, path: bytes) -> Iterator[tuple[int, bytes]]:
         """Ids and paths of the pictures at that path or below it, in byte order of the paths."""
         yield from self._rows("SELECT id, path FROM pictures WHERE path = ?", (path,))
-        yield from self._paged("SELECT id, path FROM pictures", path)
+        yield from self._read_pages("SELECT id, path FROM pictures", path)
 
     def skips_under(self, path: bytes) -> Iterator[bytes]:
         """Paths of the skipped files at that path or below it."""
         for row in self._rows("SELECT path FROM skips WHERE path = ?", (path,)):
             yield row[0]
-        for row in self._paged("SELECT path FROM skips", path):
+        for row in self._read_pages("SELECT path FROM skips", path):
             yield row[0]
 
-    def _paged(self, query: str, folder: bytes) -> Iterator[Any]:
+    def _read_pages(self, query: str, folder: bytes) -> Iterator[Any]:
         low, high = bounds_below(folder)
         query = f"{query} WHERE path > ? AND path < ? ORDER BY path LIMIT ?"
         for page in pages(lambda last, size: self._rows(query, (last, high, size)), low, key=-1):
             yield from page
 
-    def skipped(self) -> list[Skip]:
+    def list_skips(self) -> list[Skip]:
         """Every remembered skip, by path."""
         rows = self._rows("SELECT path, reason, kind FROM skips ORDER BY path")
         return [Skip(os.fsdecode(path), reason, kind) for path, reason, kind in rows]

@@ -39,7 +39,7 @@ class Descriptors:
             query, values = f"{query} WHERE generation <= ?", (before,)
         return self._ids(f"{query} ORDER BY picture_id", values)
 
-    def removed_after(self, generation: int) -> Ids:
+    def list_removals_after(self, generation: int) -> Ids:
         """Ids of the pictures that left the library after that generation, ascending."""
         query = "SELECT picture_id FROM removals WHERE generation > ? ORDER BY picture_id"
         return self._ids(query, (generation,))
@@ -59,7 +59,7 @@ class Descriptors:
             rows += self._connections.rows(query, chunk)
         return _matrix(rows)
 
-    def written_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
+    def read_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
         """All descriptors written after that generation, in pages of ascending ids."""
         # all of them: along the table, not its index
         newer = "generation > ? AND picture_id > ?" if generation >= 0 else "picture_id > ?"
@@ -67,11 +67,11 @@ class Descriptors:
         for rows in self._pages(newer, values):
             yield _matrix(rows)
 
-    def stored(self) -> Iterator[list[tuple[int, bytes]]]:
+    def read_all(self) -> Iterator[list[tuple[int, bytes]]]:
         """Every descriptor as it lies in the file, in pages of ascending ids."""
         yield from self._pages("picture_id > ?", ())
 
-    def missing(self) -> list[int]:
+    def find_missing(self) -> list[int]:
         """Ids of the pictures that have none."""
         query = "SELECT id FROM pictures WHERE id NOT IN (SELECT picture_id FROM descriptors)"
         return [row[0] for row in self._connections.rows(query)]

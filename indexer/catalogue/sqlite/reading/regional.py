@@ -36,7 +36,7 @@ class RegionalRows:
                 found[picture_id] = Regional(*rest)
         return found
 
-    def stored(self) -> Iterator[list[tuple[int, int, int, bytes]]]:
+    def read_all(self) -> Iterator[list[tuple[int, int, int, bytes]]]:
         """Every row that does not wait, in pages: id, rows and columns of the map, vectors."""
         query = (
             "SELECT picture_id, map_rows, map_columns, vectors FROM regions"
@@ -44,12 +44,12 @@ class RegionalRows:
         )
         return pages(lambda last, size: self._connections.rows(query, (last, size)), -1, size=_PAGE)
 
-    def waiting(self) -> list[int]:
+    def find_waiting(self) -> list[int]:
         """Ids of the pictures whose regional descriptors the next run makes, ascending."""
         query = "SELECT picture_id FROM regions WHERE map_rows = 0 ORDER BY picture_id"
         return [row[0] for row in self._connections.rows(query)]
 
-    def missing(self) -> list[int]:
+    def find_missing(self) -> list[int]:
         """Ids of the pictures that have no row, not even one that waits."""
         query = "SELECT id FROM pictures WHERE id NOT IN (SELECT picture_id FROM regions)"
         return [row[0] for row in self._connections.rows(query)]

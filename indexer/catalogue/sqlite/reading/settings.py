@@ -44,7 +44,7 @@ class Settings:
         """Of the space, as it was asked for: ``auto``, ``full`` (the encoder's own) or a number."""
         return self._value("dimension") or "auto"
 
-    def thinks_twice(self) -> bool:
+    def reranks_by_default(self) -> bool:
         """Whether searches expand and re-rank unless told otherwise."""
         return self._value("think_twice") == "on"
 

@@ -48,7 +48,7 @@ class UploadRows:
         rows = self._connections.rows(f"{_UPLOAD} WHERE path = ?", (path,))
         return Upload(*rows[0]) if rows else None
 
-    def listed(self, state: str = "") -> list[Upload]:
+    def list_uploads(self, state: str = "") -> list[Upload]:
         """Every upload, or every one in that state, by path."""
         query = f"{_UPLOAD} WHERE ? IN (state, '') ORDER BY path"
         return [Upload(*row) for row in self._connections.rows(query, (state,))]

@@ -50,25 +50,25 @@ from parecido.indexer.catalogue.sqlite.schema import (
 from parecido.indexer.learning.space import Space
 
 __all__ = [
-    "apply",
     "await_regions",
     "drop_orphans",
     "drop_root",
-    "fact",
     "keep_regions",
-    "put",
     "put_root",
     "put_space",
+    "set_setting",
+    "setting",
+    "write_changes",
 ]
 
 _SPACES = ("space", "regional_space")
 
 
-def put(connection: Connection, key: str, value: str) -> None:
+def set_setting(connection: Connection, key: str, value: str) -> None:
     connection.execute(insert(facts).prefix_with("OR REPLACE").values(key=key, value=value))
 
 
-def fact(connection: Connection, key: str) -> str | None:
+def setting(connection: Connection, key: str) -> str | None:
     return connection.scalar(select(facts.c.value).where(facts.c.key == key))
 
 
@@ -76,7 +76,7 @@ def put_space(connection: Connection, space: Space | None, key: str = "space") -
     """Keep this space and no other under its key, a fact."""
     others = select(facts.c.value).where(facts.c.key.in_([k for k in _SPACES if k != key]))
     connection.execute(delete(spaces).where(spaces.c.fingerprint.not_in(others)))
-    put(connection, key, space.fingerprint if space is not None else "")
+    set_setting(connection, key, space.fingerprint if space is not None else "")
     if space is not None:
         values = {
             "fingerprint": space.fingerprint,
@@ -89,7 +89,7 @@ def put_space(connection: Connection, space: Space | None, key: str = "space") -
 
 def keep_regions(connection: Connection, wanted: bool) -> None:
     """Let every picture wait for its regional descriptors, or let all of them go."""
-    put(connection, "within", "on" if wanted else "off")
+    set_setting(connection, "within", "on" if wanted else "off")
     if wanted:
         await_regions(connection)
     else:
@@ -128,7 +128,7 @@ def drop_orphans(connection: Connection, generation: int) -> int:
     return gone + _remove(connection, bare, generation)
 
 
-def apply(connection: Connection, changes: Iterable[Change], generation: int) -> bool:
+def write_changes(connection: Connection, changes: Iterable[Change], generation: int) -> bool:
     """Write changes in their order; whether any changed pictures or descriptors."""
     changed = False
     for kind, group in groupby(changes, type):
@@ -136,12 +136,12 @@ def apply(connection: Connection, changes: Iterable[Change], generation: int) ->
             _add(connection, [change for change in group if isinstance(change, Add)], generation)
             changed = True
         else:
-            written = [_apply(connection, change, generation) for change in group]
+            written = [_write_change(connection, change, generation) for change in group]
             changed |= any(written)
     return changed
 
 
-def _apply(connection: Connection, change: Change, generation: int) -> bool:
+def _write_change(connection: Connection, change: Change, generation: int) -> bool:
     match change:
         case Move():
             _forget_skip(connection, change.path)
@@ -260,7 +260,7 @@ def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
     ]
     if regional:
         connection.execute(insert(regions).prefix_with("OR REPLACE"), regional)
-    if len(regional) < len(rows) and fact(connection, "within") == "on":
+    if len(regional) < len(rows) and setting(connection, "within") == "on":
         had = {row["picture_id"] for row in regional}
         await_regions(connection, [i for row in rows if (i := int(str(row["id"]))) not in had])
     paths = [{"added": row["path"]} for row in rows]

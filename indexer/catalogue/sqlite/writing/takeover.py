@@ -13,7 +13,7 @@ from parecido.indexer.system.files import content_hash
 from parecido.indexer.system.own_files import is_file, is_folder
 from parecido.indexer.system.paths import bounds_below
 
-__all__ = ["uploaded_before"]
+__all__ = ["find_earlier_uploads"]
 
 _SHELF = re.compile(r"[0-9a-f]{2}")
 # behind a name that the client gave, the first digits of its content's hash
@@ -23,7 +23,7 @@ _DELETED = re.compile(rf"\.({_NAME.pattern})\.deleted")  # by a server that was 
 _Between = Callable[[bytes, bytes], Sequence[tuple[bytes, bytes]]]
 
 
-def uploaded_before(folder: Path, between: _Between) -> list[Upload]:
+def find_earlier_uploads(folder: Path, between: _Between) -> list[Upload]:
     """Rows for what servers of earlier versions put into a folder.
 
     ``between`` gives paths and hashes of the pictures between two paths, both exclusive.  A file

@@ -104,7 +104,11 @@ class CatalogueWriter(Catalogue):
         seen_roots: Iterable[Root] = (),
     ) -> None:
         """Apply a batch in one transaction, synced to disk when this returns."""
-        from parecido.indexer.catalogue.sqlite.writing.statements import apply, put, put_root
+        from parecido.indexer.catalogue.sqlite.writing.statements import (
+            put_root,
+            set_setting,
+            write_changes,
+        )
 
         with self._transaction() as connection:
             generation = self._next_generation(connection)
@@ -112,51 +116,53 @@ class CatalogueWriter(Catalogue):
                 _use_encoder(connection, encoder)
             for root in seen_roots:
                 put_root(connection, *root)
-            if apply(connection, changes, generation):
-                put(connection, "generation", str(generation))
+            if write_changes(connection, changes, generation):
+                set_setting(connection, "generation", str(generation))
 
     def keep_exact_index(self, wanted: bool) -> None:
         """Ask for an exhaustive index at any size, or for the one that suits the size."""
-        from parecido.indexer.catalogue.sqlite.writing.statements import put
+        from parecido.indexer.catalogue.sqlite.writing.statements import set_setting
 
         with self._transaction() as connection:
-            put(connection, "index", "exact" if wanted else "auto")
+            set_setting(connection, "index", "exact" if wanted else "auto")
 
     def ask_dimension(self, wanted: str) -> None:
         """Remember which dimension the library's space is to have; see ``Catalogue.dimension``."""
-        from parecido.indexer.catalogue.sqlite.writing.statements import put
+        from parecido.indexer.catalogue.sqlite.writing.statements import set_setting
 
         with self._transaction() as connection:
-            put(connection, "dimension", wanted)
+            set_setting(connection, "dimension", wanted)
 
-    def think_twice(self, wanted: bool) -> None:
+    def rerank_by_default(self, wanted: bool) -> None:
         """Remember whether searches expand and re-rank unless told otherwise."""
-        from parecido.indexer.catalogue.sqlite.writing.statements import put
+        from parecido.indexer.catalogue.sqlite.writing.statements import set_setting
 
         with self._transaction() as connection:
-            put(connection, "think_twice", "on" if wanted else "off")
+            set_setting(connection, "think_twice", "on" if wanted else "off")
 
     def take_over_uploads(self, folder: Path) -> None:
         """Give rows to what servers of earlier versions put into that folder."""
-        from parecido.indexer.catalogue.sqlite.writing.statements import put
-        from parecido.indexer.catalogue.sqlite.writing.takeover import uploaded_before
+        from parecido.indexer.catalogue.sqlite.writing.statements import set_setting
+        from parecido.indexer.catalogue.sqlite.writing.takeover import find_earlier_uploads
 
-        found = uploaded_before(folder, self.hashes_between)
+        found = find_earlier_uploads(folder, self.hashes_between)
         found = [upload for upload in found if self.uploads.at(upload.path) is None]
         leaving = [Withdraw(upload.path) for upload in found if upload.state == LEAVING]
         self.write([*(Own(upload.path, upload.content_hash) for upload in found), *leaving])
         folders = {*(self.settings.uploads_taken_over() or ()), os.fspath(folder)}
         with self._transaction() as connection:
-            put(connection, "uploads", json.dumps(sorted(folders)))
+            set_setting(connection, "uploads", json.dumps(sorted(folders)))
 
     def use_space(self, space: Space | None, judgement: Judgement | None = None) -> None:
         """Let searches compare descriptors in another space, from one moment to the next."""
-        from parecido.indexer.catalogue.sqlite.writing.statements import put, put_space
+        from parecido.indexer.catalogue.sqlite.writing.statements import put_space, set_setting
 
         with self._transaction() as connection:
             put_space(connection, space)
-            put(connection, "space", space.fingerprint if space is not None else "")
-            put(connection, "judgement", judgement.to_json() if judgement is not None else "")
+            set_setting(connection, "space", space.fingerprint if space is not None else "")
+            set_setting(
+                connection, "judgement", judgement.to_json() if judgement is not None else ""
+            )
 
     def keep_regions(self, wanted: bool) -> None:
         """Keep regional descriptors from now on, or let them go.
@@ -185,10 +191,10 @@ class CatalogueWriter(Catalogue):
 
     def learn_chance(self, chance: Chance) -> None:
         """Keep what was learned of chance."""
-        from parecido.indexer.catalogue.sqlite.writing.statements import put
+        from parecido.indexer.catalogue.sqlite.writing.statements import set_setting
 
         with self._transaction() as connection:
-            put(connection, "chance", chance.to_json())
+            set_setting(connection, "chance", chance.to_json())
 
     def drop_roots(self, paths: Iterable[bytes]) -> None:
         """Forget that these were given to be indexed."""
@@ -203,26 +209,26 @@ class CatalogueWriter(Catalogue):
 
     def drop_orphans(self) -> int:
         """Remove descriptors without a picture and pictures without a descriptor."""
-        from parecido.indexer.catalogue.sqlite.writing.statements import drop_orphans, put
+        from parecido.indexer.catalogue.sqlite.writing.statements import drop_orphans, set_setting
 
         with self._transaction() as connection:
             generation = self._next_generation(connection)
             gone = drop_orphans(connection, generation)
             if gone:
-                put(connection, "generation", str(generation))
+                set_setting(connection, "generation", str(generation))
             return gone
 
     def _next_generation(self, connection: Connection) -> int:
-        from parecido.indexer.catalogue.sqlite.writing.statements import fact
+        from parecido.indexer.catalogue.sqlite.writing.statements import setting
 
-        return int(fact(connection, "generation") or 0) + 1
+        return int(setting(connection, "generation") or 0) + 1
 
 
 def _use_encoder(connection: Connection, encoder: EncoderSpec) -> None:
-    from parecido.indexer.catalogue.sqlite.writing.statements import fact, put, put_space
+    from parecido.indexer.catalogue.sqlite.writing.statements import put_space, set_setting, setting
 
-    before = fact(connection, "encoder")
+    before = setting(connection, "encoder")
     if before and EncoderSpec.from_json(before).fingerprint != encoder.fingerprint:
         for key in ("space", "regional_space"):  # learned from the other one's descriptors
             put_space(connection, None, key)
-    put(connection, "encoder", encoder.to_json())
+    set_setting(connection, "encoder", encoder.to_json())

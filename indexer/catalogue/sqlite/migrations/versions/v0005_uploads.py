@@ -12,7 +12,7 @@ import os
 import sqlalchemy as sa
 from alembic import context, op
 
-from parecido.indexer.catalogue.sqlite.writing.takeover import uploaded_before
+from parecido.indexer.catalogue.sqlite.writing.takeover import find_earlier_uploads
 
 revision = "0005"
 down_revision = "0004"
@@ -35,7 +35,7 @@ def upgrade() -> None:
         found = connection.execute(query, {"low": low, "high": high})
         return [(path, content_hash) for path, content_hash in found]
 
-    rows = uploaded_before(folder, between)
+    rows = find_earlier_uploads(folder, between)
     if rows:
         op.bulk_insert(uploads, [row._asdict() for row in rows])
     if connection.scalar(sa.text("SELECT 1 FROM pictures LIMIT 1")):
