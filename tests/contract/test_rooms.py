@@ -28,6 +28,21 @@ WIDE_FUNCTIONS = {
 }
 
 
+PARTICIPLES = {
+    *("built", "chosen", "done", "drawn", "found", "given", "gone", "grown", "held", "hidden"),
+    *("kept", "left", "lost", "made", "meant", "seen", "sent", "shown", "taken", "thought"),
+    *("told", "written"),
+}
+"""The common irregular ones; the regular ones end in -ed.
+
+``read``, ``put``, ``set`` and ``cut`` are verbs as well, and ``known`` is what a catalogue knows.
+"""
+PARTICIPLE_NAMES = {
+    "indexer/pictures/exif.py read_taken": "it reads the record Taken",
+    "search/web/routes/pictures.py listed": "the OpenAPI document names handlers",
+}
+
+
 def folders() -> Iterator[Path]:
     for side in ("indexer", "search"):
         for path in [REPOSITORY / side, *sorted((REPOSITORY / side).rglob("*"))]:
@@ -93,6 +108,26 @@ def test_no_function_takes_more_than_six_parameters() -> None:
         and _parameters(node) > PARAMETERS
     }
     assert wide == WIDE_FUNCTIONS
+
+
+def test_functions_are_named_by_verbs() -> None:
+    """What they do, not what was done: a participle is the name of a value, or of a question."""
+    named = {
+        f"{name} {node.name}"
+        for name, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and not any(ast.unparse(one).endswith("property") for one in node.decorator_list)
+        and _is_participle(node.name)
+    }
+    assert named == set(PARTICIPLE_NAMES)
+
+
+def _is_participle(name: str) -> bool:
+    words = name.strip("_").split("_")
+    if name.startswith("__") or words[0] in ("is", "has", "keeps"):
+        return False
+    return words[-1] in PARTICIPLES or words[-1].endswith("ed")
 
 
 def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
