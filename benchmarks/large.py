@@ -88,7 +88,7 @@ def _recall(library: Library, rows: np.ndarray[Any, Any], found: list[list[int]]
 def _pass(count: int, dimension: int, row: np.ndarray[Any, Any]) -> float:
     """Seconds of NumPy's matrix product with one query: one pass of memory over the vectors.
 
-    Of at most 2 GB, and reckoned up from there.
+    Of at most 2 GB, and scaled up from there.
     """
     rows = min(count, (2 << 30) // (4 * dimension))
     matrix = np.ones((rows, dimension), np.float32)

@@ -37,10 +37,10 @@ MEASURED = frozenset(network.name for network in LITE_NETWORKS)
 def resolve(choice: EncoderChoice, *, show_output: bool = False) -> EncoderSpec:
     """The encoder that a choice means on this machine, its weights fetched if need be.
 
-    ``auto`` is ``resnet50`` where a GPU is visible and its weights can be had and no quality is
-    asked for, the quality's own network otherwise.  With ``show_output`` Keras reports a download
-    on stderr.  Raises :class:`~parecido.InvalidRequest` for words that are none and for what does
-    not go together, :class:`~parecido.UnknownEncoder`, :class:`~parecido.PathNotFound`,
+    ``auto`` is ``resnet50`` where a GPU is visible and its weights can be obtained and no quality
+    is asked for, the quality's own network otherwise.  With ``show_output`` Keras reports a
+    download on stderr.  Raises :class:`~parecido.InvalidRequest` for words that are none and for
+    what does not go together, :class:`~parecido.UnknownEncoder`, :class:`~parecido.PathNotFound`,
     :class:`~parecido.WeightsUnavailable` or :class:`~parecido.WeightsInvalid`.
     """
     _check_words(choice)

@@ -40,7 +40,7 @@ _LOOKS, _LOOK_SECONDS = 5, 0.02
 # what these files hold, and what is wrong with one that holds something else
 _CONTENTS = {
     LOCK: (is_lock, "holds something, and the library's own lock is empty"),
-    SIGNATURE: (WRITER.is_made, "does not tell who writes the library"),
+    SIGNATURE: (WRITER.is_made, "does not record who writes the library"),
     **{
         f"{name}-{end}": (is_made, "is no journal of SQLite's")
         for name in (CATALOGUE, f"{CATALOGUE}.new")

@@ -44,7 +44,7 @@ class SizePolicy:
             return self.width, self.height
         elongation = min(max(width, height) / min(width, height), MAX_ASPECT)
         area = self.width * self.height
-        # reckoned once and then laid along the picture, so that a turned picture gets the turned
+        # computed once and then laid along the picture, so that a turned picture gets the turned
         # size also where rounding is a matter of the last bit
         longer, shorter = math.sqrt(area * elongation), math.sqrt(area / elongation)
         across, down = (longer, shorter) if width >= height else (shorter, longer)

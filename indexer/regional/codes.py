@@ -40,7 +40,7 @@ _GRID = 3  # windows along each side
 REGIONS = _GRID * _GRID
 """Windows of a picture."""
 _SHARE = 0.5  # of a side that a window takes
-# Four bits a number.  In bytes, and as they were reckoned, the source came first as often: 0.800,
+# Four bits a number.  In bytes, and as they were computed, the source came first as often: 0.800,
 # 0.983 and 0.993; in four bits 0.807, 0.985, 0.993.
 _MOST = 15
 

@@ -18,7 +18,7 @@ _LIMITS = {"memory": ("memory", "memory.limit_in_bytes"), "": ("", "memory.max")
 def memory() -> int:
     """Memory in bytes: the machine's, or less where this process's group may have less of it.
 
-    8 GB where the system does not tell.
+    8 GB where the system does not say.
     """
     try:
         physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

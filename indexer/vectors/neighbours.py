@@ -184,7 +184,7 @@ def _grow(
 def _enter(rows: npt.NDArray[np.void], ids: Ids, into: Ids, who: Ids, cosine: Vectors) -> None:
     """Let pictures into the lists of others where they are nearer than the last one there.
 
-    Beyond the last one there may be others, nearer than they, that the list does not tell.
+    Beyond the last one there may be others, nearer than they, that the list does not record.
     """
     last = np.where(rows["near"] >= 0, rows["cosine"], 1).min(axis=1)
     places = np.searchsorted(ids, into)

@@ -96,7 +96,7 @@ _SWITCH_SECONDS = 0.0005
     type=click.IntRange(min=1),
     default=64,
     show_default=True,
-    help="Requests at once; more are asked to come again.",
+    help="Requests at once; more are asked to try again.",
 )
 @click.option(
     "--timeout",

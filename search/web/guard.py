@@ -69,7 +69,7 @@ class Guard:
         try:
             self._check(scope, path)
             if self._busy >= self._settings.concurrent and path not in _ALWAYS:
-                raise Refused(503, "busy", "Too many requests at once.", "Come again.", _RETRY)
+                raise Refused(503, "busy", "Too many requests at once.", "Try again.", _RETRY)
             self._busy += 1
             try:
                 await self._run_within_limits(scope, receive, note_begin)
@@ -180,7 +180,7 @@ class Guard:
 def _late(is_whole: bool) -> Refused:
     message = "The request took longer than the server allows."
     if is_whole:
-        return Refused(503, "timeout", message, "Ask for less, or come again.", _RETRY)
+        return Refused(503, "timeout", message, "Ask for less, or try again.", _RETRY)
     close = {"Connection": "close"}
     return Refused(408, "body_timeout", message, "Send the body faster.", close)
 

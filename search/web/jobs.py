@@ -107,7 +107,7 @@ class Jobs:
             if len(self._waiting) >= _WAITING:
                 self._discard(job)
                 retry = {"Retry-After": "10"}
-                raise Refused(503, "busy", "Too many jobs wait.", "Come again.", retry)
+                raise Refused(503, "busy", "Too many jobs wait.", "Try again.", retry)
             self._jobs[job.id] = job
             for old in list(self._jobs.values())[: max(0, len(self._jobs) - _KEPT)]:
                 if old.ended.is_set():

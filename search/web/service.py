@@ -132,7 +132,7 @@ class Service:
             raise self._failed
         if not self._warm.is_set():
             raise Refused(
-                503, "starting", "The server is starting.", "Come again.", {"Retry-After": "1"}
+                503, "starting", "The server is starting.", "Try again.", {"Retry-After": "1"}
             )
 
     def _warm_up(self) -> None:

@@ -37,7 +37,7 @@ class Settings:
     """Largest picture that is decoded."""
     pictures_per_request: int = 16
     concurrent: int = 64
-    """Requests at once; more are asked to come again."""
+    """Requests at once; more are asked to try again."""
     seconds: float = 30.0
     """Longest time for a request."""
     thumbnail_bytes: int = 256 << 20

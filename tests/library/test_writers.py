@@ -299,7 +299,7 @@ def test_searches_during_indexing_answer_from_a_committed_state(
             commits.readers = list(zip(told, (*asking, child), strict=True))
             try:
                 # one worker: each batch is committed before the next one is full
-                # and descriptors as they are stored, for what is expected is reckoned from them
+                # and descriptors as they are stored, for what is expected is computed from them
                 one = IndexOptions(workers=1, dimension="full")
                 index(indexed, [tmp_path / "pictures"], one, encoder=fake_encoder())
             finally:

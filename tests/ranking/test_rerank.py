@@ -145,7 +145,7 @@ def test_second_scores_are_the_papers(count: int, listed: int, expand: bool, rer
         assert scores.tolist() == pytest.approx(scene.expected(expand, rerank), abs=2e-5)
 
 
-def test_one_picture_alone_is_reckoned_by_hand() -> None:
+def test_one_picture_alone_is_computed_by_hand() -> None:
     query, picture = np.eye(2, dtype=np.float32)[0], np.array([[0.5, 0.75**0.5]], np.float32)
     nobody = Neighbourhood(
         np.full((1, NEIGHBOURS), -1, np.float32), np.ones((1, NEIGHBOURS, 2), np.float32)

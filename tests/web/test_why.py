@@ -67,7 +67,7 @@ def test_an_uploaded_query_is_explained_as_it_was_searched_for(client: Client) -
     )
     assert form.json() == {**answer, "query": "a photo.png"}
 
-    # each quadrant has one colour, so what it adds can be reckoned from the pixels
+    # each quadrant has one colour, so what it adds can be computed from the pixels
     pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB").resize((32, 32), 0))
     one = quadrants(pixels[None])[0].reshape(4, 3)
     values = np.array(answer["maps"]["query"]["values"]).reshape(4)

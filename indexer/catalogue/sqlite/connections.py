@@ -132,7 +132,7 @@ def check_version(found: str | None, path: Path) -> None:
     """
     if found is not None and not re.fullmatch(r"\d{4}", found):
         raise LibraryDamaged(
-            f"The catalogue {path} is damaged (it does not tell its version).",
+            f"The catalogue {path} is damaged (it does not record its version).",
             "Save what can be read: parecido verify --repair.",
         )
     if found is not None and found > SCHEMA_VERSION:

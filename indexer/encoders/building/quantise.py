@@ -51,7 +51,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def check_can_quantise(device: str) -> None:
-    """Refuse int8 before any work where it cannot be had."""
+    """Refuse int8 before any work where it cannot be obtained."""
     if device == "gpu" or (device == "auto" and gpu_visible()):
         raise EncoderUnavailable(
             "int8 is for CPUs, and a GPU would be used here.",

@@ -60,8 +60,8 @@ def quantise_in_child(request: dict[str, Any]) -> dict[str, Any]:
         ) from error
     if not cosine >= _LEAST_COSINE:  # false for NaN too
         raise EncoderUnavailable(
-            f"{spec.title} does not bear int8: its descriptors agree with float32's to a cosine of "
-            f"{cosine:.3f}, expected {_LEAST_COSINE} or more.",
+            f"{spec.title} cannot be quantised: its descriptors agree with float32's to a cosine "
+            f"of {cosine:.3f}, expected {_LEAST_COSINE} or more.",
             "Use --precision half.",
         )
     return {}

@@ -93,7 +93,7 @@ class Application(Network):
             self._constructor()(include_top=self._with_top(pooling), weights="imagenet")
         except Exception as error:
             raise WeightsUnavailable(
-                f"The weights of {self.name} could not be had: {path.name} is looked for in "
+                f"The weights of {self.name} could not be obtained: {path.name} is looked for in "
                 f"{path.parent} and its download failed ({_first_line(error)}).",
                 OFFLINE_REMEDY,
             ) from error

@@ -43,7 +43,7 @@ def verify(library: Library) -> list[Problem]:
     count = catalogue.counts()[0]
     if spec is None:
         if count:
-            problems.append(Problem("the library does not tell its encoder", False))
+            problems.append(Problem("the library does not record its encoder", False))
         return problems
     problems += _model_problems(library, spec)
     try:

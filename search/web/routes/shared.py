@@ -27,7 +27,7 @@ _REASONS = {
     416: "The file is shorter than the range.",
     421: "The server does not go by that name.",
     422: "The picture cannot be read.",
-    503: "Busy, starting, or without an encoder: come again.",
+    503: "Busy, starting, or without an encoder: try again.",
     507: "The disk is full.",
 }
 _EVERYWHERE = (401, 403, 421, 503)

@@ -234,7 +234,7 @@ class Catalogue:
         """
         classes = wanted.classes or ()
         condition, values = where(replace(wanted, classes=None))
-        # the inner limit limits nothing: without it SQLite would reckon each likelihood twice
+        # the inner limit limits nothing: without it SQLite would compute each likelihood twice
         query = (
             f"SELECT id, likely FROM (SELECT id, {likelihood(classes)} AS likely FROM pictures"
             f" WHERE {condition} AND {mention(classes)} LIMIT -1)"

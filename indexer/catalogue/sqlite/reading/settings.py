@@ -32,7 +32,7 @@ class Settings:
             return EncoderSpec.from_json(value) if value else None
         except (ValueError, TypeError) as error:
             raise LibraryDamaged(
-                f"{self._connections.path} does not tell its encoder ({error}).",
+                f"{self._connections.path} does not record its encoder ({error}).",
                 "It may come from a newer version: pip install --upgrade parecido.",
             ) from error
 
