@@ -30,9 +30,9 @@ class PlainIndex:
     def refresh(self) -> None:
         source = self.gallery.source
         generation, since = source.generation(), self.generation
-        for ids, vectors in self.gallery.written_after(since):
+        for ids, vectors in self.gallery.read_after(since):
             self._rows.update(zip(ids.tolist(), vectors, strict=True))
-        for gone in source.removed_after(since).tolist():
+        for gone in source.list_removals_after(since).tolist():
             self._rows.pop(gone, None)
         self.generation = generation
 

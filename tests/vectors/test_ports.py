@@ -56,7 +56,7 @@ class Rows:
             np.int64,
         )
 
-    def removed_after(self, generation: int) -> Ids:
+    def list_removals_after(self, generation: int) -> Ids:
         return np.array([i for i, g in sorted(self._gone.items()) if g > generation], np.int64)
 
     def of(self, ids: Sequence[int]) -> tuple[Ids, Vectors]:
@@ -64,7 +64,7 @@ class Rows:
         rows = [self._rows[one][1] for one in there]
         return np.array(there, np.int64), np.stack(rows) if rows else np.empty((0, 0), np.float32)
 
-    def written_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
+    def read_after(self, generation: int) -> Iterator[tuple[Ids, Vectors]]:
         newer = [i for i, (g, _) in sorted(self._rows.items()) if g > generation]
         for start in range(0, len(newer), 700):
             yield self.of(newer[start : start + 700])
@@ -220,11 +220,11 @@ def test_a_catalogue_and_its_regions_are_sources(
         found, vectors = source.of([*ids[::-1].tolist(), 10**12])
         assert np.array_equal(found, ids)
         assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-        pages = list(source.written_after(-1))
+        pages = list(source.read_after(-1))
         assert np.array_equal(np.concatenate([page for page, _ in pages]), ids)
         assert np.array_equal(np.concatenate([page for _, page in pages]), vectors)
-        assert list(source.written_after(source.generation())) == []
-        assert len(source.removed_after(0)) == 0
+        assert list(source.read_after(source.generation())) == []
+        assert len(source.list_removals_after(0)) == 0
         assert len(source.ids(before=0)) == 0
         assert np.array_equal(source.ids(before=source.generation()), ids)
 
@@ -240,7 +240,7 @@ def test_an_engine_asks_any_index_and_answers_alike(
     indexed: Library, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A search with the plain index in the local one's place: the same hits, to the last bit."""
-    (first,) = indexed.catalogue.listed(Filter(), "path", 1)
+    (first,) = indexed.catalogue.list_pictures(Filter(), "path", 1)
     query = first.path
     with Engine(indexed, encoder=encoder) as engine:
         expected = engine.search(query, k=20, expand=True, rerank=True).hits
