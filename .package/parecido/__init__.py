@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from parecido.indexer.records.filters import Filter
     from parecido.indexer.records.pictures import Encoding, Label, Picture, Skip
     from parecido.indexer.records.regions import Region
-    from parecido.indexer.records.runs import IndexReport
+    from parecido.indexer.records.runs import IndexReport, Problem
     from parecido.search.asking.ask import Ask
     from parecido.search.asking.words import label_filter, search_labels
     from parecido.search.engine import Engine
@@ -73,7 +73,7 @@ _HOMES = {
         "indexer.records.filters": "Filter",
         "indexer.records.pictures": "Encoding Label Picture Skip",
         "indexer.records.regions": "Region",
-        "indexer.records.runs": "IndexReport",
+        "indexer.records.runs": "IndexReport Problem",
         "search.asking.ask": "Ask",
         "search.asking.words": "label_filter search_labels",
         "search.engine": "Engine",
@@ -118,6 +118,7 @@ __all__ = [
     "PathNotFound",
     "Picture",
     "PictureUnreadable",
+    "Problem",
     "Recipe",
     "Region",
     "Results",
