@@ -8,9 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from parecido.indexer.errors import (
-    InvalidRequest,
-)
+from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.library.layout import (
     CATALOGUE,
     NEIGHBOURS,
@@ -23,13 +21,7 @@ from parecido.indexer.library.layout import (
 from parecido.indexer.records.encoder import QUANTISED_FOLDER
 from parecido.indexer.system import kinds
 from parecido.indexer.system.kinds import INDEXES, JOURNALS, LOCK, WORK_MARK, WRITER, Kind, is_lock
-from parecido.indexer.system.own_files import (
-    is_file,
-    is_folder,
-    is_foreign,
-    is_own,
-    own_files,
-)
+from parecido.indexer.system.own_files import is_file, is_folder, is_foreign, is_own, own_files
 
 __all__ = ["check_own", "refuse_foreign"]
 

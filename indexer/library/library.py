@@ -13,15 +13,10 @@ from typing import TYPE_CHECKING, Self
 
 from parecido.indexer.catalogue.sqlite.errors import BUSY_SECONDS
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
-from parecido.indexer.errors import (
-    LibraryNotFound,
-)
+from parecido.indexer.errors import LibraryNotFound
 from parecido.indexer.library.contents import check_own, refuse_foreign
 from parecido.indexer.library.indexes import open_gallery, open_regions, open_vectors
-from parecido.indexer.library.layout import (
-    CATALOGUE,
-    library_path,
-)
+from parecido.indexer.library.layout import CATALOGUE, library_path
 from parecido.indexer.library.lock import hold_lock
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.system.disk import writing_folder

@@ -12,18 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from parecido.indexer.errors import (
-    LibraryBusy,
-)
+from parecido.indexer.errors import LibraryBusy
 from parecido.indexer.library.contents import check_own
 from parecido.indexer.library.layout import SIGNATURE
 from parecido.indexer.system.disk import writing_folder
 from parecido.indexer.system.kinds import LOCK, WRITER
-from parecido.indexer.system.own_files import (
-    NotOurs,
-    remove_own,
-    replacing,
-)
+from parecido.indexer.system.own_files import NotOurs, remove_own, replacing
 
 __all__ = ["hold_lock"]
 

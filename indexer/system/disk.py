@@ -6,20 +6,9 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from parecido.indexer.errors import (
-    InvalidRequest,
-    LibraryNotFound,
-    LibraryReadOnly,
-    NoSpace,
-)
-from parecido.indexer.system.own_files import (
-    NotOurs,
-)
-
-if TYPE_CHECKING:
-    pass
+from parecido.indexer.errors import InvalidRequest, LibraryNotFound, LibraryReadOnly, NoSpace
+from parecido.indexer.system.own_files import NotOurs
 
 __all__ = ["writing_folder"]
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.pictures.in_memory import Content, Source, to_content
 from parecido.indexer.records.pictures import Picture
 from parecido.indexer.system.paths import absolute
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Given", "name_of"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +10,6 @@ from parecido.indexer.arithmetic import row_sums, unit
 from parecido.indexer.arrays import Vectors
 from parecido.indexer.records.filters import Filter
 from parecido.search.ranking.rerank import SHORTLIST
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Question"]
 

@@ -35,12 +35,7 @@ from parecido.search.asking.request import Request
 from parecido.search.asking.terms import Terms
 from parecido.search.asking.views import orientations
 from parecido.search.engine import Engine
-from parecido.search.explaining.explanation import (
-    Explanation,
-    Look,
-    View,
-    explain_views,
-)
+from parecido.search.explaining.explanation import Explanation, Look, View, explain_views
 from parecido.search.results import Hit
 from parecido.search.web.batching import Gatherer
 from parecido.search.web.errors import Refused, no_picture, report_change, report_loss

@@ -16,15 +16,7 @@ from parecido.search.web import app as web_app
 from parecido.search.web.guard import COOKIE
 from parecido.web import Settings, create_app
 from tests.support.harness import run_parecido
-from tests.support.serving import (
-    PNG,
-    Client,
-    picture_bytes,
-    refused,
-    running,
-    serving,
-    use_fakes,
-)
+from tests.support.serving import PNG, Client, picture_bytes, refused, running, serving, use_fakes
 
 TOKEN = "open sesame; ключ"
 BEARER = {"Authorization": f"Bearer {TOKEN}".encode()}

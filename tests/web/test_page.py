@@ -10,16 +10,7 @@ import pytest
 from PIL import Image
 
 from data.make_gallery import QUERY_LIST, VIEWS, encoded, view_bytes
-from tests.support.browser import (
-    Page,
-    Server,
-    Watch,
-    drop,
-    expect,
-    ids,
-    names,
-    region_of,
-)
+from tests.support.browser import Page, Server, Watch, drop, expect, ids, names, region_of
 from tests.support.harness import run_parecido
 
 pytestmark = [pytest.mark.browser, pytest.mark.network]

@@ -11,14 +11,7 @@ import pytest
 from parecido.indexer.library.library import Library
 from parecido.indexer.records.pictures import Picture
 from tests.support.fakes import DIMENSION
-from tests.support.serving import (
-    COUNT,
-    Client,
-    all_pictures,
-    ids_of,
-    picture_bytes,
-    refused,
-)
+from tests.support.serving import COUNT, Client, all_pictures, ids_of, picture_bytes, refused
 
 
 @pytest.mark.parametrize(

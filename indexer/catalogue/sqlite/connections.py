@@ -17,10 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from parecido.indexer.catalogue.sqlite.errors import BUSY_SECONDS, translate_errors
-from parecido.indexer.errors import (
-    LibraryDamaged,
-    LibraryTooNew,
-)
+from parecido.indexer.errors import LibraryDamaged, LibraryTooNew
 
 __all__ = ["SCHEMA_VERSION", "Connections", "check_version", "open_for_writing"]
 

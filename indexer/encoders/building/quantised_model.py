@@ -11,21 +11,8 @@ from pathlib import Path
 from parecido.indexer.errors import EncoderUnavailable
 from parecido.indexer.records.encoder import QUANTISED_FOLDER, EncoderSpec
 from parecido.indexer.system.files import file_digest
-from parecido.indexer.system.kinds import (
-    MODELS,
-    PIXELS,
-    WORK,
-    WORK_MARK,
-    any_content,
-    is_blank,
-)
-from parecido.indexer.system.own_files import (
-    is_folder,
-    is_own,
-    own_files,
-    remove_folder,
-    replacing,
-)
+from parecido.indexer.system.kinds import MODELS, PIXELS, WORK, WORK_MARK, any_content, is_blank
+from parecido.indexer.system.own_files import is_folder, is_own, own_files, remove_folder, replacing
 
 __all__ = [
     "WORK_FOLDERS",
