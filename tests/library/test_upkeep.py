@@ -56,7 +56,7 @@ def oracle(library: Library, query: Vectors, space: Space | None = None) -> Answ
 def answer(engine: Engine, query: Vectors, *, exact: bool = False) -> Answer:
     """Ten hits without a second thought."""
     terms = Terms(10, exact=exact, expand=False, rerank=False)
-    (hits,) = engine.answer([Request(query, terms)])
+    (hits,) = engine.answer([Request((query[None],), terms)])
     return [(hit.id, hit.score) for hit in hits]
 
 
