@@ -168,7 +168,7 @@ def _several(given: Any) -> list[str | os.PathLike[str]]:
     one = isinstance(given, (str, bytes, os.PathLike)) or not isinstance(given, Iterable)
     paths: list[Any] = [given] if one or hasattr(given, "__array__") else list(given)
     for path in paths:
-        if not isinstance(path, (str, os.PathLike)):
+        if not isinstance(path, (str, bytes, os.PathLike)):
             raise InvalidRequest(
                 f"Expected a path, got {type(path).__name__}: a picture of a library is a file "
                 "with a path.",

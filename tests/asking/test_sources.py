@@ -115,7 +115,9 @@ def test_an_open_file_that_holds_no_picture_is_unreadable(
             assert caught.value.kind == kind
 
 
-@pytest.mark.parametrize("given", [np.zeros((4, 4), np.uint8), Image.new("L", (4, 4)), b"\x89PNG"])
+@pytest.mark.parametrize(
+    "given", [np.zeros((4, 4), np.uint8), Image.new("L", (4, 4)), io.BytesIO(b"x")]
+)
 def test_an_index_takes_files_alone_and_says_the_way(
     given: Any, library: Library, encoder: Encoder
 ) -> None:

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin
 
 import parecido.indexer.pictures.decode
+import parecido.indexer.pictures.read
 from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit, render
 from parecido.indexer.pictures.read import decode_file, probe
@@ -898,7 +899,7 @@ def test_what_the_system_says_of_a_file_is_passed_on(
     def failing(*arguments: object) -> int:
         raise error
 
-    monkeypatch.setattr(parecido.indexer.pictures.decode, "_without_waiting", failing)
+    monkeypatch.setattr(parecido.indexer.pictures.read, "_without_waiting", failing)
     kind, why = refusal(path)
     assert kind == "unreadable"
     assert error.strerror in why
@@ -967,7 +968,7 @@ def test_only_the_header_is_read_of_a_file_that_is_no_picture(
         opened.append(CountedFile(path, mode, opener=opener))
         return io.BufferedReader(opened[-1])
 
-    monkeypatch.setattr(parecido.indexer.pictures.decode, "open", counted, raising=False)
+    monkeypatch.setattr(parecido.indexer.pictures.read, "open", counted, raising=False)
     with pytest.raises(PictureUnreadable, match="not a picture"):
         probe(path, Limits(bytes=1 << 40))
     (file_read,) = opened
