@@ -166,7 +166,8 @@ def _several(given: Any) -> list[str | os.PathLike[str]]:
     Raises :class:`~parecido.InvalidRequest` for pictures that lie in memory.
     """
     one = isinstance(given, (str, bytes, os.PathLike)) or not isinstance(given, Iterable)
-    paths: list[Any] = [given] if one or hasattr(given, "__array__") else list(given)
+    one = one or hasattr(given, "__array__") or hasattr(given, "read")
+    paths: list[Any] = [given] if one else list(given)
     for path in paths:
         if not isinstance(path, (str, bytes, os.PathLike)):
             raise InvalidRequest(
