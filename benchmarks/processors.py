@@ -62,16 +62,16 @@ class _Rows:
             rows[count // 2 : count // 2 + 20] = rows[0]  # copies
         self.rows = unit(rows)
         self.all = np.arange(1, count + 1)
-        self.catalogue = self
+        self.source = self
 
     def ids(self) -> Ids:
         return self.all
 
-    def descriptors(self, ids: Any) -> tuple[Ids, Vectors]:
+    def of(self, ids: Any) -> tuple[Ids, Vectors]:
         found = np.sort(np.asarray(ids, np.int64))
         return found, self.rows[found - 1]
 
-    def descriptors_after(self, _: int) -> Any:
+    def read_after(self, _: int) -> Any:
         for start in range(0, len(self.all), 1024):
             yield self.all[start : start + 1024], self.rows[start : start + 1024]
 
@@ -87,9 +87,7 @@ def _look(path: Path, rows: _Rows, seed: int) -> Counter[str]:
     index = faiss.read_index(str(path))  # not mapped: its codes are written to below
     places = compressed.ListPositions(index)
     told: Counter[str] = Counter(libraries=1)
-    wrong = [
-        places.find_differing(ids, vectors).tolist() for ids, vectors in rows.descriptors_after(-1)
-    ]
+    wrong = [places.find_differing(ids, vectors).tolist() for ids, vectors in rows.read_after(-1)]
     told["false alarms"] += any(wrong)
     codes = _codes(index)
     random = np.random.default_rng(seed)
