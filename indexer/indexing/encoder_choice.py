@@ -65,7 +65,11 @@ def check_encoder(writing: Writing, spec: EncoderSpec) -> None:
 
 
 def calibrate(
-    writing: Writing, spec: EncoderSpec, walk: Walk, limits: Limits, stop: Callable[[], bool]
+    writing: Writing,
+    spec: EncoderSpec,
+    walk: Callable[[], Walk],
+    limits: Limits,
+    stop: Callable[[], bool],
 ) -> EncoderSpec:
     """The spec; of an int8 encoder that is not calibrated yet, calibrated on what is walked.
 
@@ -80,7 +84,7 @@ def calibrate(
     if spec.calibration:  # of an encoder that was given ready
         quantised_model(spec, folder)
         return spec
-    files = [Path(os.fsdecode(entry.path)) for entry in islice(walk, CALIBRATION_FILES)]
+    files = [Path(os.fsdecode(entry.path)) for entry in islice(walk(), CALIBRATION_FILES)]
     drop_quantised_model(folder, own.calibration if own else "")
     plain = replace(spec, precision="float32")
     with pillow_limit(limits), writing_folder(folder):

@@ -109,7 +109,7 @@ def _index(
     started = time.monotonic()
     plan = plan_run(writing, roots, options, encoder)
     preparing = time.monotonic()
-    spec = calibrate(writing, plan.spec, plan.walk(), options.limits, hooks.stop)
+    spec = calibrate(writing, plan.spec, plan.walk, options.limits, hooks.stop)
     preparing = time.monotonic() - preparing
     told = _tell(writing, plan)
     saving = _SavingNowAndThen(writing)
