@@ -1,1 +1,4 @@
-"""How fast parecido is, beside what one would write by hand and beside what the machine allows."""
+"""How fast parecido is, and how well it finds; a room for each thing that is asked.
+
+May use everything.  On this floor lies what the rooms share: the plan, children, figures, reports.
+"""

@@ -12,12 +12,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import coldstart, gpu, indexing, million, profile, serving, soak, unchanged
 from benchmarks.children import ChildFailed
 from benchmarks.figures import Figure
 from benchmarks.machine import host
 from benchmarks.plan import HERE, Plan, say
 from benchmarks.report import print_table, write
+from benchmarks.server import serving, soak
+from benchmarks.speed import coldstart, gpu, indexing, million, profile, unchanged
 
 BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "indexing": indexing.measure,

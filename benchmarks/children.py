@@ -24,7 +24,7 @@ class ChildFailed(RuntimeError):
 
 
 def ask(module: str, request: Mapping[str, object], *, gpu: bool = False) -> dict[str, Any]:
-    """Let ``benchmarks.MODULE`` answer a request in a fresh interpreter, which may see a GPU."""
+    """Let a module, ``ROOM.NAME``, answer a request in a fresh interpreter, which may see a GPU."""
     words = [sys.executable, "-m", f"benchmarks.{module}", json.dumps(request)]
     answer: dict[str, Any] = json.loads(_run(words, gpu=gpu).splitlines()[-1])
     return answer

@@ -57,8 +57,8 @@ def test_a_library_of_one_processor_is_sound_and_answers_alike_on_another(
 
 
 def test_compressed_indexes_are_sound_on_another_processor_and_foreign_codes_found() -> None:
-    """A few of the many that ``python -m benchmarks.processors`` makes."""
-    words = ("benchmarks.processors", "--libraries", "2", "--first", "4")
+    """A few of the many that ``python -m benchmarks.quality.processors`` makes."""
+    words = ("benchmarks.quality.processors", "--libraries", "2", "--first", "4")
     done = run(Kernels("AVX2", "Haswell"), *words)
     assert done.returncode == 0, done.stderr[-4000:]
     told = json.loads(done.stdout)

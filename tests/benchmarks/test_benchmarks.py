@@ -15,14 +15,15 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from benchmarks import bare, report
+from benchmarks import report
+from benchmarks.baselines import bare
+from benchmarks.baselines.scan import scan
 from benchmarks.figures import Comparison, Figure, median
-from benchmarks.libraries import fill_library
-from benchmarks.pictures import SETS, copies, own_set
+from benchmarks.material.libraries import fill_library
+from benchmarks.material.pictures import SETS, copies, own_set
+from benchmarks.material.synthetic import descriptors
 from benchmarks.plan import ROOT, Plan, alternate
-from benchmarks.scan import scan
-from benchmarks.stages import GLUE, NETWORK, watched
-from benchmarks.synthetic import descriptors
+from benchmarks.speed.stages import GLUE, NETWORK, watched
 from parecido import Engine, Library, index
 from tests.support.fakes import DIMENSION, fake_encoder, fake_spec, save_pictures
 

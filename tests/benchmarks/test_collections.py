@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import collections, documents, drawings, gatherings, textures
-from benchmarks.alterations import chance, on_white, turned_window
-from benchmarks.gatherings import Item
+from benchmarks.collections import documents, drawings, gatherings, textures
+from benchmarks.collections import writing as collections
+from benchmarks.collections.alterations import chance, on_white, turned_window
+from benchmarks.collections.gatherings import Item
 
 
 def rows(groups_csv: Path) -> list[dict[str, str]]:

@@ -44,7 +44,7 @@ PARTICIPLE_NAMES = {
 
 
 def folders() -> Iterator[Path]:
-    for side in ("indexer", "search"):
+    for side in ("indexer", "search", "benchmarks"):
         for path in [REPOSITORY / side, *sorted((REPOSITORY / side).rglob("*"))]:
             if path.is_dir() and any(path.glob("*.py")):
                 yield path

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from benchmarks import gpu
 from benchmarks.plan import Plan
+from benchmarks.speed import gpu
 from parecido.indexer.encoders.runtimes import keras as keras_runtime
 from parecido.indexer.encoders.runtimes.keras import KerasRuntime
 from parecido.indexer.encoders.runtimes.keras_programs import Forward, out_of_memory

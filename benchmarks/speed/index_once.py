@@ -1,0 +1,54 @@
+"""One indexing run into a fresh library, in a process of its own.
+
+``python -m benchmarks.speed.index_once REQUEST``, the request naming ``folders``, ``library``,
+``model``, ``weights`` and whether to ``watch`` where the time goes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from benchmarks.children import cores, peak_bytes, serve
+from benchmarks.speed.stages import watched
+from parecido import IndexOptions, Library, index
+
+
+def _answer(request: dict[str, Any]) -> Mapping[str, object]:
+    shutil.rmtree(request["library"], ignore_errors=True)
+    options = IndexOptions(
+        model=request["model"],
+        weights=request["weights"] or None,
+        # the network as the plain recipe runs it, like for like
+        pooling="avg",
+        quality="fast",
+        device="cpu",
+    )
+    with ExitStack() as stack:
+        library = stack.enter_context(Library.create(request["library"]))
+        stages = stack.enter_context(watched()) if request["watch"] else None
+        wall, cpu = time.perf_counter(), time.process_time()
+        report = index(library, request["folders"], options)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        spent = stages.seconds(cpu) if stages else {}
+    shutil.rmtree(request["library"])
+    if report.skipped or report.encoded != report.added:
+        raise RuntimeError(f"Expected every picture to be new and readable, got {report}")
+    return {
+        "pictures": report.added,
+        "seconds": wall - report.preparing_seconds,
+        "preparing": report.preparing_seconds,
+        "cpu": cpu,
+        "wall": wall,
+        "cores": cores(),
+        "peak": peak_bytes(),
+        "stages": spent,
+        "missing": stages.missing if stages else [],
+    }
+
+
+if __name__ == "__main__":
+    serve(_answer)
