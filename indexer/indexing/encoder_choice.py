@@ -11,6 +11,7 @@ from pathlib import Path
 from parecido.indexer.encoders.building.export import obtain_export
 from parecido.indexer.encoders.building.quantise import (
     CALIBRATION_FILES,
+    Read,
     check_can_quantise,
     quantise,
 )
@@ -23,7 +24,6 @@ from parecido.indexer.encoders.resolve import resolve
 from parecido.indexer.errors import EncoderMismatch
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.library.writing import Writing
-from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.encoder import EncoderChoice, EncoderSpec
 from parecido.indexer.system.disk import writing_folder
@@ -68,12 +68,14 @@ def calibrate(
     writing: Writing,
     spec: EncoderSpec,
     walk: Callable[[], Walk],
-    limits: Limits,
+    read: Read,
     stop: Callable[[], bool],
 ) -> EncoderSpec:
     """The spec; of an int8 encoder that is not calibrated yet, calibrated on what is walked.
 
-    In a library without pictures, a quantised model that another encoder left is removed.
+    ``read`` gives the hash and the pixels of a file, as for
+    :func:`~parecido.indexer.encoders.building.quantise.quantise`.  In a library without pictures, a
+    quantised model that another encoder left is removed.
     """
     if writing.catalogue.descriptors.count():
         return spec
@@ -87,8 +89,8 @@ def calibrate(
     files = [Path(os.fsdecode(entry.path)) for entry in islice(walk(), CALIBRATION_FILES)]
     drop_quantised_model(folder, own.calibration if own else "")
     plain = replace(spec, precision="float32")
-    with pillow_limit(limits), writing_folder(folder):
-        return quantise(plain, obtain_export, files, folder, limits, stop)
+    with writing_folder(folder):
+        return quantise(plain, obtain_export, files, folder, read, stop)
 
 
 def _find_disagreement(own: EncoderSpec, options: IndexOptions) -> str:

@@ -58,6 +58,9 @@ class IndexOptions:
     limits: Limits = field(default_factory=Limits)
     wait: bool = False
     """Wait for another writer instead of refusing."""
+    isolate: bool = True
+    """Decode in processes of their own, so that a file which crashes a decoder, or never ends, is
+    skipped.  Without, such a file ends this process."""
     show_output: bool = False
     """Let Keras report a download on stderr."""
 

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from parecido.indexer.catalogue.changes import Change, Forget, Remove
@@ -19,11 +20,11 @@ from parecido.indexer.errors import InvalidRequest, ParecidoError, PathNotFound
 from parecido.indexer.indexing.encoder_choice import calibrate
 from parecido.indexer.indexing.options import IndexOptions, check_dimension
 from parecido.indexer.indexing.plan import Hooks, Plan, Progress, plan_run
+from parecido.indexer.indexing.prepare import read_pixels
 from parecido.indexer.indexing.run import Run
 from parecido.indexer.library.library import Library
 from parecido.indexer.library.upkeep import bring_up_to_date, is_up_to_date
 from parecido.indexer.library.writing import Writing
-from parecido.indexer.pictures.decode import pillow_limit
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.paths import absolute, within
 
@@ -109,13 +110,12 @@ def _index(
     started = time.monotonic()
     plan = plan_run(writing, roots, options, encoder)
     preparing = time.monotonic()
-    spec = calibrate(writing, plan.spec, plan.walk, options.limits, hooks.stop)
+    spec = calibrate(writing, plan.spec, plan.walk, partial(read_pixels, plan), hooks.stop)
     preparing = time.monotonic() - preparing
     told = _tell(writing, plan)
     saving = _SavingNowAndThen(writing)
     run = Run(writing.catalogue, replace(plan, spec=spec), replace(hooks, committed=saving))
-    with pillow_limit(options.limits):
-        report = run.execute()
+    report = run.execute()
     report.preparing_seconds += preparing
     if run.committed_anything or told or not is_up_to_date(writing):
         bring_up_to_date(writing, hurry=report.interrupted)

@@ -13,6 +13,7 @@ from parecido.indexer.indexing.encoder_choice import check_encoder, choose_encod
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.indexing.roots import Roots, look_at_roots
 from parecido.indexer.library.writing import Writing
+from parecido.indexer.pictures.decoding.decoders import Decoder, DecoderHere, DecoderProcesses
 from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.runs import IndexReport
@@ -53,6 +54,8 @@ class Plan:
     options: IndexOptions = field(default_factory=IndexOptions)
     keeps_regions: bool = False
     """Whether regions are described too."""
+    decoder: Decoder = field(default_factory=DecoderProcesses)
+    """Who decodes, for this run alone: it ends with it."""
 
     @property
     def workers(self) -> int:
@@ -85,4 +88,5 @@ def plan_run(
     if keeps:
         check_has_regions(spec)
     roots = look_at_roots(catalogue, paths, options.hidden).without(writing.folder)
-    return Plan(spec, encoder, writing.folder, roots, options, keeps)
+    decoder = DecoderProcesses() if options.isolate else DecoderHere()
+    return Plan(spec, encoder, writing.folder, roots, options, keeps, decoder)

@@ -7,15 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from parecido.indexer.arrays import Pixels
 from parecido.indexer.catalogue.known import Known
 from parecido.indexer.errors import PictureUnreadable
-from parecido.indexer.pictures.decode import Decoded, Limits, decode
-from parecido.indexer.pictures.read import probe
-from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.indexing.plan import Plan
+from parecido.indexer.pictures.decoding.decoders import Stopped
+from parecido.indexer.pictures.decoding.orders import Order
+from parecido.indexer.pictures.wanted import Drawn, ForEncoder
 from parecido.indexer.records.pictures import Described, FileEntry
-from parecido.indexer.system.files import content_hash
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "prepare", "read_pixels"]
 
 
 @dataclass(frozen=True)
@@ -29,25 +30,46 @@ class Prepared:
     known: Known | None
     """What the catalogue knew of the path before."""
     content_hash: bytes = b""
-    decoded: Decoded | None = None
+    decoded: Drawn | None = None
     described: Described | None = None
     refused: PictureUnreadable | None = None
 
 
 def prepare(
-    entry: FileEntry,
-    known: Known | None,
-    spec: EncoderSpec,
-    limits: Limits,
-    claim: Callable[[bytes], bool],
+    entry: FileEntry, known: Known | None, plan: Plan, claim: Callable[[bytes], bool]
 ) -> Prepared:
-    """Read and hash one file, and decode it if ``claim`` says so of the hash."""
+    """Read and hash one file, and decode it if ``claim`` says so of the hash.
+
+    Raises :class:`~parecido.indexer.pictures.decoding.decoders.Stopped`.
+    """
     digest = b""
+
+    def ask(hashed: bytes) -> bool:
+        nonlocal digest
+        digest = hashed
+        return claim(hashed)
+
+    wanted = ForEncoder(plan.spec)
+    order = Order(wanted, plan.options.limits, os.fsdecode(entry.path), entry.file_size)
     try:
-        data = probe(Path(os.fsdecode(entry.path)), limits)
-        digest = content_hash(data)
-        if not claim(digest):
-            return Prepared(entry, known, digest)
-        return Prepared(entry, known, digest, decoded=decode(data, spec, limits))
+        decoded = plan.decoder.decode(order, claim=ask)
+        return Prepared(entry, known, digest, decoded)
     except PictureUnreadable as error:
         return Prepared(entry, known, digest, refused=error)
+
+
+def read_pixels(plan: Plan, path: Path) -> tuple[bytes, Pixels] | None:
+    """The hash of a file's bytes and its pixels at the encoder's size; None for no picture."""
+    found = b""
+
+    def take(digest: bytes) -> bool:
+        nonlocal found
+        found = digest
+        return True
+
+    order = Order(ForEncoder(plan.spec), plan.options.limits, os.fspath(path))
+    try:
+        drawn = plan.decoder.decode(order, claim=take)
+    except (PictureUnreadable, Stopped):
+        return None
+    return (found, drawn.pixels) if drawn is not None else None

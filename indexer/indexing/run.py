@@ -29,6 +29,9 @@ __all__ = ["Run"]
 COMMIT_SECONDS = 1.0
 PATIENCE_SECONDS = 2.0  # how long a decoded picture waits for others of its shape
 COMMIT_CHANGES = 512
+# Between two looks at the time, and at whether to stop: what is ready is committed although a file
+# takes a minute.
+_BREATH_SECONDS = 0.1
 
 
 class Run:
@@ -108,37 +111,49 @@ class Run:
         return report
 
     def _pulse(self) -> bool:
-        """Take what is ready, commit now and then; whether the run was asked to stop."""
-        self._take_all(wait=False)
+        """Take what is ready, commit now and then; whether the run was asked to stop.
+
+        Returns when the workers can be given more.
+        """
+        self._take_all()
+        while not self._is_stopped():
+            if (
+                len(self._changes) >= COMMIT_CHANGES
+                or time.monotonic() - self._last_commit >= COMMIT_SECONDS
+            ):
+                self._flow.flush(older_than=PATIENCE_SECONDS)
+                self._commit()
+            if not self._flow.is_full:
+                return False
+            self._take_all(_BREATH_SECONDS)
+        return True
+
+    def _is_stopped(self) -> bool:
         if self._hooks.stop():
             self._report.interrupted = True
             self._flow.abandon()
-            return True
-        if (
-            len(self._changes) >= COMMIT_CHANGES
-            or time.monotonic() - self._last_commit >= COMMIT_SECONDS
-        ):
-            self._flow.flush(older_than=PATIENCE_SECONDS)
-            self._commit()
-        return False
+        return self._report.interrupted
 
     def _finish(self) -> None:
         """Wait for the workers, and then for the buckets that nothing fills any more."""
-        while self._take_all(wait=True):
-            self._pulse()
+        self._take_ready()
         self._flow.flush()
-        while self._take_all(wait=True):
+        self._take_ready()
+
+    def _take_ready(self) -> None:
+        """Take all that comes without another flush."""
+        self._pulse()
+        while self._flow.is_busy:
+            self._take_all(_BREATH_SECONDS)
             self._pulse()
 
     # -- decide ----------------------------------------------------------------------------------
 
-    def _take_all(self, *, wait: bool) -> bool:
-        """Decide on the files that are done; whether there were any to wait for."""
-        done = self._flow.get(wait=wait)
-        for prepared in done:
+    def _take_all(self, seconds: float = 0.0) -> None:
+        """Decide on the files that are done, waiting so long for the first."""
+        for prepared in self._flow.get(seconds):
             self._take(prepared)
         self._tell()
-        return bool(done)
 
     def _take(self, prepared: Prepared) -> None:
         if prepared.refused is not None:

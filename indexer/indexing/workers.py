@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.opening import open_encoder
 from parecido.indexer.indexing.plan import Plan
 from parecido.indexer.indexing.prepare import Prepared, prepare
+from parecido.indexer.pictures.decoding.decoders import Stopped
 from parecido.indexer.records.pictures import Described, Encoding, FileEntry
 from parecido.indexer.records.regions import Regional
 from parecido.indexer.regional.codes import describe
@@ -87,17 +88,28 @@ class Flow:
         """Let a worker look at a file; ``anyway`` decodes it although its bytes are known."""
         self._submit(self._one, entry, known, anyway)
 
-    def get(self, *, wait: bool) -> list[Prepared]:
-        """Files that are done, in no particular order.
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything that was put in has not come out."""
+        return self._outstanding > 0
 
-        Without ``wait`` only while more are on their way than the workers need.  Empty when nothing
-        is left to wait for.  Raises what failed in a worker.
+    @property
+    def is_full(self) -> bool:
+        """Whether the workers have enough to do for a while."""
+        return self._outstanding > self._ahead
+
+    def get(self, seconds: float = 0.0) -> list[Prepared]:
+        """Files that are done, in no particular order; waits so long for the first.
+
+        Raises what failed in a worker.
         """
         done: list[Prepared] = []
-        while not self._answers.empty() or (
-            self._outstanding > (0 if wait and not done else self._ahead)
-        ):
-            answer = self._answers.get()
+        while self._outstanding:
+            try:
+                answer = self._answers.get(timeout=seconds) if seconds else self._answers.get(False)
+            except Empty:
+                break
+            seconds = 0.0
             self._outstanding -= 1
             if isinstance(answer, BaseException):
                 raise answer
@@ -123,8 +135,9 @@ class Flow:
                     del self._claims[digest]
 
     def abandon(self) -> None:
-        """Look at no further file; what is past its reading goes on."""
+        """Look at no further file, and let go of those that are being read or decoded."""
         self._abandoned = True
+        self._plan.decoder.stop()
 
     def close(self) -> None:
         """Wait for the workers; what they still do is lost."""
@@ -167,7 +180,10 @@ class Flow:
             early.extend((mine, *self._release(digest)))
             return False
 
-        prepared = prepare(entry, known, self._plan.spec, self._plan.options.limits, claim)
+        try:
+            prepared = prepare(entry, known, self._plan, claim)
+        except Stopped:
+            return []
         if prepared.refused is not None:
             copies = self._release(prepared.content_hash)
             return [prepared, *(replace(copy, refused=prepared.refused) for copy in copies)]

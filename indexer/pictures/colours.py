@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageCms
 
 __all__ = ["reduce", "to_srgb"]
@@ -53,6 +52,8 @@ def _converter(image: Image.Image) -> Callable[[Image.Image], Image.Image] | Non
 
 def _range_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     """More than eight bits to eight: by the type's range where it is known, else by the values'."""
+    import numpy as np  # 50 ms that a process which decodes photographs never needs
+
     low, high = 0.0, 65535.0
     if image.mode in ("I", "F"):
         smallest, largest = _extremes(image)
@@ -70,6 +71,8 @@ def _range_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]
 
 def _extremes(image: Image.Image) -> tuple[float, float]:
     """The smallest and the largest value of an I or F image, among those that are numbers."""
+    import numpy as np
+
     extrema: Any = image.getextrema()
     if not np.isfinite(extrema).all():  # measured pictures have NaN or inf where nothing is known
         values = np.asarray(image)

@@ -14,12 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple, TypeAlias
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from parecido.indexer.arrays import Pixels
 from parecido.indexer.errors import ParecidoError, PictureUnreadable
 from parecido.indexer.pictures.colours import reduce, to_srgb
 from parecido.indexer.pictures.exif import read_taken
@@ -29,7 +27,22 @@ from parecido.indexer.records.choices import FORMATS
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import UNKNOWN, Taken
 
-__all__ = ["RESAMPLE", "Decoded", "Limits", "Rendered", "decode", "pillow_limit", "render"]
+if TYPE_CHECKING:
+    from parecido.indexer.arrays import Pixels
+
+__all__ = [
+    "LARGE_PIXELS",
+    "RESAMPLE",
+    "Decoded",
+    "Limits",
+    "Rendered",
+    "Size",
+    "Turn",
+    "decode",
+    "pillow_limit",
+    "render",
+    "take_turn",
+]
 
 # Pillow's plug-in modules; HEIF comes from pillow-heif
 _PLUGINS = (
@@ -63,7 +76,8 @@ _UPRIGHT = {
 }
 # Above this many pixels, pictures are decoded one at a time: 32 megapixels are 128 MB in
 # memory (Pillow keeps RGB in four bytes), and the default limit of 200 would be 800 MB a worker.
-_LARGE_PIXELS = 32_000_000
+LARGE_PIXELS = 32_000_000
+"""Pictures of more are decoded one at a time."""
 _large = threading.Lock()
 
 
@@ -83,6 +97,13 @@ class Decoded:
     """When, and with which camera."""
 
 
+Size: TypeAlias = tuple[int, int]
+"""Width and height in pixels."""
+Turn: TypeAlias = Callable[[Size, Size], AbstractContextManager[object]]
+"""Asked before pixels are decoded, with how many are and how many the stored picture has (a JPEG is
+decoded at a fraction of its size); entered while they are, and may wait until that can be."""
+
+
 class Rendered(NamedTuple):
     """A picture as a viewer would show it."""
 
@@ -100,6 +121,8 @@ class Rendered(NamedTuple):
 
 def decode(content: Content, spec: EncoderSpec, limits: Limits) -> Decoded:
     """A picture at the encoder's size.  Raises :class:`PictureUnreadable`."""
+    import numpy as np
+
     found = render(content, spec.size.target, limits, RESAMPLE[spec.resample])
     pixels = np.asarray(found.image)
     return Decoded(pixels, found.width, found.height, found.format, found.taken)
@@ -110,12 +133,14 @@ def render(
     target: Callable[[int, int], tuple[int, int]],
     limits: Limits,
     resample: Image.Resampling = Image.Resampling.LANCZOS,
+    turn: Turn | None = None,
 ) -> Rendered:
     """A picture as a viewer would show it, at a chosen size.
 
     ``content`` is the bytes of a file, or a picture that PIL has opened, which is left as it is.
-    ``target`` maps the upright ``(width, height)`` to the wanted one.  The first frame of an
-    animation; transparency over white; embedded colour profiles converted to sRGB.  Raises
+    ``target`` maps the upright ``(width, height)`` to the wanted one.  ``turn`` is asked before the
+    pixels are decoded, by default :func:`take_turn`.  The first frame of an animation; transparency
+    over white; embedded colour profiles converted to sRGB.  Raises
     :class:`PictureUnreadable`, and what ``target`` raises of this project's errors.
     """
     if isinstance(content, bytes):
@@ -130,16 +155,19 @@ def render(
                 wanted = target(*_turn(whole, _orientation(image)))
                 # the decoder scales by 1/2, 1/4 or 1/8 in the DCT: 12 megapixels in 73 ms, not 260
                 image.draft("RGB" if image.mode != "L" else "L", (max(wanted), max(wanted)))
-            if image.width * image.height > _LARGE_PIXELS:
-                with _large:
-                    return _finish(image, whole, form, target, resample)
-            return _finish(image, whole, form, target, resample)
+            with (turn or take_turn)(image.size, whole):
+                return _finish(image, whole, form, target, resample)
     except (ParecidoError, ImportError):  # a missing module is no damaged file
         raise
     except MemoryError as error:
         raise PictureUnreadable("not enough memory to decode it", "too-large") from error
     except Exception as error:  # decoders raise almost anything on damaged bytes
         raise _report_damage(error) from error
+
+
+def take_turn(decoded: Size, _whole: Size) -> AbstractContextManager[object]:
+    """Wait, with a large picture, until no other of this process is being decoded."""
+    return _large if decoded[0] * decoded[1] > LARGE_PIXELS else nullcontext()
 
 
 def _finish(

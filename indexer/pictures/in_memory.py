@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, Union, cast
 
-import numpy as np
 from PIL import Image
 
 from parecido.indexer.errors import InvalidRequest, PictureUnreadable
@@ -35,6 +34,8 @@ def to_content(given: object) -> Content | None:
     file is read from where it stands.  Raises :class:`~parecido.InvalidRequest` for a file that
     is not binary, and for what :func:`from_array` refuses.
     """
+    import numpy as np
+
     if isinstance(given, (bytes, Image.Image)):
         return given
     if isinstance(given, (bytearray, memoryview)):
@@ -63,6 +64,8 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
     ``uint8`` in 0..255, or floating point in 0..1; ``(h, w)``, ``(h, w, 1)``, ``(h, w, 3)`` or
     ``(h, w, 4)``.  Raises :class:`~parecido.InvalidRequest` for anything else.
     """
+    import numpy as np
+
     shape, kind = array.shape, array.dtype
     if array.ndim == 3 and shape[2] == 1:
         array = array[:, :, 0]
@@ -91,6 +94,8 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
 
 def list_sources(given: Iterable[Source] | Source) -> Iterable[Source]:
     """Several pictures as they are, and one as a list of one."""
+    import numpy as np
+
     kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
     if isinstance(given, kinds) or hasattr(given, "read"):
         return [cast("Source", given)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from parecido.indexer.arrays import Vectors
 from parecido.indexer.records.regions import Regional
+
+if TYPE_CHECKING:
+    from parecido.indexer.arrays import Vectors
 
 __all__ = ["UNKNOWN", "Described", "Encoding", "FileEntry", "Label", "Picture", "Skip", "Taken"]
 

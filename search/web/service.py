@@ -12,7 +12,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -24,9 +23,11 @@ from parecido.indexer.encoders.encoder import Encoder, FeatureMaps
 from parecido.indexer.errors import InvalidRequest, ParecidoError, PictureUnreadable
 from parecido.indexer.library.layout import THUMBNAILS, UPLOADS
 from parecido.indexer.library.library import Library
-from parecido.indexer.pictures.crop import Seen, look
-from parecido.indexer.pictures.decode import Limits, pillow_limit
+from parecido.indexer.pictures.decoding.decoders import DecoderProcesses, Stopped
+from parecido.indexer.pictures.decoding.orders import Order
+from parecido.indexer.pictures.limits import Limits
 from parecido.indexer.pictures.read import probe
+from parecido.indexer.pictures.wanted import Drawn, ForEncoder
 from parecido.indexer.records.pictures import Picture
 from parecido.indexer.records.regions import Region
 from parecido.indexer.system.files import content_hash
@@ -69,8 +70,9 @@ class Service:
         self.uploads = Uploads((settings.uploads or library.folder / UPLOADS).absolute())
         cores = os.cpu_count() or 1
         self.engine = Engine(library, device=settings.device, limits=settings.limits, streams=cores)
+        self._decoder = DecoderProcesses()
         self.thumbnails = Thumbnails(
-            library.folder / THUMBNAILS, settings.thumbnail_bytes, _OF_LIBRARY
+            library.folder / THUMBNAILS, settings.thumbnail_bytes, _OF_LIBRARY, self._decoder
         )
         self.jobs = Jobs(library, self.uploads, settings, self._encoder_if_open)
         self._pool = ThreadPoolExecutor(cores + 1, thread_name_prefix="decode")
@@ -102,13 +104,11 @@ class Service:
         self._looks: OrderedDict[Hashable, tuple[View, FeatureMaps]] = OrderedDict()
         self._warm = threading.Event()
         self._failed: ParecidoError | None = None
-        self._stack = ExitStack()
-        for limits in (settings.limits, _OF_LIBRARY):
-            self._stack.enter_context(pillow_limit(limits))
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     def close(self) -> None:
         """Let running jobs commit and stop, answer what waits, and let go of everything."""
+        self._decoder.stop()
         self.jobs.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._encoding.close()
@@ -117,7 +117,6 @@ class Service:
         self._searching.close()
         self._searching_within.close()
         self.engine.close()
-        self._stack.close()
 
     # -- readiness -------------------------------------------------------------------------------
 
@@ -156,15 +155,21 @@ class Service:
     async def call(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Run what takes a while on a thread."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, function, *arguments)
+        try:
+            return await loop.run_in_executor(self._pool, function, *arguments)
+        except Stopped:
+            retry = {"Retry-After": "5"}
+            raise Refused(503, "stopping", "The server is stopping.", "Try again.", retry) from None
 
     async def see(
         self, data: bytes, region: Region | None = None, limits: Limits | None = None
-    ) -> Seen:
+    ) -> Drawn:
         """A picture, or a part of it, at the encoder's size.  Raises ``PictureUnreadable``."""
-        limits = limits or self.settings.limits
+        order = Order(ForEncoder(self.engine.spec, region), limits or self.settings.limits)
         with self.metrics.stage("decode"):
-            return await self.call(look, data, region, self.engine.spec, limits)
+            drawn = await self.call(self._decoder.decode, order, data)
+        assert drawn is not None  # nobody was asked whether it is wanted
+        return drawn
 
     async def describe(
         self,

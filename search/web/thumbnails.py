@@ -9,12 +9,11 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from PIL import Image
-
-from parecido.indexer.pictures.decode import Limits, pillow_limit, render
-from parecido.indexer.pictures.read import probe
+from parecido.indexer.pictures.decoding.decoders import Decoder
+from parecido.indexer.pictures.decoding.orders import Order
+from parecido.indexer.pictures.limits import Limits
+from parecido.indexer.pictures.wanted import Fitting
 from parecido.indexer.records.pictures import Picture
-from parecido.indexer.system.files import content_hash
 from parecido.indexer.system.kinds import THUMBNAIL_MARK, THUMBNAILS
 from parecido.indexer.system.own_files import (
     is_folder,
@@ -44,10 +43,11 @@ class Thumbnails:
     cannot be written, thumbnails are made each time.
     """
 
-    def __init__(self, folder: Path, limit: int, limits: Limits) -> None:
+    def __init__(self, folder: Path, limit: int, limits: Limits, decoder: Decoder) -> None:
         self._folder = folder
         self._limit = limit
         self._limits = limits
+        self._decoder = decoder
         self._lock = threading.Lock()
         self._bytes: int | None = None  # counted when the first is written
 
@@ -86,18 +86,19 @@ class Thumbnails:
         return self._folder / str(size) / f"{picture.content_hash.hex()}.jpg"
 
     def _make(self, picture: Picture, size: int) -> bytes:
-        def fit(width: int, height: int) -> tuple[int, int]:
-            scale = min(1.0, size / max(width, height))
-            return max(1, round(width * scale)), max(1, round(height * scale))
-
-        with pillow_limit(self._limits):
-            data = probe(Path(picture.path), self._limits)
-            if content_hash(data) != picture.content_hash:
-                raise report_change()
-            image: Image.Image = render(data, fit, self._limits).image
+        order = Order(Fitting(size), self._limits, picture.path, picture.file_size)
+        drawn = self._decoder.decode(order, claim=lambda found: found == picture.content_hash)
+        if drawn is None:
+            raise report_change()
         stream = io.BytesIO()
-        options = {"optimize": True, "progressive": True, "comment": THUMBNAIL_MARK}
-        image.save(stream, "JPEG", quality=_QUALITY, **options)
+        drawn.image.save(
+            stream,
+            "JPEG",
+            quality=_QUALITY,
+            optimize=True,
+            progressive=True,
+            comment=THUMBNAIL_MARK,
+        )
         return stream.getvalue()
 
     def _keep(self, path: Path, data: bytes) -> None:

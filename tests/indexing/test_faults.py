@@ -632,7 +632,7 @@ def test_a_decoder_that_fails_on_one_file_changes_nothing_for_its_neighbours(
         return load(image)
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", failing)
-    report = index(library, [folder], encoder=fake_encoder())
+    report = index(library, [folder], IndexOptions(isolate=False), encoder=fake_encoder())
     assert [skip.path for skip in report.skipped] == [str(bad)]
     assert report.skipped[0].reason
     assert report.added == 29

@@ -26,7 +26,7 @@ from parecido.indexer.records.pictures import FileEntry
 from parecido.indexer.system.files import content_hash
 from tests.support.fakes import fake_encoder, quadrants, save_picture, save_pictures
 from tests.support.flowing import AHEAD, encoded
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.usefixtures("few_files_ahead", "no_thread_outlives_its_run")
 
@@ -55,15 +55,19 @@ def entry_of(path: Path) -> FileEntry:
     return FileEntry(os.fsencode(path), status.st_size, status.st_mtime_ns)
 
 
+def answers_of(flow: Flow) -> list[Prepared]:
+    """What a flow gives without being flushed."""
+    found: list[Prepared] = []
+    while flow.is_busy:
+        found += flow.get(PATIENCE)
+    return found
+
+
 def all_of(flow: Flow) -> list[Prepared]:
     """Everything that a flow still gives."""
-    found: list[Prepared] = []
-    for flushed in (False, True):
-        if flushed:
-            flow.flush()
-        while done := flow.get(wait=True):
-            found += done
-    return found
+    found = answers_of(flow)
+    flow.flush()
+    return found + answers_of(flow)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -89,7 +93,7 @@ def test_every_file_comes_out_once_whatever_its_bytes_its_shape_and_the_batches(
     found: list[Prepared] = []
     for path in paths:
         flow.put(entry_of(path), None)
-        found += flow.get(wait=False)
+        found += flow.get()
         if rng.random() < 0.1:
             flow.flush()
     found += all_of(flow)
@@ -147,9 +151,9 @@ def test_copies_of_bytes_on_their_way_wait_for_them_and_later_ones_are_told_at_o
     flow = flows(encoder)
     for path in (first, *copies[:2]):
         flow.put(entry_of(path), None)
-    assert flow.get(wait=True) == []  # in a bucket that nothing fills
+    assert answers_of(flow) == []  # in a bucket that nothing fills
     flow.flush()
-    assert len(flow.get(wait=True)) == 3
+    assert len(answers_of(flow)) == 3
     for path in copies[2:]:
         flow.put(entry_of(path), None)
     assert len(all_of(flow)) == 2
@@ -161,11 +165,11 @@ def test_copies_of_bytes_on_their_way_wait_for_them_and_later_ones_are_told_at_o
 def test_a_flush_leaves_younger_buckets_to_fill(flows: Callable[..., Flow], tmp_path: Path) -> None:
     flow = flows(fake_encoder(batch_size=100))
     flow.put(entry_of(save_picture(tmp_path / "a.png", 1)), None)
-    assert flow.get(wait=True) == []
+    assert answers_of(flow) == []
     flow.flush(older_than=3600)
-    assert flow.get(wait=True) == []
+    assert answers_of(flow) == []
     flow.flush(older_than=0)
-    assert len(flow.get(wait=True)) == 1
+    assert len(answers_of(flow)) == 1
 
 
 def test_a_flow_holds_only_a_few_files_for_each_worker(
@@ -188,7 +192,8 @@ def test_a_flow_holds_only_a_few_files_for_each_worker(
         for path in files:
             flow.put(entry_of(path), None)
             put.append(path)
-            done.extend(flow.get(wait=False))
+            while flow.is_full:
+                done.extend(flow.get(PATIENCE))
         done.extend(all_of(flow))
 
     feeding = threading.Thread(target=feed)
@@ -210,4 +215,4 @@ def test_what_fails_in_a_worker_is_raised_where_the_answers_are_taken(
     flow = flows()
     flow.put(entry_of(save_picture(tmp_path / "a.png", 1)), None)
     with pytest.raises(ZeroDivisionError, match="a defect"):
-        flow.get(wait=True)
+        flow.get(PATIENCE)

@@ -21,7 +21,8 @@ from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.indexing.plan import Plan
 from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
-from parecido.indexer.pictures.decode import Decoded, decode
+from parecido.indexer.pictures.decode import decode
+from parecido.indexer.pictures.wanted import Drawn, draw
 from parecido.indexer.records.pictures import FileEntry
 from parecido.indexer.system.files import content_hash
 from tests.support.fakes import fake_encoder, quadrants, save_picture, save_pictures
@@ -44,6 +45,11 @@ def copies(tmp_path: Path) -> list[Path]:
     ]
 
 
+def here(workers: int) -> IndexOptions:
+    """Options of a run that decodes in this process, where the test can see it."""
+    return IndexOptions(workers=workers, isolate=False)
+
+
 def hold_the_first_decoder(
     monkeypatch: pytest.MonkeyPatch, copy: Path, then: Callable[[], None] = lambda: None
 ) -> list[bytes]:
@@ -57,17 +63,17 @@ def hold_the_first_decoder(
         flow_of.append(flow)
         return one(flow, entry, known, anyway)
 
-    def held(data: bytes, *rest: Any) -> Decoded:
+    def held(data: bytes, *rest: Any) -> Drawn:
         is_held = data == copied and copied not in decoded
         decoded.append(data)
         if is_held:
             claims = flow_of[0]._claims
             until(lambda: len(claims[content_hash(data)].copies) >= CROWD)
             then()
-        return decode(data, *rest)
+        return draw(data, *rest)
 
     monkeypatch.setattr(Flow, "_one", telling)
-    monkeypatch.setattr("parecido.indexer.indexing.prepare.decode", held)
+    monkeypatch.setattr("parecido.indexer.pictures.decoding.decoders.draw", held)
     return decoded
 
 
@@ -79,7 +85,9 @@ def test_bytes_whose_first_decoder_fails_are_skipped_under_every_name(
 
     decoded = hold_the_first_decoder(monkeypatch, copies[0], fail)
     save_pictures(copies[0].parent / "later", 3, first=50)
-    report = index(library, [copies[0].parent], IndexOptions(workers=2), encoder=encoder)
+    report = index(
+        library, [copies[0].parent], IndexOptions(workers=2, isolate=False), encoder=encoder
+    )
     # those that came later were decoded by themselves, and well
     assert len(decoded) <= 2 + 3
     refused = {skip.path for skip in report.skipped}
@@ -98,7 +106,9 @@ def test_bytes_whose_first_decoder_is_slow_are_one_descriptor_under_every_name(
     copies: list[Path], library: Library, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded = hold_the_first_decoder(monkeypatch, copies[0])
-    report = index(library, [copies[0].parent], IndexOptions(workers=2), encoder=encoder)
+    report = index(
+        library, [copies[0].parent], IndexOptions(workers=2, isolate=False), encoder=encoder
+    )
     assert (report.added, len(decoded), encoded(encoder)) == (NAMES, 1, 1)
     assert len(check_sound(library.folder)) == NAMES
 
@@ -110,7 +120,9 @@ def test_bytes_that_no_decoder_reads_are_skipped_under_every_name_and_left_alone
         path.write_bytes(b"\x89PNG no more")
     save_picture(copies[0].with_name("good.png"), 7)
     for _ in range(2):
-        report = index(library, [copies[0].parent], IndexOptions(workers=4), encoder=encoder)
+        report = index(
+            library, [copies[0].parent], IndexOptions(workers=4, isolate=False), encoder=encoder
+        )
         assert sorted(skip.path for skip in report.skipped) == sorted(map(str, copies))
     assert library.catalogue.counts() == (1, NAMES)
 

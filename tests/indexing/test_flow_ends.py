@@ -181,11 +181,11 @@ def test_an_interrupt_that_comes_while_the_workers_are_busy_waits_for_them_and_i
     taken, left = threading.Event(), threading.Event()
     get = Flow.get
 
-    def interrupted(flow: Flow, *, wait: bool) -> list[Prepared]:
+    def interrupted(flow: Flow, seconds: float = 0.0) -> list[Prepared]:
         if taken.is_set():
             left.set()
             raise KeyboardInterrupt  # as a second Ctrl-C does, while the answers are waited for
-        return get(flow, wait=wait)
+        return get(flow, seconds)
 
     class Busy(FakeRuntime):
         def run(

@@ -331,10 +331,11 @@ def test_a_file_without_permission_is_tried_again_and_writes_nothing_meanwhile(
             raise PictureUnreadable("the file cannot be read (Permission denied)", "unreadable")
         return probe(path, limits)
 
-    monkeypatch.setattr("parecido.indexer.indexing.prepare.probe", refuse)
-    index(library, [tmp_path / "p"], encoder=encoder)
+    monkeypatch.setattr("parecido.indexer.pictures.decoding.decoders.probe", refuse)
+    here = IndexOptions(isolate=False)
+    index(library, [tmp_path / "p"], here, encoder=encoder)
     written = (library.folder / "catalogue.sqlite").stat().st_mtime_ns
-    assert len(index(library, [tmp_path / "p"], encoder=encoder).skipped) == 1
+    assert len(index(library, [tmp_path / "p"], here, encoder=encoder).skipped) == 1
     assert (library.folder / "catalogue.sqlite").stat().st_mtime_ns == written
     monkeypatch.undo()
     assert index(library, [tmp_path / "p"], encoder=encoder).added == 1

@@ -12,7 +12,6 @@ comes to 37; with pooling and normalisation quantised too, to 61.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
 import os
@@ -22,14 +21,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from parecido.indexer.arrays import Pixels
 from parecido.indexer.encoders.building.quantised_model import WORK_FOLDERS, digest_of
 from parecido.indexer.encoders.machine.child import run_in_child
 from parecido.indexer.encoders.machine.devices import gpu_visible
-from parecido.indexer.errors import EncoderUnavailable, InvalidRequest, PictureUnreadable
-from parecido.indexer.pictures.decode import Limits, decode
-from parecido.indexer.pictures.read import probe
+from parecido.indexer.errors import EncoderUnavailable, InvalidRequest
 from parecido.indexer.records.choices import MAP_POOLINGS
 from parecido.indexer.records.encoder import QUANTISED_FOLDER, EncoderSpec
 from parecido.indexer.system.kinds import WORK_MARK, WORK_MARK_NAME
@@ -47,7 +44,7 @@ _AT_ONCE = 32  # decoded together: 5 MB at 224 × 224
 
 _log = logging.getLogger("parecido")
 
-Pixels = npt.NDArray[np.uint8]
+Read = Callable[[Path], tuple[bytes, Pixels] | None]
 
 
 def check_can_quantise(device: str) -> None:
@@ -70,13 +67,14 @@ def quantise(
     export: Callable[[EncoderSpec], Path],
     files: Sequence[Path],
     library: Path,
-    limits: Limits,
+    read: Read,
     stop: Callable[[], bool] = lambda: False,
 ) -> EncoderSpec:
     """Make the int8 encoder of a library that holds no pictures yet; its spec.
 
     ``spec`` is the float32 encoder's, and ``export`` gives the folder with its model; ``files`` are
-    those of the collection.  Whatever model the library had must have been dropped, and the writer
+    those of the collection, and ``read`` gives the hash of a file's bytes and its pixels, or None
+    for what is no picture.  Whatever model the library had must have been dropped, and the writer
     lock must be held.  The library's folder ``encoder`` appears whole or not at all.  Raises
     ``InvalidRequest`` for fewer than 100 different pictures.
     """
@@ -98,7 +96,7 @@ def quantise(
         pictures.mkdir()
         made.mkdir()
         count = 0
-        for count, pixels in enumerate(_choose(files, spec, limits, stop), 1):
+        for count, pixels in enumerate(_choose(files, read, stop), 1):
             with create_file(pictures / f"{count:04d}.npy") as file:
                 np.lib.format.write_array(file, pixels)
         if stop():
@@ -125,21 +123,11 @@ def quantise(
     return replace(spec, precision="int8", calibration=digest)
 
 
-def _choose(
-    files: Sequence[Path], spec: EncoderSpec, limits: Limits, stop: Callable[[], bool]
-) -> Iterator[Pixels]:
+def _choose(files: Sequence[Path], read: Read, stop: Callable[[], bool]) -> Iterator[Pixels]:
     """Up to 300 different pictures ``(h, w, 3)``, evenly from among the files.
 
     What is no picture is passed over; the same bytes count once.
     """
-
-    def read(file: Path) -> tuple[bytes, Pixels] | None:
-        try:
-            data = probe(file, limits)
-            return hashlib.sha256(data).digest(), decode(data, spec, limits).pixels
-        except PictureUnreadable:
-            return None
-
     order = _spread(len(files))
     seen: set[bytes] = set()
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="calibration") as pool:

@@ -1,0 +1,207 @@
+"""A process that decodes, as its owner sees it."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+import parecido.indexer.errors
+from parecido.indexer.errors import PictureUnreadable
+from parecido.indexer.pictures.decoding.allowance import after_header, before_header
+from parecido.indexer.pictures.decoding.messages import (
+    ANSWER,
+    BYTES,
+    DRAWN,
+    JOB,
+    OPENED,
+    REFUSED,
+    Channel,
+    Ended,
+    Message,
+)
+from parecido.indexer.pictures.decoding.orders import Order
+from parecido.indexer.pictures.wanted import Drawn
+from parecido.indexer.records.pictures import Taken
+
+__all__ = ["CannotStart", "DecoderProcess", "borrow", "give_back"]
+
+Claim = Callable[[bytes], bool]
+_START_SECONDS = 60.0  # 0.06 on a quiet machine
+_END_SECONDS = 1.0
+# -I and -S: neither the environment nor the current folder choose what is imported, and .pth files,
+# which take as long as all other imports, are not read
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); "
+    "from parecido.indexer.pictures.decoding.program import main; main()"
+)
+# large pictures are decoded one at a time, by whatever process
+_large = threading.Lock()
+
+
+class CannotStart(Exception):
+    """No process can be started, and why."""
+
+
+class DecoderProcess:
+    """One process, for one thread at a time.  Made when it has started.
+
+    Raises :class:`CannotStart`.
+    """
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._channel = Channel(ours)
+        try:
+            with theirs:
+                self._process: subprocess.Popen[bytes] = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", _PROGRAM, json.dumps(_search_path())],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    # decoders print remarks on damaged files
+                    stderr=None if _is_debugging() else subprocess.DEVNULL,
+                    env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+                    start_new_session=True,  # Ctrl-C is for its owner
+                )
+        except OSError as error:
+            self._channel.close()
+            raise CannotStart(str(error)) from error
+        try:
+            self._channel.receive(_START_SECONDS)
+        except Exception as error:
+            self.kill()
+            raise CannotStart(f"{sys.executable} ended at once") from error
+        self.orders = 0
+        """How many it was given."""
+
+    @property
+    def pid(self) -> int:
+        """The system's number of it."""
+        return self._process.pid
+
+    def interrupt(self) -> None:
+        """End it whatever it does, from another thread than the one that works with it."""
+        self._process.kill()
+
+    def kill(self) -> None:
+        """End it whatever it does."""
+        self._process.kill()
+        self.end()
+
+    def end(self) -> int | None:
+        """Let it end, if it was not killed; its exit status, None where it does not end.
+
+        A process that waits for a disk that does not answer cannot even be killed.
+        """
+        self._channel.close()
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_END_SECONDS)
+        return None
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def work(
+        self, order: Order, content: bytes, claim: Claim | None, stop: Callable[[], bool]
+    ) -> Drawn | None:
+        """What was wanted of a picture; None where ``claim`` says no to the hash of its bytes.
+
+        Raises this project's errors, and ``Ended`` or ``TookTooLong`` where the process is of no
+        use any more.
+        """
+        self.orders += 1
+        size = len(content) or order.file_bytes
+        self._channel.send(JOB, {"order": order.to_header(), "hash": claim is not None}, content)
+        seconds = before_header(size).wall_seconds
+        message = self._channel.receive(seconds, stop)
+        if message.letter == BYTES:
+            assert claim is not None
+            goes_on = claim(bytes.fromhex(message.header["hash"]))
+            self._channel.send(ANSWER, {"go": goes_on})
+            if not goes_on:
+                return None
+            message = self._channel.receive(seconds, stop)
+        if message.letter != OPENED:
+            return _read_end(message)
+        seconds = after_header(size, message.header["pixels"]).wall_seconds
+        with _large if message.header["large"] else nullcontext():
+            self._channel.send(ANSWER, {})
+            return _read_end(self._channel.receive(seconds, stop))
+
+
+def _read_end(message: Message) -> Drawn:
+    """What was drawn; raises what the process raised."""
+    header = message.header
+    if message.letter == DRAWN:
+        taken, size, box = Taken(*header["taken"]), tuple(header["size"]), tuple(header["box"])
+        return Drawn(message.body, **{**header, "taken": taken, "size": size, "box": box})
+    if message.letter != REFUSED:
+        raise Ended  # it does not speak as it should
+    if "reason" in header:
+        raise PictureUnreadable(header["reason"], header["kind"])
+    if "module" in header:
+        raise ImportError(header["message"], name=header["module"])
+    raise getattr(parecido.indexer.errors, header["error"])(header["message"], header["remedy"])
+
+
+def _search_path() -> list[str]:
+    """Where this process imports from, but for the current folder, which may be anybody's."""
+    here = str(Path(parecido.__file__).parent.parent)
+    return [here, *(os.path.abspath(folder) for folder in sys.path if folder)]
+
+
+def _is_debugging() -> bool:
+    return logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
+# -- those that wait for work --------------------------------------------------------------------
+
+
+class _Stock:
+    """Processes that wait, kept from one run, or one question, to the next."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[DecoderProcess] = []
+
+    def borrow(self) -> DecoderProcess:
+        """One that waits, or a new one.  Raises :class:`CannotStart`."""
+        while True:
+            with self._lock:
+                found = self._idle.pop() if self._idle else None
+            if found is None:
+                return DecoderProcess()
+            if found.is_alive():
+                return found
+            found.end()
+
+    def give_back(self, process: DecoderProcess) -> None:
+        with self._lock:
+            self._idle.append(process)
+
+    def close(self) -> None:
+        """Let those that wait end."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for process in idle:
+            process.end()
+
+    def forget(self) -> None:
+        """After a fork they are the parent's."""
+        self._lock = threading.Lock()
+        self._idle = []
+
+
+_stock = _Stock()
+borrow, give_back = _stock.borrow, _stock.give_back
+atexit.register(_stock.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_stock.forget)
