@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from parecido.indexer.errors import ParecidoError, PictureUnreadable
 from parecido.indexer.pictures.colours import reduce, to_srgb
+from parecido.indexer.pictures.costs import check_costs, load
 from parecido.indexer.pictures.exif import read_taken
 from parecido.indexer.pictures.in_memory import Content
 from parecido.indexer.pictures.limits import Limits, pillow_limit
@@ -150,13 +151,14 @@ def render(
     try:
         with _enter(content, limits) as image:
             whole = image.size
-            form = image.format or ""
-            if form in ("JPEG", "MPO") and isinstance(content, bytes):
+            check_costs(image, content, limits.pixels)
+            if image.format in ("JPEG", "MPO") and isinstance(content, bytes):
                 wanted = target(*_turn(whole, _orientation(image)))
                 # the decoder scales by 1/2, 1/4 or 1/8 in the DCT: 12 megapixels in 73 ms, not 260
                 image.draft("RGB" if image.mode != "L" else "L", (max(wanted), max(wanted)))
             with (turn or take_turn)(image.size, whole):
-                return _finish(image, whole, form, target, resample)
+                drafted = image.size != whole
+                return _finish(load(image, content), whole if drafted else None, target, resample)
     except (ParecidoError, ImportError):  # a missing module is no damaged file
         raise
     except MemoryError as error:
@@ -172,16 +174,14 @@ def take_turn(decoded: Size, _whole: Size) -> AbstractContextManager[object]:
 
 def _finish(
     image: Image.Image,
-    whole: tuple[int, int],
-    form: str,
+    whole: Size | None,
     target: Callable[[int, int], tuple[int, int]],
     resample: Image.Resampling,
 ) -> Rendered:
-    drafted = image.size != whole
-    image.load()
+    """A loaded picture at its size; ``whole`` is that of one decoded at a fraction."""
     # asked again: the decoders of TIFF and AVIF turn the picture themselves while they load it
     orientation = _orientation(image)
-    upright = _turn(whole if drafted else image.size, orientation)
+    upright = _turn(whole or image.size, orientation)
     wanted = target(*upright)
     stored = _turn(wanted, orientation)
     small = to_srgb(reduce(image, stored), image.info).resize(stored, resample, reducing_gap=2.0)
@@ -189,7 +189,7 @@ def _finish(
         # turned when it is small; flips and quarter turns commute with the resampling.  Not with
         # ImageOps.exif_transpose: it writes the EXIF anew, and fails where another tag is damaged.
         small = small.transpose(_UPRIGHT[orientation])
-    return Rendered(small, *upright, form, read_taken(image))
+    return Rendered(small, *upright, image.format or "", read_taken(image))
 
 
 def _enter(content: Content, limits: Limits) -> AbstractContextManager[Image.Image]:
