@@ -13,7 +13,8 @@ from parecido.indexer.indexing.encoder_choice import check_encoder, choose_encod
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.indexing.roots import Roots, look_at_roots
 from parecido.indexer.library.writing import Writing
-from parecido.indexer.pictures.decoding.decoders import Decoder, DecoderHere, DecoderProcesses
+from parecido.indexer.pictures.decoding.decoder import Decoder, DecoderHere
+from parecido.indexer.pictures.decoding.processes import DecoderProcesses
 from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.runs import IndexReport

@@ -11,7 +11,7 @@ from parecido.indexer.arrays import Pixels
 from parecido.indexer.catalogue.known import Known
 from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.indexing.plan import Plan
-from parecido.indexer.pictures.decoding.decoders import Stopped
+from parecido.indexer.pictures.decoding.decoder import Stopped
 from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.wanted import Drawn, ForEncoder
 from parecido.indexer.records.pictures import Described, FileEntry
@@ -40,7 +40,7 @@ def prepare(
 ) -> Prepared:
     """Read and hash one file, and decode it if ``claim`` says so of the hash.
 
-    Raises :class:`~parecido.indexer.pictures.decoding.decoders.Stopped`.
+    Raises :class:`~parecido.indexer.pictures.decoding.decoder.Stopped`.
     """
     digest = b""
 

@@ -25,7 +25,7 @@ from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.opening import open_encoder
 from parecido.indexer.indexing.plan import Plan
 from parecido.indexer.indexing.prepare import Prepared, prepare
-from parecido.indexer.pictures.decoding.decoders import Stopped
+from parecido.indexer.pictures.decoding.decoder import Stopped
 from parecido.indexer.records.pictures import Described, Encoding, FileEntry
 from parecido.indexer.records.regions import Regional
 from parecido.indexer.regional.codes import describe

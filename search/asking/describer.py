@@ -11,10 +11,12 @@ from parecido.indexer.arrays import Vectors
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import LibraryNotFound, PathNotFound
 from parecido.indexer.library.library import Library
-from parecido.indexer.pictures.crop import Seen, look
+from parecido.indexer.pictures.decoding.decoder import Decoder
+from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.in_memory import Content, Source
 from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.pictures.read import probe
+from parecido.indexer.pictures.wanted import Drawn, ForEncoder, draw
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import Picture
 from parecido.indexer.records.regions import Region
@@ -32,10 +34,13 @@ class Describer:
     several threads.
     """
 
-    def __init__(self, library: Library, encoder: Callable[[], Encoder], limits: Limits) -> None:
+    def __init__(
+        self, library: Library, encoder: Callable[[], Encoder], limits: Limits, decoder: Decoder
+    ) -> None:
         self._library = library
         self._encoder = encoder
         self._limits = limits
+        self._decoder = decoder
 
     @property
     def encoder(self) -> Encoder:
@@ -78,13 +83,18 @@ class Describer:
         with pillow_limit(self._limits):
             return probe(Path(given.path), self._limits)
 
-    def look(self, content: Content, region: Region | None = None) -> Seen:
+    def look(self, content: Content, region: Region | None = None) -> Drawn:
         """A picture, or a part of it, at the encoder's size.
 
         Raises :class:`~parecido.PictureUnreadable`, or ``InvalidRequest`` for a region outside.
         """
-        with pillow_limit(self._limits):
-            return look(content, region, self.spec, self._limits)
+        wanted = ForEncoder(self.spec, region)
+        if not isinstance(content, bytes):  # opened by PIL, in this process
+            with pillow_limit(self._limits):
+                return draw(content, wanted, self._limits)
+        drawn = self._decoder.decode(Order(wanted, self._limits), content)
+        assert drawn is not None  # nobody was asked whether it is wanted
+        return drawn
 
     def find_stored_descriptor(
         self, given: Given, content: Content | None = None

@@ -23,8 +23,9 @@ from parecido.indexer.encoders.encoder import Encoder, FeatureMaps
 from parecido.indexer.errors import InvalidRequest, ParecidoError, PictureUnreadable
 from parecido.indexer.library.layout import THUMBNAILS, UPLOADS
 from parecido.indexer.library.library import Library
-from parecido.indexer.pictures.decoding.decoders import DecoderProcesses, Stopped
+from parecido.indexer.pictures.decoding.decoder import Stopped
 from parecido.indexer.pictures.decoding.orders import Order
+from parecido.indexer.pictures.decoding.processes import DecoderProcesses
 from parecido.indexer.pictures.limits import Limits
 from parecido.indexer.pictures.read import probe
 from parecido.indexer.pictures.wanted import Drawn, ForEncoder

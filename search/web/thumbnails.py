@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from parecido.indexer.pictures.decoding.decoders import Decoder
+from parecido.indexer.pictures.decoding.decoder import Decoder
 from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.limits import Limits
 from parecido.indexer.pictures.wanted import Fitting

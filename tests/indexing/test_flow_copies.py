@@ -73,7 +73,7 @@ def hold_the_first_decoder(
         return draw(data, *rest)
 
     monkeypatch.setattr(Flow, "_one", telling)
-    monkeypatch.setattr("parecido.indexer.pictures.decoding.decoders.draw", held)
+    monkeypatch.setattr("parecido.indexer.pictures.decoding.decoder.draw", held)
     return decoded
 
 

@@ -331,7 +331,7 @@ def test_a_file_without_permission_is_tried_again_and_writes_nothing_meanwhile(
             raise PictureUnreadable("the file cannot be read (Permission denied)", "unreadable")
         return probe(path, limits)
 
-    monkeypatch.setattr("parecido.indexer.pictures.decoding.decoders.probe", refuse)
+    monkeypatch.setattr("parecido.indexer.pictures.decoding.decoder.probe", refuse)
     here = IndexOptions(isolate=False)
     index(library, [tmp_path / "p"], here, encoder=encoder)
     written = (library.folder / "catalogue.sqlite").stat().st_mtime_ns

@@ -18,13 +18,9 @@ import parecido.indexer.pictures.decoding.allowance
 import parecido.indexer.pictures.decoding.process
 from parecido import IndexOptions, InvalidRequest, Library, PictureUnreadable, Region, index
 from parecido.indexer.encoders.encoder import Encoder
-from parecido.indexer.pictures.decoding.decoders import (
-    Decoder,
-    DecoderHere,
-    DecoderProcesses,
-    Stopped,
-)
+from parecido.indexer.pictures.decoding.decoder import Decoder, DecoderHere, Stopped
 from parecido.indexer.pictures.decoding.orders import Order
+from parecido.indexer.pictures.decoding.processes import DecoderProcesses
 from parecido.indexer.pictures.limits import Limits
 from parecido.indexer.pictures.wanted import Fitting, ForEncoder
 from tests.support.bad_files import BAD_DECODER, bad_file

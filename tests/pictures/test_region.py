@@ -14,8 +14,8 @@ from PIL import Image
 from parecido import Library, index
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import InvalidRequest, PictureUnreadable
-from parecido.indexer.pictures.crop import look
 from parecido.indexer.pictures.decode import Limits, decode
+from parecido.indexer.pictures.wanted import ForEncoder, draw
 from parecido.indexer.records.regions import Region
 from parecido.search.engine import Engine
 from tests.support.fakes import fake_spec, save_pictures
@@ -70,7 +70,7 @@ def test_an_empty_region_is_told(text: str) -> None:
 def test_a_region_outside_the_picture_is_told_with_its_size(text: str) -> None:
     data = encoded(Image.new("RGB", (96, 64)), "PNG")
     with pytest.raises(InvalidRequest, match="outside the picture of 96 × 64"):
-        look(data, Region.parse(text), fake_spec(), Limits())
+        draw(data, ForEncoder(fake_spec(), Region.parse(text)), Limits())
 
 
 @given(
@@ -107,7 +107,7 @@ def test_a_part_looks_like_the_same_part_cut_out_of_the_upright_picture(
     turned = ImageOps.exif_transpose(upright)
     box = (100, 50, 340, 410)
     region = Region(box[0], box[1], box[2] - box[0], box[3] - box[1])
-    part = look(data, region, fake_spec(), Limits())
+    part = draw(data, ForEncoder(fake_spec(), region), Limits())
     by_hand = decode(encoded(turned.crop(box), "PNG"), fake_spec(), Limits())
     left, top, right, bottom = part.box
     assert (right - left, bottom - top) == (240, 360)
@@ -118,7 +118,7 @@ def test_a_part_looks_like_the_same_part_cut_out_of_the_upright_picture(
 
 def test_a_damaged_picture_has_no_parts() -> None:
     with pytest.raises(PictureUnreadable):
-        look(b"no picture", Region(0, 0, 1, 1), fake_spec(), Limits())
+        draw(b"no picture", ForEncoder(fake_spec(), Region(0, 0, 1, 1)), Limits())
 
 
 def test_a_part_finds_what_the_whole_does_not(

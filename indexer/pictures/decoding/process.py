@@ -17,6 +17,7 @@ from pathlib import Path
 import parecido.indexer.errors
 from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.pictures.decoding.allowance import after_header, before_header
+from parecido.indexer.pictures.decoding.decoder import Claim
 from parecido.indexer.pictures.decoding.messages import (
     ANSWER,
     BYTES,
@@ -34,7 +35,6 @@ from parecido.indexer.records.pictures import Taken
 
 __all__ = ["CannotStart", "DecoderProcess", "borrow", "give_back"]
 
-Claim = Callable[[bytes], bool]
 _START_SECONDS = 60.0  # 0.06 on a quiet machine
 _END_SECONDS = 1.0
 # -I and -S: neither the environment nor the current folder choose what is imported, and .pth files,

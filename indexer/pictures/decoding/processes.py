@@ -1,4 +1,4 @@
-"""Who decodes: processes that a bad file may bring down, or this one."""
+"""Decoding in processes of their own, and what brings them down."""
 
 from __future__ import annotations
 
@@ -7,78 +7,26 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Protocol
 
 from parecido.indexer.errors import ParecidoError, PictureUnreadable
+from parecido.indexer.pictures.decoding.decoder import Claim, DecoderHere, Stopped
 from parecido.indexer.pictures.decoding.messages import TOO_MUCH_MEMORY, Ended, TookTooLong
 from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.decoding.process import (
     CannotStart,
-    Claim,
     DecoderProcess,
     borrow,
     give_back,
 )
-from parecido.indexer.pictures.limits import pillow_limit
-from parecido.indexer.pictures.read import probe
-from parecido.indexer.pictures.wanted import Drawn, draw
-from parecido.indexer.system.files import content_hash
+from parecido.indexer.pictures.wanted import Drawn
 
-__all__ = ["STOPPING_KINDS", "Decoder", "DecoderHere", "DecoderProcesses", "Stopped"]
+__all__ = ["STOPPING_KINDS", "DecoderProcesses"]
 
 _log = logging.getLogger("parecido")
 
 CRASHED, TOO_SLOW = "crashed", "too-slow"
 STOPPING_KINDS = (CRASHED, TOO_SLOW, TOO_MUCH_MEMORY)
 """Kinds of files that brought a process down."""
-
-
-class Stopped(Exception):
-    """The decoder was told to stop, and this picture was not decoded."""
-
-
-class Decoder(Protocol):
-    """Who decodes pictures, for any number of threads at once."""
-
-    def decode(
-        self, order: Order, content: bytes = b"", claim: Claim | None = None
-    ) -> Drawn | None:
-        """What is wanted of a picture, of the file that the order names or of its ``content``.
-
-        ``claim`` is asked once with the hash of a file's bytes; where it says no, nothing is
-        decoded and None is returned.  Raises :class:`~parecido.PictureUnreadable`,
-        ``InvalidRequest`` for a region outside, and :class:`Stopped`.
-        """
-        ...
-
-    def stop(self) -> None:
-        """Let what is being decoded end at once, in :class:`Stopped`, and all that comes after."""
-        ...
-
-
-class DecoderHere:
-    """Decodes in this process: nothing has to be started, and a decoder that crashes ends it."""
-
-    def __init__(self) -> None:
-        self._stopped = False
-
-    def decode(
-        self, order: Order, content: bytes = b"", claim: Claim | None = None
-    ) -> Drawn | None:
-        """As :meth:`Decoder.decode`."""
-        if self._stopped:
-            raise Stopped
-        with pillow_limit(order.limits):
-            if order.path is not None:
-                content = probe(Path(order.path), order.limits)
-                if claim is not None and not claim(content_hash(content)):
-                    return None
-            return draw(content, order.wanted, order.limits)
-
-    def stop(self) -> None:
-        """Decode no further; what has begun comes to its end."""
-        self._stopped = True
 
 
 class DecoderProcesses:

@@ -1,0 +1,65 @@
+"""Who decodes: this process, or others that a bad file may bring down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from parecido.indexer.pictures.decoding.orders import Order
+from parecido.indexer.pictures.limits import pillow_limit
+from parecido.indexer.pictures.read import probe
+from parecido.indexer.pictures.wanted import Drawn, draw
+from parecido.indexer.system.files import content_hash
+
+__all__ = ["Claim", "Decoder", "DecoderHere", "Stopped"]
+
+Claim = Callable[[bytes], bool]
+"""Asked with the hash of a file's bytes whether they are to be decoded."""
+
+
+class Stopped(Exception):
+    """The decoder was told to stop, and this picture was not decoded."""
+
+
+class Decoder(Protocol):
+    """Who decodes pictures, for any number of threads at once."""
+
+    def decode(
+        self, order: Order, content: bytes = b"", claim: Claim | None = None
+    ) -> Drawn | None:
+        """What is wanted of a picture, of the file that the order names or of its ``content``.
+
+        ``claim`` is asked once with the hash of a file's bytes; where it says no, nothing is
+        decoded and None is returned.  Raises :class:`~parecido.PictureUnreadable`,
+        ``InvalidRequest`` for a region outside, and :class:`Stopped`.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Let what is being decoded end at once, in :class:`Stopped`, and all that comes after."""
+        ...
+
+
+class DecoderHere:
+    """Decodes in this process: nothing has to be started, and a decoder that crashes ends it."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+
+    def decode(
+        self, order: Order, content: bytes = b"", claim: Claim | None = None
+    ) -> Drawn | None:
+        """As :meth:`Decoder.decode`."""
+        if self._stopped:
+            raise Stopped
+        with pillow_limit(order.limits):
+            if order.path is not None:
+                content = probe(Path(order.path), order.limits)
+                if claim is not None and not claim(content_hash(content)):
+                    return None
+            return draw(content, order.wanted, order.limits)
+
+    def stop(self) -> None:
+        """Decode no further; what has begun comes to its end."""
+        self._stopped = True
