@@ -86,7 +86,7 @@ def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:
             case 3:
                 damaged[at : at + rng.randrange(1, 64)] = rng.randbytes(rng.randrange(1, 64))
             case 4:
-                del damaged[at : at + rng.randrange(1, 1 + len(damaged) // 4)]
+                del damaged[at : at + rng.randrange(1, 2 + len(damaged) // 4)]
             case 5:
                 piece = damaged[at : at + rng.randrange(1, 256)]
                 damaged[at:at] = piece * rng.choice((1, 2, 50))
