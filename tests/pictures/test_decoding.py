@@ -15,20 +15,18 @@ from pathlib import Path
 import pytest
 
 import parecido.indexer.pictures.decoding.allowance
-import parecido.indexer.pictures.decoding.process
 from parecido import IndexOptions, InvalidRequest, Library, PictureUnreadable, Region, index
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.pictures.decoding.decoder import Decoder, DecoderHere, Stopped
 from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.decoding.processes import DecoderProcesses
+from parecido.indexer.pictures.decoding.stock import STOCK
 from parecido.indexer.pictures.limits import Limits
 from parecido.indexer.pictures.wanted import Fitting, ForEncoder
 from tests.support.bad_files import BAD_DECODER, bad_file
 from tests.support.fakes import fake_encoder, fake_spec, save_picture, save_pictures
 from tests.support.harness import check_sound
 from tests.support.waiting import until
-
-STOCK = parecido.indexer.pictures.decoding.process._stock
 
 
 @pytest.fixture
@@ -187,7 +185,7 @@ def test_a_process_that_was_killed_between_two_pictures_is_replaced(tmp_path: Pa
     decoder, path = DecoderProcesses(), save_picture(tmp_path / "a.png", 1)
     for _ in range(3):
         assert decoder.decode(order_of(path)) is not None
-        (process,) = STOCK._idle
+        (process,) = STOCK.idle
         os.kill(process.pid, signal.SIGKILL)
 
 
@@ -261,7 +259,7 @@ def test_a_process_holds_few_imports(tmp_path: Path) -> None:
     """NumPy is more than all the rest of what a process needs."""
     STOCK.close()
     DecoderProcesses().decode(order_of(save_picture(tmp_path / "a.jpg", 1)))
-    (process,) = STOCK._idle
+    (process,) = STOCK.idle
     mapped = Path(f"/proc/{process.pid}/maps").read_text()
     assert "_imaging" in mapped
     assert "numpy" not in mapped

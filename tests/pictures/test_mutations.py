@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-import parecido.indexer.pictures.decoding.process
 from parecido import Limits, PictureUnreadable
 from parecido.indexer.pictures.decoding.allowance import after_header
 from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.decoding.processes import STOPPING_KINDS, DecoderProcesses
+from parecido.indexer.pictures.decoding.stock import STOCK
 from parecido.indexer.pictures.wanted import Fitting
 from parecido.indexer.records.choices import FORMATS
 from tests.support.mutations import mutate, sample_files
@@ -65,7 +65,7 @@ def test_damaged_files_are_drawn_or_refused_and_nothing_else(
         list(pool.map(meet, range(COUNT)))
     told = sum(count for kind, count in ends.items() if ":" not in kind)
     assert told == COUNT
-    peak = max(map(peak_bytes, parecido.indexer.pictures.decoding.process._stock._idle))
+    peak = max(map(peak_bytes, STOCK.idle))
     with capsys.disabled():
         print(f"\n{COUNT} damaged files: {dict(ends)}; slowest {slowest}; peak {peak >> 20} MB")
     assert peak < after_header(LIMITS.bytes, LIMITS.pixels).memory_bytes

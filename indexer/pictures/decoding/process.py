@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import logging
 import os
@@ -33,7 +32,7 @@ from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.wanted import Drawn
 from parecido.indexer.records.pictures import Taken
 
-__all__ = ["CannotStart", "DecoderProcess", "borrow", "give_back"]
+__all__ = ["CannotStart", "DecoderProcess"]
 
 _START_SECONDS = 60.0  # 0.06 on a quiet machine
 _END_SECONDS = 1.0
@@ -160,48 +159,3 @@ def _search_path() -> list[str]:
 
 def _is_debugging() -> bool:
     return logging.getLogger().isEnabledFor(logging.DEBUG)
-
-
-# -- those that wait for work --------------------------------------------------------------------
-
-
-class _Stock:
-    """Processes that wait, kept from one run, or one question, to the next."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._idle: list[DecoderProcess] = []
-
-    def borrow(self) -> DecoderProcess:
-        """One that waits, or a new one.  Raises :class:`CannotStart`."""
-        while True:
-            with self._lock:
-                found = self._idle.pop() if self._idle else None
-            if found is None:
-                return DecoderProcess()
-            if found.is_alive():
-                return found
-            found.end()
-
-    def give_back(self, process: DecoderProcess) -> None:
-        with self._lock:
-            self._idle.append(process)
-
-    def close(self) -> None:
-        """Let those that wait end."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for process in idle:
-            process.end()
-
-    def forget(self) -> None:
-        """After a fork they are the parent's."""
-        self._lock = threading.Lock()
-        self._idle = []
-
-
-_stock = _Stock()
-borrow, give_back = _stock.borrow, _stock.give_back
-atexit.register(_stock.close)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_stock.forget)

@@ -5,19 +5,14 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 
 from parecido.indexer.errors import ParecidoError, PictureUnreadable
 from parecido.indexer.pictures.decoding.decoder import Claim, DecoderHere, Stopped
 from parecido.indexer.pictures.decoding.messages import TOO_MUCH_MEMORY, Ended, TookTooLong
 from parecido.indexer.pictures.decoding.orders import Order
-from parecido.indexer.pictures.decoding.process import (
-    CannotStart,
-    DecoderProcess,
-    borrow,
-    give_back,
-)
+from parecido.indexer.pictures.decoding.process import CannotStart, DecoderProcess
+from parecido.indexer.pictures.decoding.stock import STOCK
 from parecido.indexer.pictures.wanted import Drawn
 
 __all__ = ["STOPPING_KINDS", "DecoderProcesses"]
@@ -50,20 +45,20 @@ class DecoderProcesses:
         try:
             if self._here is None:
                 try:
-                    return self._decode_in(self._take(borrow), order, content, claim)
+                    return self._decode_in(self._take(), order, content, claim)
                 except _Fell as fall:
                     if not fall.may_be_innocent:
                         raise
                     # the fault may be the file's before, or a machine's that was short of memory
                     _log.debug("%s: %s; once more, in a process of its own", order, fall.reason)
-                    return self._decode_in(self._take(DecoderProcess), order, content, claim)
+                    return self._decode_in(self._take(fresh=True), order, content, claim)
         except CannotStart as error:
             _log.warning("Decoding in this process, for no other can be started (%s).", error)
             self._here = DecoderHere()
         return self._here.decode(order, content, claim)
 
-    def _take(self, source: Callable[[], DecoderProcess]) -> DecoderProcess:
-        process = source()
+    def _take(self, *, fresh: bool = False) -> DecoderProcess:
+        process = STOCK.borrow(fresh=fresh)
         with self._lock:
             self._busy.add(process)
         return process
@@ -99,9 +94,9 @@ class DecoderProcesses:
             with self._lock:
                 self._busy.discard(process)
             if is_fit:
-                give_back(process)
+                STOCK.give_back(process)
             else:
-                process.kill()
+                STOCK.end(process)
 
     def stop(self) -> None:
         """End what is being decoded, whatever it does."""
