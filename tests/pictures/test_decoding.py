@@ -245,6 +245,41 @@ def is_running(pid: int) -> bool:
     return state not in "ZX"
 
 
+def test_a_script_without_a_main_guard_indexes_once(tmp_path: Path) -> None:
+    save_pictures(tmp_path / "p", 5)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "from parecido import Library, index\n"
+        "from tests.support.fakes import fake_encoder\n"
+        "print('begun')\n"
+        "with Library.create(sys.argv[1]) as library:\n"
+        "    print(index(library, [sys.argv[2]], encoder=fake_encoder()).added)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "library", tmp_path / "p"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "begun\n5\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_program_that_forks_shares_no_process_with_its_child(tmp_path: Path) -> None:
+    decoder, path = DecoderProcesses(), save_picture(tmp_path / "a.png", 1)
+    expected = decoder.decode(order_of(path))
+    child = os.fork()
+    if child == 0:
+        same = all(decoder.decode(order_of(path)) == expected for _ in range(20))
+        STOCK.close()
+        os._exit(0 if same else 1)
+    for _ in range(20):
+        assert decoder.decode(order_of(path)) == expected
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_where_no_process_can_be_started_pictures_are_decoded_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

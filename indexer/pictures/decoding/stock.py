@@ -12,7 +12,7 @@ __all__ = ["STOCK", "Stock"]
 
 # Starting one costs as much as decoding thirty small photographs.  So where there is one at work
 # for each core, one that comes back within this time is waited for.
-_WAIT_SECONDS = 0.05
+_WAIT_SECONDS = 0.3
 
 
 class Stock:
