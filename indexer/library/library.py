@@ -114,8 +114,8 @@ class Library:
         from parecido.indexer.library.writing import Writing
 
         with (
-            hold_lock(self.folder, wait, stop),
-            CatalogueWriter(self.folder / CATALOGUE) as catalogue,
+            hold_lock(self.folder, wait, stop) as holding,
+            CatalogueWriter(self.folder / CATALOGUE, holding.check) as catalogue,
         ):
             writing = Writing(self.folder, catalogue)
             writing.remove_newer()

@@ -1,85 +1,81 @@
-"""The lock that only one process can hold."""
+"""The lock that only one process can hold, and the sign of life where locks prove nothing."""
 
 from __future__ import annotations
 
-import json
+import errno
 import logging
 import os
-import socket
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from parecido.indexer.errors import LibraryBusy
 from parecido.indexer.library.contents import check_own
-from parecido.indexer.library.layout import SIGNATURE
+from parecido.indexer.library.holding import Holder, Holding, read_holder
 from parecido.indexer.system.disk import writing_folder
-from parecido.indexer.system.kinds import LOCK, WRITER
-from parecido.indexer.system.own_files import NotOurs, remove_own, replacing
+from parecido.indexer.system.filesystems import filesystem_of
+from parecido.indexer.system.kinds import LOCK
+
+if TYPE_CHECKING:
+    import filelock
 
 __all__ = ["hold_lock"]
 
 _log = logging.getLogger("parecido")
 _WAIT_SECONDS = 0.2  # between two looks at whether to go on waiting
+# of a file system that has no locks, or whose server keeps none
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextmanager
 def hold_lock(
     folder: Path, wait: bool = False, stop: Callable[[], bool] = lambda: False
-) -> Iterator[None]:
+) -> Iterator[Holding]:
     """Hold a library's writer lock, which dies with the process.
 
+    On a disk of this machine the lock alone decides.  Where it may not reach everybody, on a file
+    system that others share, or where somebody from another machine signed last, the library is
+    free when its holder has gone or has given no sign of life for
+    :data:`~parecido.indexer.library.holding.SILENCE_SECONDS`.
     Raises :class:`~parecido.LibraryBusy`, naming the holder, unless told to ``wait``; then
     only when ``stop`` returns true.
     """
     import filelock
 
     lock = filelock.FileLock(folder / LOCK)
-    told = False
     check_own(folder)
-    real = Path(os.path.realpath(folder))  # which may be reached by a link
-    with writing_folder(folder):
-        while not lock.is_locked:
-            try:
-                lock.acquire(timeout=_WAIT_SECONDS if wait else 0)
-            except filelock.Timeout:
-                if not wait or stop():
-                    raise LibraryBusy(
-                        f"The library {folder} is being written by {_holder(folder)}.",
-                        "Wait for it to end, or add --wait.",
-                    ) from None
-                if not told:
-                    _log.info("Waiting for %s.", _holder(folder))
-                    told = True
     try:
         with writing_folder(folder):
-            _sign(real)
-        yield
+            works = _take(lock, folder, wait, stop)
+            holding = Holding(folder, filesystem_of(folder), lock_works=works)
+            holding.claim(wait, stop)
+        with holding.signing():
+            yield holding
     finally:
-        with suppress(OSError):
-            remove_own(real, WRITER)
         lock.release()
 
 
-def _sign(folder: Path) -> None:
-    holder = {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "command": " ".join(sys.argv)[:200],
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
-    with (
-        suppress(NotOurs),  # one that cannot be read: it only tells who, and the lock holds
-        replacing(folder / SIGNATURE, WRITER.is_made, sync=False) as file,
-    ):
-        file.write(json.dumps(holder).encode("utf-8", "replace"))
+def _take(lock: filelock.BaseFileLock, folder: Path, wait: bool, stop: Callable[[], bool]) -> bool:
+    """Take the lock; false where there is none to be had."""
+    import filelock
 
-
-def _holder(folder: Path) -> str:
-    try:
-        who = json.loads((folder / SIGNATURE).read_text("utf-8"))
-        return f"process {who['pid']} on {who['host']} since {who['since']} ({who['command']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+    told = False
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_WAIT_SECONDS if wait else 0)
+        except filelock.Timeout:
+            holder = read_holder(Path(os.path.realpath(folder))) or Holder()
+            if not wait or stop():
+                raise LibraryBusy(
+                    f"The library {folder} is being written by {holder}.",
+                    "Wait for it to end, or add --wait.",
+                ) from None
+            if not told:
+                _log.info("Waiting for %s.", holder)
+                told = True
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            return False
+    return True

@@ -3,7 +3,8 @@
 Where ``FAKE_GATE`` names a path, the encoder makes the file ``PATH.reached`` with its first batch
 and goes on when a file lies at the path itself.  ``FAKE_DIMENSION`` is how long the descriptors of
 new libraries are, 12 by default.  A server waits for uploads, and when it stops, as long
-as a test does.
+as a test does.  ``FAKE_MOUNT`` names a kind of file system that libraries lie on, where every lock
+is to be had; ``FAKE_SYSTEM`` the running system, and ``FAKE_SILENCE`` the seconds of silence.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ import sys
 import time
 from pathlib import Path
 
+import filelock
 import numpy as np
 import numpy.typing as npt
 
 import parecido.indexer.indexing.encoder_choice
 import parecido.indexer.indexing.pipeline
 import parecido.indexer.indexing.workers
+import parecido.indexer.library.holding
+import parecido.indexer.library.lock
 import parecido.search.cli
 import parecido.search.commands.serve
 import parecido.search.engine
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.system.filesystems import FileSystem
 from tests.support.fakes import DIMENSION, FakeRuntime, fake_spec
 from tests.support.waiting import PATIENCE
 
@@ -53,6 +58,34 @@ def use_fakes() -> None:
     for module in (parecido.indexer.indexing.workers, parecido.search.engine):
         module.open_encoder = _open_encoder
     parecido.search.commands.serve._GRACE_SECONDS = math.ceil(PATIENCE)
+    if kind := os.environ.get("FAKE_MOUNT"):
+        use_mount(kind)
+
+
+class NoLock:
+    """A lock that everybody gets at once, as on a mount that keeps locks to itself."""
+
+    is_locked = False
+
+    def __init__(self, _: object) -> None:
+        pass
+
+    def acquire(self, **_: object) -> None:
+        self.is_locked = True
+
+    def release(self) -> None:
+        self.is_locked = False
+
+
+def use_mount(kind: str) -> None:
+    """Let all libraries lie on a file system of that kind, with locks that nobody else sees."""
+    filelock.FileLock = NoLock
+    parecido.indexer.library.lock.filesystem_of = lambda _: FileSystem(kind)
+    holding = parecido.indexer.library.holding
+    system = os.environ.get("FAKE_SYSTEM") or holding.system_here()
+    holding.system_here = lambda: system
+    holding.SILENCE_SECONDS = float(os.environ.get("FAKE_SILENCE", holding.SILENCE_SECONDS))
+    holding.BEAT_SECONDS = min(holding.BEAT_SECONDS, holding.SILENCE_SECONDS / 6)
 
 
 def _open_encoder(spec: EncoderSpec, **_: object) -> Encoder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -23,8 +24,11 @@ from parecido.indexer.system.own_files import move_over, remove_own
 __all__ = ["engine", "install", "migrate"]
 
 
-def engine(path: Path) -> Engine:
-    """An engine on the catalogue file whose transactions take the write lock at their start."""
+def engine(path: Path, check: Callable[[], None] | None = None) -> Engine:
+    """An engine on the catalogue file whose transactions take the write lock at their start.
+
+    ``check`` is asked before each commit; where it raises, nothing of the transaction is written.
+    """
     made = create_engine(
         "sqlite://",
         creator=lambda: open_for_writing(path),
@@ -37,6 +41,12 @@ def engine(path: Path) -> Engine:
     def begin(connection: Connection) -> None:
         # not by the driver's guess: at the first change it would be too late to wait for others
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    if check is not None:
+
+        @event.listens_for(made, "commit")
+        def commit(_: Connection) -> None:
+            check()
 
     return made
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,11 @@ class CatalogueWriter(Catalogue):
     Used behind the library's writer lock.
     """
 
+    def __init__(self, path: Path, check: Callable[[], None] | None = None) -> None:
+        self._check = check
+        """Asked before each commit; what it raises undoes the transaction."""
+        super().__init__(path)
+
     def close(self) -> None:
         """Close every connection, and fold the journal into the file.
 
@@ -62,7 +67,7 @@ class CatalogueWriter(Catalogue):
     def _engine(self) -> Engine:
         from parecido.indexer.catalogue.sqlite.upgrade import engine
 
-        return engine(self.path)
+        return engine(self.path, self._check)
 
     def _check_version(self) -> None:
         self._check_kind()
