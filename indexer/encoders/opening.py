@@ -55,13 +55,14 @@ def open_encoder(
 
     ``streams`` is how many pictures a CPU works on at once: 0 for one on each core, which gives the
     most pictures a second; 1 for all cores on one picture, which gives the soonest answer.
-    ``folder`` is the library's, which an int8 encoder needs: its model lies there.
+    ``folder`` is the library's: an int8 encoder's model lies there, and others are kept there
+    where the user's cache cannot be written.
     """
     if device not in DEVICES:
         raise InvalidRequest(f"Expected device {', '.join(DEVICES)}, got {device!r}.")
     if spec.precision == "int8":
         return Encoder(spec, _open_quantised_runtime(spec, device, batch_size, streams, folder))
-    return Encoder(spec, _runtime(spec, device, batch_size, streams))
+    return Encoder(spec, _runtime(spec, device, batch_size, streams, folder))
 
 
 def _open_quantised_runtime(
@@ -81,7 +82,9 @@ def _open_quantised_runtime(
     return OpenVINORuntime(spec, batch_size, streams, folder)
 
 
-def _runtime(spec: EncoderSpec, device: str, batch_size: int, streams: int) -> Runtime:
+def _runtime(
+    spec: EncoderSpec, device: str, batch_size: int, streams: int, folder: Path | None
+) -> Runtime:
     if device != "cpu" and gpu_usable():
         return _keras(spec, batch_size)
     if device == "gpu":
@@ -98,7 +101,7 @@ def _runtime(spec: EncoderSpec, device: str, batch_size: int, streams: int) -> R
         _log.warning("There is a GPU that Keras cannot use; running on the CPU.")
     if has_openvino():
         try:
-            return OpenVINORuntime(spec, batch_size, streams)
+            return OpenVINORuntime(spec, batch_size, streams, folder)
         except WeightsUnavailable:
             raise
         except EncoderUnavailable as error:

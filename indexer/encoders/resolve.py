@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ def _resolve_name(choice: EncoderChoice, show_output: bool) -> EncoderSpec:
     network = find_network(choice.model)
     pooling = network.check_pooling(choice.pooling or network.pooling)
     if choice.weights is not None:
-        path = Path(choice.weights).expanduser().absolute()
+        path = Path(os.path.expanduser(choice.weights)).absolute()
         if not path.is_file():
             raise PathNotFound(
                 f"The weights file {path} is not there.", "Check the path given to --weights."
@@ -123,7 +124,7 @@ def _resolve_file(choice: EncoderChoice) -> EncoderSpec:
             "A network file brings its own weights.", "Leave out --weights, or name a network."
         )
     preprocessing = check_preprocessing(choice.preprocessing or "none")
-    path = Path(choice.model).expanduser().absolute()
+    path = Path(os.path.expanduser(choice.model)).absolute()
     if not path.is_file():
         raise PathNotFound(
             f"The network file {path} is not there.", "Check the path given to --model."

@@ -18,7 +18,7 @@ from parecido.indexer.library.layout import (
     UPLOADS,
     VECTORS,
 )
-from parecido.indexer.records.encoder import QUANTISED_FOLDER
+from parecido.indexer.records.encoder import CACHE_FOLDER, QUANTISED_FOLDER
 from parecido.indexer.system import kinds
 from parecido.indexer.system.kinds import INDEXES, JOURNALS, LOCK, WORK_MARK, WRITER, Kind, is_lock
 from parecido.indexer.system.own_files import is_file, is_folder, is_foreign, is_own, own_files
@@ -62,6 +62,8 @@ def _is_left_over(path: Path) -> bool:
         return is_folder(path) and all(
             size.name.isdecimal() and _holds_only(size, kinds.THUMBNAILS) for size in sizes
         )
+    if path.name == CACHE_FOLDER:
+        return is_folder(path) and all(_is_cached(path / name) for name in os.listdir(path))
     if path.name == QUANTISED_FOLDER:
         from parecido.indexer.encoders.building.quantised_model import is_own_model
 
@@ -69,6 +71,14 @@ def _is_left_over(path: Path) -> bool:
     if kinds.WORK.fullmatch(path.name):
         return bool(own_files(path, WORK_MARK))
     return path.name in _FOLDERS and _holds_only(path, _FOLDERS[path.name])
+
+
+def _is_cached(path: Path) -> bool:
+    """Whether this is a built encoder, one that is being built, or its lock."""
+    if kinds.CACHED_LOCK.fullmatch(path.name):
+        return is_own(path, is_lock)
+    is_named = kinds.CACHED_FOLDER.fullmatch(path.name) is not None
+    return is_named and _holds_only(path, kinds.CACHED)
 
 
 def _holds_only(folder: Path, kind: Kind) -> bool:

@@ -13,10 +13,12 @@ from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any
 
-__all__ = ["QUANTISED_FOLDER", "EncoderChoice", "EncoderSpec", "SizePolicy"]
+__all__ = ["CACHE_FOLDER", "QUANTISED_FOLDER", "EncoderChoice", "EncoderSpec", "SizePolicy"]
 
 QUANTISED_FOLDER = "encoder"
 """Where in a library its quantised model lies."""
+CACHE_FOLDER = "cache"
+"""Where in a library built encoders lie when the user's own cache cannot be written."""
 
 # A picture more elongated than this is squeezed to it.  It bounds the number of shapes (17 for a
 # 224-pixel network), each of which costs a compilation, and keeps both sides well above the

@@ -13,6 +13,8 @@ from typing import BinaryIO, NamedTuple
 
 __all__ = [
     "CACHED",
+    "CACHED_FOLDER",
+    "CACHED_LOCK",
     "CATALOGUES",
     "FRESH_CATALOGUE",
     "INDEXES",
@@ -177,3 +179,5 @@ WORK_MARK = Kind(re.compile(WORK_MARK_NAME), is_blank)
 """Lies in every such folder, so that no other passes for one."""
 CACHED = Kind(re.compile(r"(manifest|facts)\.json|(model|raw)\.(xml|bin)"), any_content)
 """What a folder of the encoder cache holds; it is named after the encoder's fingerprint."""
+CACHED_FOLDER = re.compile(r"(facts-)?[0-9a-f]{32}(-maps)?(\.[a-z0-9_]{8})?")
+CACHED_LOCK = re.compile(r"(facts-)?[0-9a-f]{32}(-maps)?\.lock")

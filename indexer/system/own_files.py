@@ -39,6 +39,7 @@ __all__ = [
     "move_over",
     "own_files",
     "place_folder",
+    "private_folder",
     "remove_folder",
     "remove_own",
     "replacing",
@@ -268,6 +269,29 @@ def scratch_folder(prefix: str) -> TemporaryDirectory[str]:
     import tempfile
 
     return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+
+
+def private_folder(prefix: str) -> Path | None:
+    """The user's own folder among the system's temporary ones, the same for every process.
+
+    None where somebody else has its place or could take it: a link, a folder of another user or
+    one that others may enter, in a folder whose files anybody may rename.
+    """
+    import tempfile
+
+    user = os.geteuid() if hasattr(os, "geteuid") else ""
+    try:
+        path = Path(tempfile.gettempdir()) / f"{prefix}-{user}".rstrip("-")
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        mine, above = os.lstat(path), os.stat(path.parent)
+    except OSError:
+        return None
+    if user == "":  # Windows gives each user temporary folders of their own
+        return path if stat.S_ISDIR(mine.st_mode) else None
+    is_mine = stat.S_ISDIR(mine.st_mode) and mine.st_uid == user and not mine.st_mode & 0o077
+    is_kept = above.st_mode & stat.S_ISVTX or not above.st_mode & 0o022
+    return path if is_mine and is_kept and above.st_uid in (0, user) else None
 
 
 # -- a folder's entries ----------------------------------------------------------------------------

@@ -132,7 +132,7 @@ def _check_keep(keep: str, collection: Collection) -> None:
 @contextmanager
 def _folder(keep: str | None) -> Iterator[Path]:
     if keep:
-        yield Path(keep).expanduser().absolute()
+        yield Path(os.path.expanduser(keep)).absolute()
         return
     # ignoring errors: what cannot be deleted is no reason to lose the figures
     with scratch_folder("parecido-eval-") as folder:

@@ -70,7 +70,9 @@ def read_upright(source: Content | str, longest: int) -> Image.Image:
 
     limits = Limits()
     with pillow_limit(limits):
-        content = probe(Path(source).expanduser(), limits) if isinstance(source, str) else source
+        content = (
+            probe(Path(os.path.expanduser(source)), limits) if isinstance(source, str) else source
+        )
         return render(content, fit, limits).image
 
 

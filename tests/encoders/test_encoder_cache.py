@@ -16,11 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from parecido import Library
 from parecido.indexer.encoders.machine import cache
 from parecido.indexer.encoders.machine.cache import cached_folder
-from parecido.indexer.errors import EncoderUnavailable, NoSpace
+from parecido.indexer.encoders.machine.imports import keras_environment, keras_home
+from parecido.indexer.errors import EncoderUnavailable, LibraryNotFound, NoSpace
+from parecido.indexer.library.layout import library_path
 from parecido.indexer.system import own_files as ownfiles
-from tests.support.harness import CHILDREN, in_child, snapshot
+from tests.support.harness import CHILDREN, check_sound, in_child, snapshot
 from tests.support.waiting import until
 
 KEY = "0123456789abcdef"
@@ -65,6 +68,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The cache of this test."""
     monkeypatch.setenv("PARECIDO_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The system's temporary folder, of this test."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -140,6 +153,7 @@ def test_a_manifest_of_another_form_does_not_vouch_for_an_encoder(
     assert fill.times == 2
 
 
+@pytest.mark.usefixtures("no_temporaries", "temporary")
 def test_a_file_in_the_place_of_an_encoder_makes_way(home: Path, fill: Fill) -> None:
     home.mkdir()
     (home / KEY).write_bytes(b"what is this")
@@ -210,7 +224,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(home: Path, fill: Fill) -
 
 @pytest.mark.usefixtures("no_temporaries")
 def test_a_cache_on_a_read_only_disk_gives_way_to_a_temporary_folder(
-    tmp_path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, temporary: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -226,7 +240,8 @@ def test_a_cache_on_a_read_only_disk_gives_way_to_a_temporary_folder(
         for place in (disk, disk / "cache"):
             monkeypatch.setenv("PARECIDO_CACHE", str(place))
             folder = cached_folder(KEY, fill)
-            assert folder.parent == Path(tempfile.gettempdir())
+            assert folder.parent.parent == temporary
+            assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
             check_whole(folder)
             assert cached_folder(KEY, fill) == folder
         assert fill.times == 1
@@ -239,12 +254,13 @@ def test_a_cache_on_a_read_only_disk_gives_way_to_a_temporary_folder(
 
 def _as_nobody(home: Path, fill: Fill) -> tuple[str, int]:
     _use(home)
+    tempfile.tempdir = str(home.parent / "tmp")
     os.setgid(NOBODY)
     os.setuid(NOBODY)
     folder = cached_folder(KEY, fill)
     check_whole(folder)
     assert cached_folder(KEY, fill) == folder
-    return str(folder), stat.S_IMODE(folder.stat().st_mode)
+    return str(folder), stat.S_IMODE(folder.parent.stat().st_mode)
 
 
 @pytest.mark.skipif(
@@ -258,19 +274,21 @@ def test_a_cache_that_belongs_to_another_user_gives_way_to_a_temporary_folder(se
         place.chmod(0o755)
         (place / "calls").touch()
         (place / "calls").chmod(0o666)
+        (place / "tmp").mkdir()
+        (place / "tmp").chmod(0o1777)
         if sealed == "the cache":
             (place / "cache").mkdir(mode=0o755)
         before = sorted(place.iterdir())
         folder, mode = in_child(_as_nobody, place / "cache", Fill(place / "calls"))
-        assert folder.startswith(tempfile.gettempdir())
-        assert not folder.startswith(open_to_all)
+        assert folder == str(place / "tmp" / f"parecido-cache-{NOBODY}" / KEY)
         assert mode == 0o700
+        # the next process finds it
+        assert in_child(_as_nobody, place / "cache", Fill(place / "calls")) == (folder, mode)
         assert Fill(place / "calls").times == 1
         assert sorted(place.iterdir()) == before
-        shutil.rmtree(folder)  # a process of the ordinary kind removes it at its end
 
 
-@pytest.mark.usefixtures("no_temporaries")
+@pytest.mark.usefixtures("no_temporaries", "temporary")
 def test_a_file_in_the_place_of_the_cache_gives_way_to_a_temporary_folder(
     home: Path, fill: Fill
 ) -> None:
@@ -284,3 +302,141 @@ def test_a_removed_cache_is_built_again(home: Path, fill: Fill) -> None:
     shutil.rmtree(home)
     check_whole(cached_folder(KEY, fill))
     assert fill.times == 2
+
+
+# -- where the user's cache cannot be written ------------------------------------------------------
+
+
+@pytest.fixture
+def sealed(tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that nobody can write, root neither; temporary folders are this test's."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PARECIDO_CACHE", str(tmp_path / "file" / "cache"))
+    return temporary
+
+
+def test_a_library_keeps_what_the_users_cache_cannot_and_the_next_process_finds_it(
+    sealed: Path, library: Library, fill: Fill, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "parecido")
+    folder = cached_folder(KEY, fill, library.folder)
+    assert folder == library.folder / "cache" / KEY
+    check_whole(folder)
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told == (
+        f"The cache {os.environ['PARECIDO_CACHE']} cannot be written; {library.folder}/cache is "
+        "used instead. Set PARECIDO_CACHE or XDG_CACHE_HOME to a folder that lasts."
+    )
+    assert in_child(_find, library.folder, fill, os.environ["PARECIDO_CACHE"]) == str(folder)
+    assert fill.times == 1
+    assert len(caplog.records) == 1
+    check_sound(library.folder)
+
+
+def _find(library: Path, fill: Fill, home: str) -> str:
+    _use(Path(home))
+    return str(cached_folder(KEY, fill, library))
+
+
+def test_a_lost_catalogue_is_replaced_where_only_a_librarys_cache_is_left(
+    sealed: Path, tmp_path: Path, fill: Fill
+) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    cached_folder("0" * 32, fill, library)
+    cached_folder(f"{'a' * 32}-maps", fill, library)
+    Library.create(library).close()
+
+
+@pytest.mark.parametrize("what", ["link", "file"])
+def test_what_has_the_place_of_a_librarys_cache_stays_as_it_is(
+    what: str, sealed: Path, library: Library, fill: Fill, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    if what == "link":
+        (library.folder / "cache").symlink_to(tmp_path / "other")
+    else:
+        (library.folder / "cache").write_bytes(b"mine")
+    folder = cached_folder(KEY, fill, library.folder)
+    assert folder.parent.parent == sealed
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows gives each user temporary folders")
+@pytest.mark.usefixtures("no_temporaries")
+@pytest.mark.parametrize("trick", ["link", "file", "open to others", "unsticky", "of another user"])
+def test_a_temporary_folder_that_others_could_write_is_not_used(
+    trick: str, sealed: Path, fill: Fill, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = sealed / f"parecido-cache-{os.geteuid()}"
+    (tmp_path / "other").mkdir(mode=0o700)
+    match trick:
+        case "link":
+            place.symlink_to(tmp_path / "other")
+        case "file":
+            place.touch()
+        case "open to others":
+            place.mkdir()
+            place.chmod(0o770)
+        case "unsticky":
+            sealed.chmod(0o777)
+        case _:
+            if os.geteuid() != 0:
+                pytest.skip("only root can give a folder to another user")
+            place.mkdir(mode=0o700)
+            os.chown(place, NOBODY, NOBODY)
+    folder = cached_folder(KEY, fill)
+    check_whole(folder)
+    assert folder.parent == sealed
+    assert folder.name.startswith("parecido-encoder-")
+    assert list((tmp_path / "other").iterdir()) == []
+    assert not place.is_dir() or list(place.iterdir()) == []
+    assert "what is built now goes with this process" in caplog.text
+
+
+@pytest.mark.usefixtures("no_temporaries")
+def test_a_machine_where_nothing_can_be_written_is_told(
+    sealed: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", refuse)
+    with pytest.raises(EncoderUnavailable, match="There is no place for the encoder") as caught:
+        cached_folder(KEY, fill)
+    assert caught.value.remedy == "Set PARECIDO_CACHE and TMPDIR to folders that can be."
+
+
+def _without_a_home(folder: Path, fill: Fill) -> list[str]:
+    os.chdir(folder)
+    tempfile.tempdir = str(folder / "tmp")
+    for name in ("HOME", "PARECIDO_CACHE", "XDG_CACHE_HOME", "XDG_DATA_HOME", "PARECIDO_LIBRARY"):
+        os.environ.pop(name, None)
+    os.setgid(12345)
+    os.setuid(12345)
+    try:
+        library_path(None)
+    except LibraryNotFound as error:
+        told = str(error)
+    return [
+        str(cached_folder(KEY, fill)),
+        str(keras_home()),
+        keras_environment()["KERAS_HOME"],
+        told,
+    ]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become another user"
+)
+def test_a_user_whom_the_system_does_not_know_needs_no_home() -> None:
+    with tempfile.TemporaryDirectory(prefix="parecido-test-") as open_to_all:
+        place = Path(open_to_all)
+        place.chmod(0o777)
+        (place / "tmp").mkdir()
+        (place / "tmp").chmod(0o1777)
+        *found, told = in_child(_without_a_home, place, Fill(place / "calls"))
+        own = place / "tmp" / "parecido-cache-12345"
+        assert found == [str(own / KEY), str(own / "keras"), str(own / "keras")]
+        assert told.startswith("This user has no home folder")
+        assert not (place / "~").exists()

@@ -16,10 +16,11 @@ __all__ = ["obtain_export"]
 _log = logging.getLogger("parecido")
 
 
-def obtain_export(spec: EncoderSpec, *, maps: bool = False) -> Path:
+def obtain_export(spec: EncoderSpec, library: Path | None = None, *, maps: bool = False) -> Path:
     """The folder with the encoder in OpenVINO's format, exported from Keras where it is missing.
 
-    With ``maps`` the feature map is the model's last output.
+    With ``maps`` the feature map is the model's last output.  Where the user's cache cannot be
+    written, it is kept in that of the ``library``.
     """
 
     def fill(folder: Path) -> None:
@@ -37,4 +38,5 @@ def obtain_export(spec: EncoderSpec, *, maps: bool = False) -> Path:
 
     # the same network, whatever the precision it is run in
     plain = replace(spec, precision="float32", calibration="")
-    return cached_folder(f"{plain.fingerprint}-maps" if maps else plain.fingerprint, fill)
+    key = f"{plain.fingerprint}-maps" if maps else plain.fingerprint
+    return cached_folder(key, fill, library)

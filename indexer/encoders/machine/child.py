@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import parecido.indexer.errors
-from parecido.indexer.encoders.machine.imports import keras_environment
+from parecido.indexer.encoders.machine.imports import keras_environment, keras_home, own_keras_home
 from parecido.indexer.errors import EncoderUnavailable
 from parecido.indexer.system.own_files import create_file, scratch_folder
 
 __all__ = ["run_in_child"]
+
+_log = logging.getLogger("parecido")
 
 
 def run_in_child(request: dict[str, Any], show_output: bool = False) -> dict[str, Any]:
@@ -67,7 +70,14 @@ def run_in_child(request: dict[str, Any], show_output: bool = False) -> dict[str
 def _environment(*, downloads: bool) -> dict[str, str]:
     env = {**keras_environment(), **os.environ}
     if downloads and "KERAS_HOME" not in os.environ:
-        env.pop("KERAS_HOME", None)  # where Keras keeps downloads for every program of the user
+        env.pop("KERAS_HOME", None)
+        if keras_home() != own_keras_home():
+            env["KERAS_HOME"] = str(keras_home())
+            _log.warning(
+                "The folder ~/.keras cannot be written; weights are kept in %s. Set KERAS_HOME to "
+                "a folder that lasts.",
+                keras_home(),
+            )
     here = str(Path(parecido.__file__).parent.parent)
     env["PYTHONPATH"] = os.pathsep.join(p for p in (here, env.get("PYTHONPATH", "")) if p)
     # building needs no accelerator, and must not take memory of one that somebody uses

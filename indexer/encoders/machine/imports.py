@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from parecido.indexer.encoders.machine.cache import cache_folder
+from parecido.indexer.encoders.machine.cache import is_writable, lasting_folder
 
-__all__ = ["import_openvino", "keras_environment", "prepare_keras"]
+__all__ = ["import_openvino", "keras_environment", "keras_home", "own_keras_home", "prepare_keras"]
 
 
 def import_openvino() -> Any:
@@ -38,10 +38,27 @@ def keras_environment() -> dict[str, str]:
     backend in it, and keeps it; for everybody else that file goes into the encoder cache.
     """
     env = {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    own = Path("~/.keras/keras.json").expanduser()
-    if "KERAS_HOME" not in os.environ and not own.exists():
-        env["KERAS_HOME"] = str(cache_folder() / "keras")
+    own = own_keras_home()
+    if "KERAS_HOME" not in os.environ and (own is None or not (own / "keras.json").exists()):
+        env["KERAS_HOME"] = str(lasting_folder("keras"))
     return env
+
+
+def own_keras_home() -> Path | None:
+    """``~/.keras``; None of a user without a home."""
+    path = os.path.expanduser("~/.keras")
+    return None if path.startswith("~") else Path(path)
+
+
+def keras_home() -> Path:
+    """Where Keras keeps downloads for every program of the user: ``$KERAS_HOME`` or ``~/.keras``.
+
+    Where that cannot be written, a folder of this program's own.
+    """
+    chosen, own = os.environ.get("KERAS_HOME"), own_keras_home()
+    if chosen:
+        return Path(chosen)
+    return own if own is not None and is_writable(own) else lasting_folder("keras")
 
 
 @contextmanager

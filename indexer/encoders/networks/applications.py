@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from parecido.indexer.encoders.machine.imports import keras_home, own_keras_home
 from parecido.indexer.encoders.networks.base import Network, Parts
 from parecido.indexer.errors import WeightsInvalid, WeightsUnavailable
 from parecido.indexer.records.choices import FULLY_CONNECTED, MAP_POOLINGS
@@ -33,8 +34,7 @@ _FULLY_CONNECTED = dict.fromkeys(FULLY_CONNECTED, 4096)
 
 def keras_models_folder() -> Path:
     """Where Keras keeps downloaded weights: ``$KERAS_HOME/models``, by default in ``~/.keras``."""
-    home = os.environ.get("KERAS_HOME")
-    return (Path(home) if home else Path("~/.keras").expanduser()) / "models"
+    return keras_home() / "models"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ class Application(Network):
         return keras_models_folder() / file
 
     def find_weights(self, pooling: str) -> Path | None:
-        path = self.weights_file(pooling)
+        path, own = self.weights_file(pooling), own_keras_home()
+        if not path.is_file() and own is not None and "KERAS_HOME" not in os.environ:
+            path = own / "models" / path.name  # which may be there to be read only
         return path if path.is_file() else None
 
     def fetch_weights(self, pooling: str) -> Path:

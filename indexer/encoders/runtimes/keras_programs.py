@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from parecido.indexer.encoders.machine.cache import cache_folder
+from parecido.indexer.encoders.machine.cache import lasting_folder
 
 __all__ = ["Forward", "forward_of", "out_of_memory"]
 
@@ -88,7 +88,7 @@ class _Jax(Forward):
         self._parameters = jax.device_put([[v.value for v in kind] for kind in kinds])
         # XLA takes seconds for each shape on a GPU; JAX can keep its programs from run to run
         if on_gpu and not jax.config.jax_compilation_cache_dir:
-            jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
+            jax.config.update("jax_compilation_cache_dir", str(lasting_folder("jax")))
 
     def _compile(self, shape: Shape) -> Program:
         import jax

@@ -70,12 +70,14 @@ class OpenVINORuntime:
         library: Path | None = None,
     ) -> None:
         self._spec = spec
+        self._library = library
         self._streams = streams or os.cpu_count() or 1
         # one stream is for the soonest answer to a single picture
         self.batch_size = batch_size or (self._BATCH if self._streams > 1 else 1)
         self.bucket_size = self.batch_size * self._TOGETHER
         # of int8 only the library has a model; what it leaves in floating point is float32
-        folder = quantised_model(spec, library) if spec.precision == "int8" else obtain_export(spec)
+        obtain = quantised_model if spec.precision == "int8" else obtain_export
+        folder = obtain(spec, library)
         openvino = import_openvino()
         self._core = openvino.Core()
         self._model = self._core.read_model(folder / "model.xml")
@@ -120,7 +122,8 @@ class OpenVINORuntime:
             return with_feature_map(self._model, self._spec.pooling)
         except LookupError as error:
             _log.debug("%s shows no feature map: %s", self._spec.title, error)
-            return self._core.read_model(obtain_export(self._spec, maps=True) / "model.xml")
+            folder = obtain_export(self._spec, self._library, maps=True)
+            return self._core.read_model(folder / "model.xml")
 
     def _compile(self, model: Any) -> _Network:
         half = self._spec.precision == "half" and has_amx()
