@@ -13,6 +13,8 @@ from parecido.indexer.records.encoder import EncoderSpec
 
 __all__ = ["fetch", "obtain_weights", "weights_of"]
 
+_MOST_BYTES = 64 << 30  # a library may name any file, and some of the system's have no end
+
 
 def fetch(name: str, pooling: str = DEFAULT_POOLING, show_output: bool = False) -> Path:
     """The weights file of a named encoder, checked, downloaded where it is missing or damaged.
@@ -37,9 +39,9 @@ def weights_of(spec: EncoderSpec) -> Path:
     """
     if spec.weights_file:
         path = Path(spec.weights_file)
-        if not path.is_file():
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
             raise WeightsUnavailable(
-                f"The encoder's weights were read from {path}, which is not there any more.",
+                f"The encoder's weights were read from {path}, where no such file is any more.",
                 "Put the file back: the library's encoder is built from it.",
             )
     else:

@@ -17,6 +17,7 @@ of molecular sequence features by using general scoring schemes", PNAS 1990).
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -90,7 +91,15 @@ class Chance:
     @classmethod
     def from_json(cls, text: str) -> Chance:
         """What :meth:`to_json` wrote.  Raises ``ValueError`` or ``TypeError`` for other things."""
-        return cls(**json.loads(text))
+        found = cls(**json.loads(text))
+        numbers = (found.slope, found.spread, found.pictures)
+        if type(found.space) is not str or not all(_is_number(one) for one in numbers):
+            raise ValueError(f"Expected what was learned of chance, got {text[:80]!r}.")
+        return found
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]
 
 
 def background(ids: Ids) -> Ids:

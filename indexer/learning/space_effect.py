@@ -40,7 +40,15 @@ class Judgement:
     @classmethod
     def from_json(cls, text: str) -> Judgement:
         """What :meth:`to_json` wrote.  Raises ``ValueError`` or ``TypeError`` for other things."""
-        return cls(**json.loads(text))
+        found = cls(**json.loads(text))
+        shares = (found.kept, found.same_class, found.same_class_before)
+        if type(found.space) is not str or not all(_is_share(one) for one in shares):
+            raise ValueError(f"Expected what a space was found to lose, got {text[:80]!r}.")
+        return found
+
+
+def _is_share(value: object) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value <= 1)  # type: ignore[operator]
 
 
 def judge(whole: Space, space: Space, vectors: Vectors, classes: Ids) -> Judgement:

@@ -13,6 +13,8 @@ from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any
 
+from parecido.indexer.records.choices import FILTERS, POOLINGS, PRECISIONS
+
 __all__ = ["CACHE_FOLDER", "QUANTISED_FOLDER", "EncoderChoice", "EncoderSpec", "SizePolicy"]
 
 QUANTISED_FOLDER = "encoder"
@@ -145,4 +147,40 @@ class EncoderSpec:
         if not isinstance(data, dict) or not {"model", "size"} <= set(data) <= known:
             raise ValueError(f"Expected the fields of an encoder, got {text[:80]!r}.")
         data["size"] = SizePolicy(**data["size"])
-        return cls(**data)
+        spec = cls(**data)
+        _check(spec)
+        return spec
+
+
+# what is asked of a spec that was written down, by whomever; no network comes near these
+_MOST_NUMBERS = 1 << 16
+_MOST_PIXELS = 4096  # on a side: activations of such a picture take 2 GB
+_MOST_LETTERS = 4096
+
+
+def _check(spec: EncoderSpec) -> None:
+    """Raise ``ValueError`` where a value is of another type or size than an encoder has."""
+    size = spec.size
+    sides: list[tuple[str, Any]] = [(n, getattr(size, n)) for n in ("height", "width", "step")]
+    bounds: list[tuple[str, Any, int, int]] = [
+        ("dimension", spec.dimension, 1, _MOST_NUMBERS),
+        ("recipe", spec.recipe, 0, 99),
+        *((name, value, 1, _MOST_PIXELS) for name, value in sides),
+    ]
+    if type(size.keep_aspect) is not bool:
+        raise ValueError(f"Expected true or false for keep_aspect, got {size.keep_aspect!r:.80}.")
+    for name, value, least, most in bounds:
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"Expected {name} from {least} to {most}, got {value!r:.80}.")
+    for field in fields(spec):
+        text = getattr(spec, field.name)
+        if field.type != "str":
+            continue
+        if type(text) is not str or len(text) > _MOST_LETTERS or "\0" in text:
+            raise ValueError(f"Expected a short text for {field.name}, got {text!r:.80}.")
+    for name, word, words in (
+        *(("pooling", spec.pooling, POOLINGS), ("resample", spec.resample, FILTERS)),
+        ("precision", spec.precision, PRECISIONS),
+    ):
+        if word not in words:
+            raise ValueError(f"Expected {name} of {', '.join(words)}, got {word!r:.80}.")

@@ -16,7 +16,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NotOurs",
+    "copy_aside",
     "create_file",
     "is_file",
     "is_folder",
@@ -269,6 +270,28 @@ def scratch_folder(prefix: str) -> TemporaryDirectory[str]:
     import tempfile
 
     return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+
+
+def copy_aside(paths: Sequence[Path], prefix: str) -> TemporaryDirectory[str] | None:
+    """Copies of some files under their own names, as :func:`scratch_folder` keeps them.
+
+    None where they would take more than half of the space that is left there.
+    """
+    import shutil
+    import tempfile
+
+    try:
+        needed = sum(path.stat().st_size for path in paths)
+        if needed > shutil.disk_usage(tempfile.gettempdir()).free // 2:
+            return None
+        folder = scratch_folder(prefix)
+        for path in paths:
+            shutil.copyfile(path, Path(folder.name) / path.name)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOSPC, errno.EDQUOT):
+            return None
+        raise
+    return folder
 
 
 def private_folder(prefix: str) -> Path | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from parecido.indexer.arithmetic import to_grid
 from parecido.indexer.arrays import Ids, Vectors
+from parecido.indexer.errors import LibraryDamaged
 from parecido.indexer.learning.space import Space
 from parecido.indexer.vectors.source import DescriptorSource
 
@@ -54,6 +55,12 @@ class Gallery:
         """As :meth:`project`, of what lies on the grid already, as all that is stored does."""
         if self.space is None or not len(vectors):
             return vectors
+        if vectors.shape[1] != len(self.space.mean):
+            raise LibraryDamaged(
+                f"The library's descriptors have {vectors.shape[1]} numbers, and its space is of "
+                f"{len(self.space.mean)}.",
+                "Mend it: parecido verify --repair.",
+            )
         return self.space.apply(vectors)
 
 

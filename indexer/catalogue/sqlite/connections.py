@@ -1,4 +1,4 @@
-"""How the catalogue's SQLite file is opened for reading, and what its errors mean.
+"""Connections to the catalogue's SQLite file that are kept between questions.
 
 Without SQLAlchemy: its import takes as long as everything else that a search imports, and a search
 only asks a handful of fixed questions.
@@ -14,9 +14,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from parecido.indexer.catalogue.sqlite.errors import BUSY_SECONDS, translate_errors
+from parecido.indexer.catalogue.sqlite.errors import translate_errors
+from parecido.indexer.catalogue.sqlite.known_schemas import check_schema
+from parecido.indexer.catalogue.sqlite.opening import (
+    ReadableCopy,
+    Reading,
+    has_journal,
+    is_denied,
+    open_for_writing,
+    open_to_read,
+)
 from parecido.indexer.errors import LibraryDamaged, LibraryTooNew
 
 __all__ = ["SCHEMA_VERSION", "Connections", "check_version", "open_for_writing"]
@@ -26,6 +34,7 @@ SCHEMA_VERSION = "0005"
 """Revision of the newest migration in ``migrations/versions``."""
 
 
+_TYPES = {bytes: "path", int: "number", str: "text"}
 _IDLE = 8  # connections kept for the next question; each holds a few descriptors of the process
 
 
@@ -38,23 +47,38 @@ class Connections:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._idle: deque[sqlite3.Connection] = deque()
+        self._idle: deque[Reading] = deque()
         self._file: tuple[int, int] | None = None
+        self._is_known = False
+        """Whether the file was looked into: its tables are those of a catalogue."""
+        self._copy = ReadableCopy(path)
 
-    def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        """All rows that a query gives, as tuples."""
+    def rows(self, query: str, values: Sequence[Any] = (), kinds: tuple[type, ...] = ()) -> Any:
+        """All rows that a query gives, as tuples; their first columns are of these types.
+
+        SQLite's own types are only what a column prefers.  Raises
+        :class:`~parecido.LibraryDamaged` for a value of another one.
+        """
         with translate_errors(self.path), self.take() as connection:
-            return connection.execute(query, values).fetchall()
+            rows = connection.ask(query, values)
+        for place, kind in enumerate(kinds):
+            if any(type(row[place]) is not kind for row in rows):
+                raise LibraryDamaged(
+                    f"The catalogue {self.path} is damaged: it holds a value that is no "
+                    f"{_TYPES[kind]}.",
+                    "Save what can be read: parecido verify --repair.",
+                )
+        return rows
 
     @contextmanager
-    def take(self) -> Iterator[sqlite3.Connection]:
+    def take(self) -> Iterator[Reading]:
         """A connection for this thread; given back at the end of the block unless it failed."""
         self._forget_replaced_files()
         file = self._file
         try:
             connection, keep = self._idle.pop(), True
         except IndexError:
-            connection, keep = _open_for_reading(self.path)
+            connection, keep = self._open()
         try:
             yield connection
         except BaseException:
@@ -70,6 +94,30 @@ class Connections:
         """Close what is idle; a later question opens a new connection."""
         while self._idle:
             self._idle.pop().close()
+        self._copy.close()
+
+    def _open(self) -> tuple[Reading, bool]:
+        """A connection, and whether it sees what writers commit later."""
+        connection, keep = self._connect()
+        try:
+            if not self._is_known:
+                check_schema(connection, self.path)
+                self._is_known = True
+        except BaseException:
+            connection.close()
+            raise
+        return connection, keep
+
+    def _connect(self) -> tuple[Reading, bool]:
+        try:
+            return open_to_read(self.path), True
+        except sqlite3.OperationalError as error:
+            if not is_denied(error) or not self.path.exists():
+                raise
+        # On a disk that cannot be written SQLite cannot make the files that WAL readers share.
+        # With no journal beside it the file is complete and nobody can change it.
+        path = self._copy.path() if has_journal(self.path) else self.path
+        return open_to_read(path, complete=True), False
 
     def _forget_replaced_files(self) -> None:
         """Let go of connections to a file that was removed, or replaced by a repaired one."""
@@ -80,46 +128,8 @@ class Connections:
             now = None
         if now != self._file:
             self.close()
+            self._is_known = False
             self._file = now
-
-
-def _open_for_reading(path: Path) -> tuple[sqlite3.Connection, bool]:
-    """A connection, and whether it sees what writers commit later."""
-    uri = f"file:{quote(os.fsencode(path))}?mode=ro"
-    connection = sqlite3.connect(
-        uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
-    )
-    try:
-        connection.execute("PRAGMA schema_version").fetchone()
-        return connection, True
-    except sqlite3.OperationalError as error:
-        connection.close()
-        wal = path.with_name(path.name + "-wal")
-        # the last where the disk is full
-        is_denied = any(w in str(error) for w in ("unable to open", "readonly", "disk I/O"))
-        if not is_denied or not path.exists() or (wal.exists() and wal.stat().st_size > 0):
-            raise
-        # On a disk that cannot be written SQLite cannot make the files that WAL readers share.
-        # With no journal beside it the file is complete and nobody can change it.
-        connection = sqlite3.connect(
-            uri + "&immutable=1", uri=True, check_same_thread=False, isolation_level=None
-        )
-        return connection, False
-
-
-def open_for_writing(path: Path) -> sqlite3.Connection:
-    """A connection for writing: WAL journal, synced at every commit."""
-    connection = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
-    )
-    # For a new file only.  A descriptor of 1280 numbers takes 2.6 kB, of which a page of SQLite's
-    # usual 4 kB holds one: with 16 kB the file is a third smaller and read twice as fast.
-    connection.execute("PRAGMA page_size = 16384")
-    connection.execute("PRAGMA journal_mode = WAL")
-    # an indexer commits once a second, so that a sync each time costs nothing
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
 
 
 def check_version(found: str | None, path: Path) -> None:

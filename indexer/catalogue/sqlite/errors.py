@@ -17,7 +17,7 @@ from parecido.indexer.errors import (
     ParecidoError,
 )
 
-__all__ = ["BUSY_SECONDS", "translate_errors"]
+__all__ = ["BUSY_SECONDS", "QUESTION_SECONDS", "translate_errors"]
 
 
 @contextmanager
@@ -52,6 +52,12 @@ def _translate(path: Path, error: Any) -> ParecidoError:
             f"The catalogue {path} stayed locked for {BUSY_SECONDS} seconds.",
             "Another program holds it: wait for it, or end it.",
         )
+    if "interrupted" in said:
+        return LibraryDamaged(
+            f"A question to the catalogue {path} took more than {QUESTION_SECONDS} seconds and was "
+            "ended.",
+            "Check the disk, and the library: parecido verify.",
+        )
     if "unable to open" in said:
         if not path.exists():
             return LibraryNotFound(
@@ -73,3 +79,5 @@ def _translate(path: Path, error: Any) -> ParecidoError:
 
 
 BUSY_SECONDS = 30
+QUESTION_SECONDS = 600
+"""How long a question to the catalogue may run; of a million pictures the longest take seconds."""

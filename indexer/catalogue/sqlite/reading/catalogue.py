@@ -6,7 +6,6 @@ what is written goes through :mod:`parecido.indexer.catalogue.sqlite.writing.wri
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from parecido.indexer.catalogue.known import Known, Root
 from parecido.indexer.catalogue.sqlite.connections import SCHEMA_VERSION, Connections, check_version
 from parecido.indexer.catalogue.sqlite.errors import translate_errors
 from parecido.indexer.catalogue.sqlite.queries import chunks, marks, pages
+from parecido.indexer.catalogue.sqlite.reading.checked import picture_of
 from parecido.indexer.catalogue.sqlite.reading.conditions import likelihood, mention, where
 from parecido.indexer.catalogue.sqlite.reading.descriptors import Descriptors
 from parecido.indexer.catalogue.sqlite.reading.regional import RegionalRows
@@ -29,7 +29,7 @@ from parecido.indexer.catalogue.sqlite.reading.settings import Settings
 from parecido.indexer.catalogue.sqlite.reading.uploads import UploadRows
 from parecido.indexer.errors import LibraryDamaged
 from parecido.indexer.records.filters import LIKELY, Filter
-from parecido.indexer.records.pictures import Label, Picture, Skip
+from parecido.indexer.records.pictures import Picture, Skip
 from parecido.indexer.system.paths import bounds_below
 
 __all__ = ["Catalogue"]
@@ -91,8 +91,12 @@ class Catalogue:
         rows = self._rows("SELECT version_num FROM alembic_version")
         return str(rows[0][0]) if rows else ""
 
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        return self._connections.rows(query, values)
+    def _rows(self, query: str, values: Sequence[Any] = (), *kinds: type) -> list[Any]:
+        rows: list[Any] = self._connections.rows(query, values, kinds)
+        return rows
+
+    def _pictures(self, query: str, values: Sequence[Any] = ()) -> list[Picture]:
+        return [picture_of(row, self.path) for row in self._rows(f"{_PICTURE} {query}", values)]
 
     # -- counting --------------------------------------------------------------------------------
 
@@ -129,7 +133,7 @@ class Catalogue:
             " WHERE path > ? AND path < ? ORDER BY path LIMIT ?"
         )
         for page in pages(
-            lambda last, size: self._rows(query, (last, high, last, high, size)), low
+            lambda last, size: self._rows(query, (last, high, last, high, size), bytes), low
         ):
             yield from page
 
@@ -150,8 +154,8 @@ class Catalogue:
 
     def twin(self, content_hash: bytes) -> Picture | None:
         """The first picture with these very bytes."""
-        rows = self._rows(f"{_PICTURE} WHERE content_hash = ? ORDER BY id LIMIT 1", (content_hash,))
-        return _picture(rows[0]) if rows else None
+        rows = self._pictures("WHERE content_hash = ? ORDER BY id LIMIT 1", (content_hash,))
+        return rows[0] if rows else None
 
     def content_hash(self, picture_id: int) -> bytes | None:
         """The hash of a picture's file."""
@@ -162,14 +166,14 @@ class Catalogue:
         """The pictures with these ids, in that order; ids that are gone are left out."""
         found = {}
         for chunk in chunks(ids):
-            for row in self._rows(f"{_PICTURE} WHERE id IN ({marks(chunk)})", chunk):
-                found[row[0]] = _picture(row)
+            for picture in self._pictures(f"WHERE id IN ({marks(chunk)})", chunk):
+                found[picture.id] = picture
         return [found[i] for i in ids if i in found]
 
     def picture_at(self, path: str) -> Picture | None:
         """The picture at that absolute path, if it is indexed."""
-        rows = self._rows(f"{_PICTURE} WHERE path = ?", (os.fsencode(path),))
-        return _picture(rows[0]) if rows else None
+        rows = self._pictures("WHERE path = ?", (os.fsencode(path),))
+        return rows[0] if rows else None
 
     def find_matches(self, wanted: Filter) -> Ids:
         """Ids of the pictures that pass a filter, ascending."""
@@ -182,8 +186,8 @@ class Catalogue:
     ) -> list[Picture]:
         """Pictures that pass a filter, by ``path`` or as they were ``added``, newest first."""
         condition, values = where(wanted)
-        query = f"{_PICTURE} WHERE {condition} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?"
-        return [_picture(row) for row in self._rows(query, (*values, limit, offset))]
+        query = f"WHERE {condition} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?"
+        return self._pictures(query, (*values, limit, offset))
 
     def handful(self, wanted: Filter, count: int) -> list[Picture]:
         """Up to so many pictures that pass a filter, drawn at random."""
@@ -202,7 +206,7 @@ class Catalogue:
 
     def under(self, path: bytes) -> Iterator[tuple[int, bytes]]:
         """Ids and paths of the pictures at that path or below it, in byte order of the paths."""
-        yield from self._rows("SELECT id, path FROM pictures WHERE path = ?", (path,))
+        yield from self._rows("SELECT id, path FROM pictures WHERE path = ?", (path,), int)
         yield from self._read_pages("SELECT id, path FROM pictures", path)
 
     def skips_under(self, path: bytes) -> Iterator[bytes]:
@@ -220,12 +224,14 @@ class Catalogue:
 
     def list_skips(self) -> list[Skip]:
         """Every remembered skip, by path."""
-        rows = self._rows("SELECT path, reason, kind FROM skips ORDER BY path")
+        query = "SELECT path, reason, kind FROM skips ORDER BY path"
+        rows = self._rows(query, (), bytes, str, str)
         return [Skip(os.fsdecode(path), reason, kind) for path, reason, kind in rows]
 
     def roots(self) -> list[Root]:
         """What was given to be indexed, by path."""
-        return [Root(*r) for r in self._rows("SELECT path, device, inode FROM roots ORDER BY path")]
+        query = "SELECT path, device, inode FROM roots ORDER BY path"
+        return [Root(*row) for row in self._rows(query, (), bytes, int, int)]
 
     def by_label(self, wanted: Filter, limit: int, offset: int = 0) -> list[tuple[Picture, float]]:
         """Pictures that pass a filter with ``classes``, the likeliest first, equal ones by id.
@@ -263,19 +269,3 @@ _PICTURE = (
 
 
 _ORDERS = {"path": "path", "added": "added_at DESC, id DESC"}
-
-
-def _picture(row: Any) -> Picture:
-    picture_id, path, width, height, form, file_size, mtime_ns, content_hash, labels, *rest = row
-    return Picture(
-        picture_id,
-        os.fsdecode(path),
-        width,
-        height,
-        form,
-        file_size,
-        mtime_ns,
-        content_hash,
-        tuple(Label(*label) for label in json.loads(labels)),
-        *rest,
-    )

@@ -24,8 +24,15 @@ class Descriptors:
 
     def generation(self) -> int:
         """A number that rises with every committed change of pictures or descriptors."""
-        rows = self._connections.rows("SELECT value FROM facts WHERE key = 'generation'")
-        return int(rows[0][0]) if rows else 0
+        query = "SELECT value FROM facts WHERE key = 'generation'"
+        rows = self._connections.rows(query, (), (str,))
+        try:
+            return int(rows[0][0]) if rows else 0
+        except ValueError as error:
+            raise LibraryDamaged(
+                f"The catalogue {self._connections.path} does not tell its generation ({error}).",
+                "Mend it: parecido verify --repair.",
+            ) from error
 
     def count(self) -> int:
         """How many there are, as many as pictures."""
@@ -68,8 +75,9 @@ class Descriptors:
             yield _matrix(rows)
 
     def read_all(self) -> Iterator[list[tuple[int, bytes]]]:
-        """Every descriptor as it lies in the file, in pages of ascending ids."""
-        yield from self._pages("picture_id > ?", ())
+        """Every descriptor as it lies in the file, in pages of ascending ids; b"" for no bytes."""
+        for page in self._pages("picture_id > ?", ()):
+            yield [(i, vector if type(vector) is bytes else b"") for i, vector in page]
 
     def find_missing(self) -> list[int]:
         """Ids of the pictures that have none."""
@@ -101,6 +109,11 @@ def unpack(blob: bytes) -> Vectors:
 def _matrix(rows: list[Any]) -> tuple[Ids, Vectors]:
     if not rows:
         return np.empty(0, np.int64), np.empty((0, 0), np.float32)
+    if any(type(row[1]) is not bytes or len(row[1]) % 2 for row in rows):
+        raise LibraryDamaged(
+            "What lies in a descriptor's place in the catalogue is none.",
+            "Run: parecido verify --repair.",
+        )
     width = len(rows[0][1])
     if any(len(row[1]) != width for row in rows):
         raise LibraryDamaged(
@@ -110,6 +123,11 @@ def _matrix(rows: list[Any]) -> tuple[Ids, Vectors]:
     vectors = flat.reshape(len(rows), -1).astype(np.float32)
     # exact in any order: squares of float16 are multiples of 2⁻⁴⁸, and their sum is about 1
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    if not np.isfinite(lengths).all():
+        raise LibraryDamaged(
+            "A descriptor in the catalogue holds what is no number.",
+            "Run: parecido verify --repair.",
+        )
     # in float64, for a length in float32 would show in the seventh digit of all scores
     np.divide(vectors, np.maximum(lengths, 1e-12)[:, None], out=vectors, casting="same_kind")
     ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))

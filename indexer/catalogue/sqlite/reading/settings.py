@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from parecido.indexer.errors import LibraryDamaged
 from parecido.indexer.learning.chance import Chance
 from parecido.indexer.learning.space import Space
 from parecido.indexer.learning.space_effect import Judgement
+from parecido.indexer.records.choices import DIMENSIONS
 from parecido.indexer.records.encoder import EncoderSpec
 
 __all__ = ["Settings"]
@@ -30,7 +32,7 @@ class Settings:
         value = self._value("encoder")
         try:
             return EncoderSpec.from_json(value) if value else None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise LibraryDamaged(
                 f"{self._connections.path} does not record its encoder ({error}).",
                 "It may come from a newer version: pip install --upgrade parecido.",
@@ -42,7 +44,14 @@ class Settings:
 
     def dimension(self) -> str:
         """Of the space, as it was asked for: ``auto``, ``full`` (the encoder's own) or a number."""
-        return self._value("dimension") or "auto"
+        asked = self._value("dimension") or "auto"
+        if asked not in DIMENSIONS and not re.fullmatch(r"\d{1,6}", asked):
+            raise LibraryDamaged(
+                f"{self._connections.path} does not record how many numbers it compares: expected "
+                f"one, {' or '.join(DIMENSIONS)}, got {asked[:80]!r}.",
+                "Say it again: parecido index --dimension auto.",
+            )
+        return asked
 
     def reranks_by_default(self) -> bool:
         """Whether searches expand and re-rank unless told otherwise."""
@@ -53,7 +62,7 @@ class Settings:
         text = self._value("chance")
         try:
             found = Chance.from_json(text) if text else None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None  # learned again with the next run
         return found if found and found.space == self.space_fingerprint() else None
 
@@ -62,7 +71,7 @@ class Settings:
         text = self._value("judgement")
         try:
             found = Judgement.from_json(text) if text else None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
         return found if found and found.space == self.space_fingerprint() else None
 
@@ -71,7 +80,7 @@ class Settings:
         text = self._value("uploads")
         try:
             found = json.loads(text) if text else None
-        except ValueError:
+        except (ValueError, RecursionError):
             found = []
         return found if found is None or isinstance(found, list) else []
 
@@ -102,16 +111,25 @@ class Settings:
         fingerprint, pictures = rows[0][2:]
         try:
             mean, matrix = (np.frombuffer(blob, "<f4").astype(np.float32) for blob in rows[0][:2])
-            space = Space(mean, matrix.reshape(-1, len(mean)), pictures)
-        except ValueError:
-            space = None
-        if space is None or space.fingerprint != fingerprint:
+            space = Space(mean, matrix.reshape(-1, len(mean)), int(pictures))
+            is_sound = space.fingerprint == fingerprint and self._fits(space)
+        except (ValueError, TypeError):
+            is_sound = False
+        if not is_sound:
             raise LibraryDamaged(
                 f"The space that {self._connections.path} has learned is damaged.",
                 "Learn it again: parecido verify --repair.",
             )
         return space
 
+    def _fits(self, space: Space) -> bool:
+        """Whether the encoder's descriptors can be compared in a space."""
+        spec = self.encoder()
+        is_finite = bool(np.isfinite(space.mean).all() and np.isfinite(space.matrix).all())
+        return (
+            is_finite and len(space.matrix) > 0 and (not spec or len(space.mean) == spec.dimension)
+        )
+
     def _value(self, key: str) -> str | None:
-        rows = self._connections.rows("SELECT value FROM facts WHERE key = ?", (key,))
+        rows = self._connections.rows("SELECT value FROM facts WHERE key = ?", (key,), (str,))
         return rows[0][0] if rows else None

@@ -1,0 +1,50 @@
+"""Rows that become records: checked, since a catalogue may come from anywhere."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from parecido.indexer.errors import LibraryDamaged
+from parecido.indexer.records.pictures import Label, Picture
+
+__all__ = ["picture_of"]
+
+_KINDS = (
+    *((int,), (bytes,), (int,), (int,), (str,), (int,), (int,), (bytes,), (str,)),
+    *((str, type(None)), (str,), (float, int)),
+)
+_MOST_LABELS = 1000
+
+
+def picture_of(row: Any, catalogue: Path) -> Picture:
+    """A picture by its row.  Raises :class:`~parecido.LibraryDamaged` for what is none."""
+    try:
+        if any(type(value) not in kinds for value, kinds in zip(row, _KINDS, strict=True)):
+            raise ValueError("a value is of another type")
+        labels = _labels(row[8])
+    except (ValueError, TypeError, RecursionError) as error:
+        raise LibraryDamaged(
+            f"The catalogue {catalogue} is damaged: picture {row[0]} is not recorded as one "
+            f"({error}).",
+            "Save what can be read: parecido verify --repair.",
+        ) from error
+    facts: list[Any] = [row[0], os.fsdecode(row[1]), *row[2:8], labels, *row[9:]]
+    return Picture(*facts)
+
+
+def _labels(text: str) -> tuple[Label, ...]:
+    found = json.loads(text)
+    if type(found) is not list or len(found) > _MOST_LABELS:
+        raise ValueError(f"expected a list of classes, got {text[:80]!r}")
+    return tuple(_label(*label) for label in found)
+
+
+def _label(name: Any, probability: Any, number: Any) -> Label:
+    is_one = type(name) is str and type(number) is int and type(probability) in (int, float)
+    if not is_one or not math.isfinite(probability):
+        raise ValueError(f"expected a class, got {name!r:.80}")
+    return Label(name, probability, number)
