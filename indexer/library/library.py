@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from parecido.indexer.catalogue.sqlite.errors import BUSY_SECONDS
+from parecido.indexer.catalogue.sqlite.opening import open_for_writing
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.errors import LibraryNotFound
 from parecido.indexer.library.contents import check_own, refuse_foreign
@@ -20,6 +23,7 @@ from parecido.indexer.library.layout import CATALOGUE, library_path
 from parecido.indexer.library.lock import hold_lock
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.system.disk import writing_folder
+from parecido.indexer.system.filesystems import filesystem_of
 from parecido.indexer.vectors.gallery import Gallery
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from parecido.indexer.vectors.local.index import VectorIndex
 
 __all__ = ["Library"]
+
+_log = logging.getLogger("parecido")
 
 
 class Library:
@@ -99,6 +105,8 @@ class Library:
                     fresh = path / f"{CATALOGUE}.new"
                     CatalogueWriter(fresh).close()
                     install(fresh, path / CATALOGUE)
+                    if told := filesystem_of(path).told:
+                        _log.warning("The new library %s lies %s.", path, told)
         return cls.open(path)
 
     @contextmanager
@@ -115,6 +123,7 @@ class Library:
 
         with (
             hold_lock(self.folder, wait, stop) as holding,
+            self._without_wal(),
             CatalogueWriter(self.folder / CATALOGUE, holding.check) as catalogue,
         ):
             writing = Writing(self.folder, catalogue)
@@ -125,6 +134,18 @@ class Library:
                 # SQLite folds the journal into the file when the last connection closes, if that
                 # may write: so readers go first
                 self.catalogue.close()
+
+    @contextmanager
+    def _without_wal(self) -> Iterator[None]:
+        """Let a catalogue that came onto a shared file system leave its WAL journal there.
+
+        SQLite does that only where nobody reads; other processes' readers put it off.
+        """
+        if filesystem_of(self.folder).is_shared:
+            self.catalogue.close()
+            with suppress(sqlite3.Error):  # who writes tells it
+                open_for_writing(self.folder / CATALOGUE).close()
+        yield
 
     @property
     def encoder(self) -> EncoderSpec | None:

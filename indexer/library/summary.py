@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from parecido.indexer.system.filesystems import filesystem_of
 from parecido.indexer.system.text import plural
 
 if TYPE_CHECKING:
@@ -51,7 +52,15 @@ def summarise(library: Library) -> dict[str, Any]:
         **_index_facts(index),
         "roots": [os.fsdecode(root.path) for root in library.catalogue.roots()],
         "bytes": library.disk_bytes,
+        **_ground_facts(library),
     }
+
+
+def _ground_facts(library: Library) -> dict[str, Any]:
+    """Of what the library lies on, and what somebody should know of it."""
+    found = filesystem_of(library.folder)
+    note = f"The library lies {found.told}." if found.told else None
+    return {"file_system": found.kind or None, "file_system_note": note}
 
 
 def _space_facts(library: Library) -> dict[str, Any]:

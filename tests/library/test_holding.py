@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ import pytest
 from parecido import Library, index
 from parecido.indexer.errors import LibraryBusy
 from parecido.indexer.library import holding
+from parecido.indexer.library.layout import CATALOGUE
 from parecido.indexer.library.lock import hold_lock
 from parecido.indexer.system import filesystems
 from parecido.indexer.system.filesystems import FileSystem, filesystem_of
 from parecido.indexer.system.processes import is_gone, processes_here, started_at, system_here
 from tests.support.fakes import fake_encoder, save_pictures
-from tests.support.harness import check_sound
+from tests.support.harness import check_sound, in_child
 from tests.support.places import REPOSITORY
 from tests.support.waiting import until
 
@@ -278,6 +281,104 @@ def test_a_holder_gives_signs_of_life(library: Library, monkeypatch: pytest.Monk
         first = beat()
         until(lambda: beat() > first + 2)
     assert not (library.folder / "writer.json").exists()
+
+
+# -- a catalogue on a network's file system --------------------------------------------------------
+
+
+def journal_mode(library: Path) -> str:
+    with closing(sqlite3.connect(library / CATALOGUE)) as connection:
+        mode: str = connection.execute("PRAGMA journal_mode").fetchone()[0]
+        return mode
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catalogues lie on a network's file system."""
+    for module in ("catalogue.sqlite.opening", "library.library"):
+        monkeypatch.setattr(
+            f"parecido.indexer.{module}.filesystem_of", lambda _: FileSystem("nfs4")
+        )
+
+
+def test_a_catalogue_has_no_wal_journal_where_machines_share_it(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed.close()
+    assert journal_mode(indexed.folder) == "wal"
+    with monkeypatch.context() as patch:
+        for module in ("catalogue.sqlite.opening", "library.library"):
+            patch.setattr(f"parecido.indexer.{module}.filesystem_of", lambda _: FileSystem("cifs"))
+        with indexed.writer() as writing:
+            writing.catalogue.keep_exact_index(True)
+    assert journal_mode(indexed.folder) == "delete"
+    assert len(check_sound(indexed.folder)) == 20
+    with indexed.writer():  # it was moved to a disk of this machine
+        pass
+    assert journal_mode(indexed.folder) == "wal"
+
+
+@pytest.mark.usefixtures("shared")
+def test_who_reads_a_catalogue_keeps_it_from_changing_its_journal_but_not_from_growing(
+    indexed: Library,
+) -> None:
+    with Library.open(indexed.folder) as reader:
+        assert reader.catalogue.counts() == (20, 0)
+        with indexed.writer() as writing:
+            writing.catalogue.keep_exact_index(True)
+        assert reader.catalogue.settings.keeps_exact_index()
+
+
+def _die_in_a_transaction(library: Path) -> None:
+    with closing(sqlite3.connect(library / CATALOGUE, isolation_level=None)) as connection:
+        connection.execute("PRAGMA cache_size = 1")  # so that it spills into the file
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE pictures SET labels = hex(zeroblob(50000))")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@posix
+@pytest.mark.usefixtures("shared")
+def test_a_reader_sees_what_was_committed_before_a_writer_was_killed(indexed: Library) -> None:
+    with indexed.writer():
+        pass
+    indexed.close()
+    assert journal_mode(indexed.folder) == "delete"
+    with pytest.raises(BrokenProcessPool):
+        in_child(_die_in_a_transaction, indexed.folder)
+    assert (indexed.folder / f"{CATALOGUE}-journal").stat().st_size > 0
+    with Library.open(indexed.folder) as reader:
+        assert len(reader.catalogue.pictures(range(1, 21))) == 20
+        assert reader.catalogue.pictures([1])[0].labels == ()
+    with indexed.writer():
+        pass
+    assert len(check_sound(indexed.folder)) == 20
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "overlay", "ext4"])
+def test_what_a_library_lies_on_is_said_when_it_is_made_and_when_somebody_asks(
+    kind: str, tmp_path: Path, two: tuple[Path, Path]
+) -> None:
+    writers = Writers(tmp_path, tmp_path / "new")
+    words = ("-m", "tests.support.fake_cli")
+    said = []
+    for command in (("index", str(two[0])), ("index", str(two[1])), ("info", "--json"), ("info",)):
+        done = subprocess.run(
+            [sys.executable, *words, *command, "--library", str(writers.library)],
+            cwd=REPOSITORY,
+            env={**os.environ, "FAKE_MOUNT": kind},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said.append((done.stdout, done.stderr))
+    line = f"parecido: The new library {writers.library} lies on a {kind} file system, "
+    assert said[0][1].startswith(line) if kind != "ext4" else said[0][1] == ""
+    assert said[1][1] == ""
+    told = json.loads(said[2][0])
+    assert told["file_system"] == kind
+    assert (told["file_system_note"] is None) == (kind == "ext4")
+    assert f"file_system         {kind}" in said[3][0]
 
 
 # -- what a folder lies on, and who is there -------------------------------------------------------

@@ -331,7 +331,7 @@ def test_the_tables_of_each_version_are_those_that_its_migrations_make(tmp_path:
             config.set_main_option("script_location", place)
             command.upgrade(config, version)
         with closing(sqlite3.connect(tmp_path / "catalogue")) as connection:
-            assert describe_schema(connection) == known_schemas._expected(version)
+            assert describe_schema(connection) == known_schemas._expect(version)
 
 
 def test_a_question_without_end_is_ended(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

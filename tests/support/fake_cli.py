@@ -20,11 +20,14 @@ import filelock
 import numpy as np
 import numpy.typing as npt
 
+import parecido.indexer.catalogue.sqlite.opening
 import parecido.indexer.indexing.encoder_choice
 import parecido.indexer.indexing.pipeline
 import parecido.indexer.indexing.workers
 import parecido.indexer.library.holding
+import parecido.indexer.library.library
 import parecido.indexer.library.lock
+import parecido.indexer.library.summary
 import parecido.search.cli
 import parecido.search.commands.serve
 import parecido.search.engine
@@ -80,7 +83,13 @@ class NoLock:
 def use_mount(kind: str) -> None:
     """Let all libraries lie on a file system of that kind, with locks that nobody else sees."""
     filelock.FileLock = NoLock
-    parecido.indexer.library.lock.filesystem_of = lambda _: FileSystem(kind)
+    for module in (
+        parecido.indexer.catalogue.sqlite.opening,
+        parecido.indexer.library.library,
+        parecido.indexer.library.lock,
+        parecido.indexer.library.summary,
+    ):
+        module.filesystem_of = lambda _: FileSystem(kind)
     holding = parecido.indexer.library.holding
     system = os.environ.get("FAKE_SYSTEM") or holding.system_here()
     holding.system_here = lambda: system

@@ -192,7 +192,8 @@ def relocate(catalogue: Path, before: str, after: str) -> None:
 
 def tell_facts(facts: dict[str, Any], folder: Path) -> dict[str, Any]:
     """What ``info`` tells, without what depends on where the library lies and on its journal."""
-    told = {key: value for key, value in facts.items() if key not in ("bytes", "library")}
+    placed = ("bytes", "library", "file_system", "file_system_note")
+    told = {key: value for key, value in facts.items() if key not in placed}
     return {**told, "roots": [os.path.relpath(root, folder) for root in facts["roots"]]}
 
 

@@ -67,7 +67,7 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> None:
         version = _version(connection, path)
         if version not in SCHEMAS:
             return
-        found, expected = describe_schema(connection), _expected(version)
+        found, expected = describe_schema(connection), _expect(version)
     finally:
         connection.execute("ROLLBACK")
     for name in sorted(found.keys() | expected.keys()):
@@ -135,7 +135,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> str | None:
 
 
 @cache
-def _expected(version: str) -> dict[str, str]:
+def _expect(version: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for step in sorted(SCHEMAS):
         if step <= version:

@@ -7,13 +7,14 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from parecido.indexer.catalogue.sqlite.errors import BUSY_SECONDS, QUESTION_SECONDS
 from parecido.indexer.errors import LibraryBusy, LibraryReadOnly
+from parecido.indexer.system.filesystems import filesystem_of
 from parecido.indexer.system.own_files import copy_aside
 
 if TYPE_CHECKING:
@@ -92,7 +93,12 @@ def has_journal(path: Path) -> bool:
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """A connection for writing: WAL journal, synced at every commit."""
+    """A connection for writing, synced at every commit.
+
+    With a WAL journal, which readers read beside the writer.  They do so by memory that they share,
+    and machines share none: SQLite forbids it on a network's file system.  There it is a rollback
+    journal, with which readers and the writer wait for each other, a commit's few milliseconds.
+    """
     connection = sqlite3.connect(
         path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
     )
@@ -100,11 +106,23 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     # For a new file only.  A descriptor of 1280 numbers takes 2.6 kB, of which a page of SQLite's
     # usual 4 kB holds one: with 16 kB the file is a third smaller and read twice as fast.
     connection.execute("PRAGMA page_size = 16384")
-    connection.execute("PRAGMA journal_mode = WAL")
     # an indexer commits once a second, so that a sync each time costs nothing
-    connection.execute("PRAGMA synchronous = FULL")
+    if filesystem_of(path.parent).is_shared:
+        _leave_wal(connection)
+        connection.execute("PRAGMA synchronous = EXTRA")
+    else:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+def _leave_wal(connection: sqlite3.Connection) -> None:
+    """Give a file another journal; one that somebody reads keeps its own until the next time."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    with suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA journal_mode = DELETE")
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
 
 
 class ReadableCopy:
@@ -167,12 +185,7 @@ class ReadableCopy:
             )
         raise LibraryReadOnly(
             f"The library {self._path.parent} cannot be written, its last changes lie in a journal "
-            f"that cannot be read so, and for a copy of both it is too large or {_folder_told()} "
-            "has too little space.",
+            "that cannot be read so, and for a copy of both it is too large or the folder for "
+            "temporary files has too little space.",
             "Open it once where it can be written, or give TMPDIR more space.",
         )
-
-
-def _folder_told() -> str:
-    """How the system's folder for temporary files is called for people."""
-    return os.environ.get("TMPDIR", "the folder for temporary files")

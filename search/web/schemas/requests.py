@@ -354,6 +354,12 @@ class InfoOut(BaseModel):
     )
     roots: list[str] = Field(description="What was given to be indexed.")
     bytes: int = Field(description="What the library takes on the disk.")
+    file_system: str | None = Field(
+        description="The kind of file system that the library lies on, as its system calls it."
+    )
+    file_system_note: str | None = Field(
+        description="What to know of it, where it is a network's or a container's own."
+    )
     version: str
     read_only: bool
     uploads: bool
