@@ -185,6 +185,6 @@ def _upgrade(folder: Path) -> None:
     """
     from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 
-    enough = time.monotonic() + BUSY_SECONDS
+    enough = time.monotonic() + 2 * BUSY_SECONDS  # more than the silence that frees a library
     with hold_lock(folder, wait=True, stop=lambda: time.monotonic() > enough):
         CatalogueWriter(folder / CATALOGUE).close()

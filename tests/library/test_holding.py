@@ -76,6 +76,8 @@ class Writers:
 def writers(tmp_path: Path, library: Library) -> Iterator[Writers]:
     """Writers of an empty library."""
     library.close()
+    with closing(sqlite3.connect(library.folder / CATALOGUE)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")  # SQLite without locks has no WAL
     writers = Writers(tmp_path, library.folder)
     yield writers
     for process in writers.started:

@@ -9,12 +9,17 @@ is to be had; ``FAKE_SYSTEM`` the running system, and ``FAKE_SILENCE`` the secon
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import signal
+import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import filelock
 import numpy as np
@@ -80,9 +85,18 @@ class NoLock:
         self.is_locked = False
 
 
+def _connect(connect: Callable[..., Any], path: str | Path, **given: Any) -> Any:
+    """A connection whose locks nobody else sees, where the system has SQLite without any."""
+    if os.name == "nt" or not FileSystem(os.environ["FAKE_MOUNT"]).is_shared:
+        return connect(path, **given)
+    uri = str(path) if given.pop("uri", False) else f"file:{quote(os.fsencode(path))}"
+    return connect(f"{uri}{'&' if '?' in uri else '?'}vfs=unix-none", uri=True, **given)
+
+
 def use_mount(kind: str) -> None:
     """Let all libraries lie on a file system of that kind, with locks that nobody else sees."""
     filelock.FileLock = NoLock
+    sqlite3.connect = functools.partial(_connect, sqlite3.connect)
     for module in (
         parecido.indexer.catalogue.sqlite.opening,
         parecido.indexer.library.library,

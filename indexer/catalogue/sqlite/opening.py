@@ -48,9 +48,12 @@ class Reading(sqlite3.Connection):
 
     def ask(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows that a query gives; SQLite's own checks take what they take."""
-        is_check = query.startswith("PRAGMA ")
-        self._ends[0] = math.inf if is_check else time.monotonic() + QUESTION_SECONDS
-        return self.execute(query, values).fetchall()
+        if not query.startswith("PRAGMA "):
+            self._ends[0] = time.monotonic() + QUESTION_SECONDS
+        try:
+            return self.execute(query, values).fetchall()
+        finally:
+            self._ends[0] = math.inf
 
 
 def be_careful(connection: sqlite3.Connection) -> None:
