@@ -136,7 +136,8 @@ class Holding:
         if not found.system:  # of a version that gave no sign of life
             return self._lock_decides and found.host in ("", self._me.host)
         if found.system != self._me.system:
-            return False
+            # on a disk of its own, a machine that was restarted has no process of before
+            return self._lock_decides and found.host == self._me.host
         is_here = found.processes == self._me.processes
         return self._lock_decides or (is_here and is_gone(found.pid, found.started))
 
