@@ -10,13 +10,22 @@ from parecido.indexer.errors import LibraryNotFound
 from parecido.indexer.learning.space import Space
 from parecido.indexer.library.layout import REGIONS, VECTORS
 from parecido.indexer.regional.source import RegionalSource
+from parecido.indexer.system.kinds import INDEXES
+from parecido.indexer.system.own_files import own_files
 from parecido.indexer.vectors.gallery import Gallery
-from parecido.indexer.vectors.source import DescriptorSource
 
 if TYPE_CHECKING:
     from parecido.indexer.vectors.local.index import VectorIndex
 
-__all__ = ["open_gallery", "open_regions", "open_vectors", "regions_in", "vectors_in"]
+__all__ = [
+    "has_regions",
+    "has_vectors",
+    "open_gallery",
+    "open_regions",
+    "open_vectors",
+    "regions_in",
+    "vectors_in",
+]
 
 
 def open_gallery(catalogue: Catalogue) -> Gallery:
@@ -24,32 +33,60 @@ def open_gallery(catalogue: Catalogue) -> Gallery:
     return Gallery(catalogue.descriptors, catalogue.settings.space())
 
 
-def open_vectors(folder: Path, catalogue: Catalogue) -> VectorIndex:
+def open_vectors(folder: Path, catalogue: Catalogue, *, is_writer: bool = False) -> VectorIndex:
     """The index of pictures in the space in use, up to date with the catalogue.
 
-    Raises :class:`~parecido.LibraryNotFound` where the library has no encoder yet.
+    Only a writer's makes files.  Raises :class:`~parecido.LibraryNotFound` where the library has
+    no encoder yet.
     """
-    return vectors_in(catalogue.settings.space(), folder, catalogue)
+    return vectors_in(catalogue.settings.space(), folder, catalogue, is_writer=is_writer)
 
 
-def open_regions(folder: Path, catalogue: Catalogue) -> VectorIndex:
+def open_regions(folder: Path, catalogue: Catalogue, *, is_writer: bool = False) -> VectorIndex:
     """The index of regions in the space in use; as :func:`open_vectors`."""
-    return regions_in(catalogue.settings.space("regional_space"), folder, catalogue)
+    space = catalogue.settings.space("regional_space")
+    return regions_in(space, folder, catalogue, is_writer=is_writer)
 
 
-def vectors_in(space: Space | None, folder: Path, catalogue: Catalogue) -> VectorIndex:
-    """The index of pictures in a space; None is the encoder's own."""
-    return _index(folder / VECTORS, catalogue.descriptors, space, catalogue)
-
-
-def regions_in(space: Space | None, folder: Path, catalogue: Catalogue) -> VectorIndex:
-    """The index of regions in a space; None is the encoder's own."""
-    return _index(folder / REGIONS, RegionalSource(catalogue), space, catalogue)
-
-
-def _index(
-    folder: Path, source: DescriptorSource, space: Space | None, catalogue: Catalogue
+def vectors_in(
+    space: Space | None, folder: Path, catalogue: Catalogue, *, is_writer: bool = False
 ) -> VectorIndex:
+    """The index of pictures in a space; None is the encoder's own."""
+    gallery = Gallery(catalogue.descriptors, space)
+    return _index(folder / VECTORS, gallery, catalogue, is_writer)
+
+
+def regions_in(
+    space: Space | None, folder: Path, catalogue: Catalogue, *, is_writer: bool = False
+) -> VectorIndex:
+    """The index of regions in a space; None is the encoder's own."""
+    gallery = Gallery(RegionalSource(catalogue), space)
+    return _index(folder / REGIONS, gallery, catalogue, is_writer)
+
+
+def has_vectors(folder: Path, catalogue: Catalogue) -> bool:
+    """Whether there is a file of pictures that can be used, old or new; tells without FAISS."""
+    return _has_file(folder / VECTORS, catalogue.settings.space(), catalogue)
+
+
+def has_regions(folder: Path, catalogue: Catalogue) -> bool:
+    """Whether there is a file of regions that can be used."""
+    space = catalogue.settings.space("regional_space")
+    return _has_file(folder / REGIONS, space, catalogue)
+
+
+def _has_file(folder: Path, space: Space | None, catalogue: Catalogue) -> bool:
+    from parecido.indexer.vectors.local.seal import is_usable
+
+    spec = catalogue.settings.encoder()
+    if spec is None:
+        return False
+    dimension = space.dimension if space is not None else spec.dimension
+    fingerprint = space.fingerprint if space is not None else ""
+    return any(is_usable(path, dimension, fingerprint) for path in own_files(folder, INDEXES))
+
+
+def _index(folder: Path, gallery: Gallery, catalogue: Catalogue, is_writer: bool) -> VectorIndex:
     from parecido.indexer.vectors.local.index import VectorIndex
 
     settings = catalogue.settings
@@ -59,5 +96,6 @@ def _index(
             f"The library {folder.parent} holds no pictures yet.",
             "Add some: parecido index FOLDER.",
         )
-    dimension = space.dimension if space is not None else spec.dimension
-    return VectorIndex(folder, Gallery(source, space), dimension, settings.keeps_exact_index)
+    dimension = gallery.space.dimension if gallery.space is not None else spec.dimension
+    keeps_exact = settings.keeps_exact_index
+    return VectorIndex(folder, gallery, dimension, keeps_exact, is_writer=is_writer)

@@ -27,8 +27,8 @@ from parecido.indexer.learning.space import (
     learn,
 )
 from parecido.indexer.learning.space_effect import SAMPLE, Judgement, judge
-from parecido.indexer.library.indexes import regions_in, vectors_in
-from parecido.indexer.library.layout import NEIGHBOURS, REGIONS, VECTORS
+from parecido.indexer.library.indexes import has_regions, has_vectors, regions_in, vectors_in
+from parecido.indexer.library.layout import NEIGHBOURS, REGIONS
 from parecido.indexer.library.writing import Writing
 from parecido.indexer.system.kinds import INDEXES
 from parecido.indexer.system.own_files import own_files
@@ -142,7 +142,7 @@ class PictureIndex(_Index):
     """The index of pictures, and the space in which they are compared."""
 
     def _has_file(self) -> bool:
-        return bool(own_files(self._writing.folder / VECTORS, INDEXES))
+        return has_vectors(self._writing.folder, self._catalogue)
 
     def _is_space_due(self) -> bool:
         settings, count = self._catalogue.settings, self._catalogue.descriptors.count()
@@ -176,7 +176,7 @@ class PictureIndex(_Index):
         return self._writing.vectors()
 
     def _open_in(self, space: Space | None) -> VectorIndex:
-        return vectors_in(space, self._writing.folder, self._catalogue)
+        return vectors_in(space, self._writing.folder, self._catalogue, is_writer=True)
 
     def _use(self, learned: _Learned) -> None:
         self._catalogue.use_space(learned.space, learned.effect)
@@ -187,7 +187,7 @@ class RegionIndex(_Index):
 
     def is_due(self) -> bool:
         if not self._catalogue.settings.keeps_regions():
-            return self._has_file()
+            return bool(own_files(self._writing.folder / REGIONS, INDEXES))
         has_pictures = self._catalogue.descriptors.count() > 0
         return (has_pictures and not self._has_file()) or self._is_space_due()
 
@@ -198,7 +198,7 @@ class RegionIndex(_Index):
             self._writing.remove_regions()
 
     def _has_file(self) -> bool:
-        return bool(own_files(self._writing.folder / REGIONS, INDEXES))
+        return has_regions(self._writing.folder, self._catalogue)
 
     def _is_space_due(self) -> bool:
         count = self._catalogue.descriptors.count()
@@ -223,7 +223,7 @@ class RegionIndex(_Index):
         return self._writing.regions()
 
     def _open_in(self, space: Space | None) -> VectorIndex:
-        return regions_in(space, self._writing.folder, self._catalogue)
+        return regions_in(space, self._writing.folder, self._catalogue, is_writer=True)
 
     def _use(self, learned: _Learned) -> None:
         self._catalogue.use_regional_space(learned.space)

@@ -40,11 +40,11 @@ class Writing:
 
     def vectors(self) -> VectorIndex:
         """The index of pictures, up to date with the catalogue."""
-        return open_vectors(self.folder, self.catalogue)
+        return open_vectors(self.folder, self.catalogue, is_writer=True)
 
     def regions(self) -> VectorIndex:
         """The index of regions, up to date with the catalogue."""
-        return open_regions(self.folder, self.catalogue)
+        return open_regions(self.folder, self.catalogue, is_writer=True)
 
     def remove_vectors(self) -> None:
         """Delete the index of pictures and the neighbours; the catalogue gives them again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,14 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenIndex"]
 
+_log = logging.getLogger("parecido")
+
 
 class OpenIndex:
     """An index of a library, opened anew where the library got another encoder or space.
 
-    Not safe for use from several threads.
+    A search writes nothing into a library: what a writer should have left, and did not, is held in
+    memory.  Not safe for use from several threads.
     """
 
     def __init__(self, open_it: Callable[[], VectorIndex], space: Callable[[], str]) -> None:
@@ -38,7 +42,11 @@ class OpenIndex:
         if self._index is None or self._of != of:
             self._index = self._open_it()
             self._of = of
-            if self._index.file_bytes == 0:
-                self._index.save_if_worthwhile()  # lost or damaged: for the next time
+            if self._index.misses_file:
+                _log.warning(
+                    "There is no index that can be read in %s, so every descriptor was read "
+                    "instead.  The next run of parecido index or verify --repair makes one.",
+                    self._index.folder,
+                )
         self._index.refresh()
         return self._index

@@ -23,7 +23,9 @@ from parecido.indexer.errors import LibraryBusy, ParecidoError, PathNotFound
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.indexing.pipeline import index_into, remove_from
 from parecido.indexer.indexing.plan import Hooks
+from parecido.indexer.library.indexes import has_vectors
 from parecido.indexer.library.library import Library
+from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.own_files import is_file
 from parecido.search.web.errors import Refused
@@ -136,6 +138,7 @@ class Jobs:
     # -- on the thread ---------------------------------------------------------------------------
 
     def _work(self) -> None:
+        self._make_missing_index()
         while jobs := self._take():
             for job in jobs:
                 job.state, job.started_at = "running", time.time()
@@ -154,6 +157,18 @@ class Jobs:
             for job in jobs:
                 job.ended_at = time.time()
                 job.ended.set()
+
+    def _make_missing_index(self) -> None:
+        """Searches make do without the vector index's file; where another writes, it makes it."""
+        library = self._library
+        if self._settings.read_only or has_vectors(library.folder, library.catalogue):
+            return
+        try:
+            if library.catalogue.descriptors.count():
+                with library.writer() as writing:
+                    bring_up_to_date(writing)
+        except ParecidoError as error:
+            _log.info("The vector index was not made: %s", error)
 
     def _take(self) -> list[Job]:
         """The next job; uploads that wait behind an upload go with it."""

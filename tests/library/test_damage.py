@@ -23,6 +23,7 @@ from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import LibraryDamaged, LibraryTooNew
 from parecido.indexer.library.checkup.repair import repair
 from parecido.indexer.library.layout import CATALOGUE
+from parecido.indexer.library.upkeep import bring_up_to_date, is_up_to_date
 from tests.support.fakes import DIMENSION, fake_encoder, save_picture, save_pictures
 from tests.support.harness import (
     Row,
@@ -62,6 +63,12 @@ def check_search(library: Library, each: int = 7) -> None:
             wanted = oracle(library, query / np.float32(np.linalg.norm(query)))
             assert [hit.id for hit in hits] == [i for i, _ in wanted]
             assert [hit.score for hit in hits] == pytest.approx([s for _, s in wanted], abs=1e-6)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """What lies in the vector index's folder."""
+    found = (folder / "vectors").glob("*")
+    return {path.name: path.read_bytes() for path in found}
 
 
 def _missing(path: Path) -> None:
@@ -122,11 +129,21 @@ def _write_index(path: Path, vectors: npt.NDArray[np.float32], ids: npt.NDArray[
     ids=lambda damage: damage.__name__.strip("_").replace("_", " "),
 )
 def test_a_damaged_vector_index_is_built_again_in_silence(
-    damage: Callable[[Path], None], indexed: Library, caplog: pytest.LogCaptureFixture
+    damage: Callable[[Path], None],
+    indexed: Library,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    damage(vector_file(indexed))
+    before = vector_file(indexed)
+    data = before.read_bytes()
+    damage(before)
+    there = _files(indexed.folder)
     check_search(indexed)
+    assert _files(indexed.folder) == there  # a search writes nothing
     check_sound(indexed.folder)
+    index(indexed, [tmp_path / "pictures"], encoder=fake_encoder())  # finds nothing new
+    assert before.read_bytes() == data
+    check_search(indexed)
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
@@ -140,7 +157,16 @@ def test_a_vector_index_cut_short_anywhere_is_built_again(indexed: Library) -> N
         path.unlink(missing_ok=True)
         path.write_bytes(data[:length])
         check_search(indexed, each=20)
-    assert vector_file(indexed).read_bytes() == data
+        assert path.read_bytes() == data[:length]  # a search writes nothing
+    # by the next writer; but a file of one byte to three might be anybody's
+    for length in (0, *lengths[4::11], size - 1):
+        path.unlink()
+        path.write_bytes(data[:length])
+        with indexed.writer() as writing:
+            assert not is_up_to_date(writing)
+            bring_up_to_date(writing)
+            assert is_up_to_date(writing)
+        assert vector_file(indexed).read_bytes() == data
 
 
 def test_bits_flipped_among_a_vector_indexs_numbers_and_ids_are_noticed(indexed: Library) -> None:

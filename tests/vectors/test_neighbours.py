@@ -47,8 +47,9 @@ def remove(library: Library, ids: list[int]) -> None:
 
 
 def updated(library: Library) -> Neighbours:
-    index = library.vectors()
-    return update(library.folder / NEIGHBOURS, index.gallery, index)
+    with library.writer() as writing:
+        index = writing.vectors()
+        return update(library.folder / NEIGHBOURS, index.gallery, index)
 
 
 def truth(library: Library) -> dict[int, dict[int, float]]:

@@ -71,7 +71,7 @@ class Rows:
 
 
 def _local(folder: Path, gallery: Gallery, dimension: int) -> NearestIndex:
-    return VectorIndex(folder, gallery, dimension)
+    return VectorIndex(folder, gallery, dimension, is_writer=True)
 
 
 def _plain(folder: Path, gallery: Gallery, dimension: int) -> NearestIndex:

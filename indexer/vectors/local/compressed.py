@@ -27,8 +27,8 @@ from parecido.indexer.arithmetic import rounding
 from parecido.indexer.arrays import Ids, Vectors
 from parecido.indexer.system.text import plural
 from parecido.indexer.vectors.gallery import Gallery
-from parecido.indexer.vectors.local.file import Facts
 from parecido.indexer.vectors.local.rabitq import belong
+from parecido.indexer.vectors.local.seal import Facts
 from parecido.indexer.vectors.scan import Nearest
 
 __all__ = ["ListPositions", "build", "extend", "has_outgrown", "parameters", "search_effort"]

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from parecido.indexer.system.kinds import INDEXES
 from parecido.indexer.system.own_files import own_files, remove_own
-from parecido.indexer.vectors.gallery import Gallery
+from parecido.indexer.vectors.gallery import Gallery, generation_of
+from parecido.indexer.vectors.local import file as vectorfile
+from parecido.indexer.vectors.local.seal import Facts
 
-__all__ = ["VectorFolder"]
+__all__ = ["Opened", "VectorFolder"]
+
+_log = logging.getLogger("parecido")
+
+
+class Opened(NamedTuple):
+    """An index of a generation of the catalogue."""
+
+    index: Any
+    facts: Facts
+    generation: int
 
 
 class VectorFolder:
@@ -27,6 +42,31 @@ class VectorFolder:
         space = self._gallery.fingerprint
         files = own_files(self.folder, INDEXES)
         return [path for path in files if path.stem.partition("-")[2] == space]
+
+    def open_newest(self, dimension: int) -> Opened | None:
+        """The newest that can be used, memory-mapped; None where there is none."""
+        newest = self._gallery.source.generation()
+        for path in sorted(self.own(), reverse=True):
+            try:
+                generation = generation_of(path)
+                if generation > newest:  # the catalogue was put back to an older state
+                    continue
+                index, facts = vectorfile.read(path)
+                facts.check(dimension, self._gallery.fingerprint)
+            except (RuntimeError, ValueError, TypeError, OSError) as error:
+                _log.debug("The vector index %s is unreadable and is built again: %s", path, error)
+                continue
+            return Opened(index, facts, generation)
+        return None
+
+    def look(self) -> list[tuple[str, int, int]]:
+        """What tells whether a file of this space came, or took another's place."""
+        found = []
+        for path in self.own():
+            with suppress(FileNotFoundError):  # a writer removed it
+                status = path.lstat()
+                found.append((path.name, status.st_ino, status.st_mtime_ns))
+        return found
 
     def remove(self, keep: int | None = None) -> None:
         """Remove the files of this space, and temporary ones, all but that of one generation."""

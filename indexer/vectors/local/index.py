@@ -22,7 +22,7 @@ from parecido.indexer.arrays import Ids, Vectors, is_in
 from parecido.indexer.errors import LibraryDamaged
 from parecido.indexer.system.memory import memory
 from parecido.indexer.system.own_files import make_folder
-from parecido.indexer.vectors.gallery import Gallery, generation_of
+from parecido.indexer.vectors.gallery import Gallery
 from parecido.indexer.vectors.local import compressed
 from parecido.indexer.vectors.local import file as vectorfile
 from parecido.indexer.vectors.local.faiss_tools import (
@@ -34,8 +34,8 @@ from parecido.indexer.vectors.local.faiss_tools import (
     only,
     prefer_products,
 )
-from parecido.indexer.vectors.local.file import Facts
 from parecido.indexer.vectors.local.folder import VectorFolder
+from parecido.indexer.vectors.local.seal import Facts
 from parecido.indexer.vectors.nearest import Candidates
 
 __all__ = ["VectorIndex"]
@@ -66,7 +66,8 @@ class VectorIndex:
     Exhaustive for libraries that this suits, and for those that asked for it; a compressed index
     (see :mod:`parecido.indexer.vectors.local.compressed`) for others.  Not safe for a refresh
     during a search: let one thread do both, or lock.  ``keeps_exact`` tells whether the library
-    asked to be searched exhaustively at any size.
+    asked to be searched exhaustively at any size.  Only a writer's makes files by itself; a
+    reader's holds in memory what there is no file of.
     """
 
     def __init__(
@@ -75,12 +76,15 @@ class VectorIndex:
         gallery: Gallery,
         dimension: int,
         keeps_exact: Callable[[], bool] = lambda: False,
+        *,
+        is_writer: bool = False,
     ) -> None:
         self._files = VectorFolder(folder, gallery)
         self.gallery = gallery
         self._source = gallery.source
         self._dimension = dimension
         self._keeps_exact = keeps_exact
+        self._is_writer = is_writer
         self._forget_base()
         self.generation = -1
         """The catalogue's generation that searches see."""
@@ -93,6 +97,7 @@ class VectorIndex:
         self._base_ids: Ids | None = None
         self._places: compressed.ListPositions | None = None
         self._base_generation = 0
+        self._is_held = False
         self._forget_changes()
 
     def _forget_changes(self) -> None:
@@ -100,6 +105,11 @@ class VectorIndex:
         self._tail_ids = np.empty(0, np.int64)
         self._dropped = np.empty(0, np.int64)
         self.generation = self._base_generation if self._base is not None else -1
+
+    @property
+    def folder(self) -> Path:
+        """Where its file lies."""
+        return self._files.folder
 
     @property
     def count(self) -> int:
@@ -115,7 +125,7 @@ class VectorIndex:
     @property
     def kind(self) -> str:
         """``flat``, ``flat16`` or ``compressed``, as in
-        :class:`~parecido.indexer.vectors.local.file.Facts`.
+        :class:`~parecido.indexer.vectors.local.seal.Facts`.
         """
         return self._facts.kind if self._facts is not None else "flat"
 
@@ -128,20 +138,30 @@ class VectorIndex:
     def file_bytes(self) -> int:
         """Size of the file on disk, 0 where there is none."""
         path = self._files.path(self._base_generation)
-        return path.stat().st_size if self._base is not None and path.exists() else 0
+        is_there = self._base is not None and not self._is_held and path.exists()
+        return path.stat().st_size if is_there else 0
+
+    @property
+    def misses_file(self) -> bool:
+        """Whether there is no file, and reading the catalogue instead takes time."""
+        return self.count > _SAVE_ROWS and (self._base is None or self._is_held)
 
     # -- what searches see -----------------------------------------------------------------------
 
     def refresh(self) -> None:
         """Make every committed picture, and none that is gone, visible to searches."""
+        if self._is_held:
+            self._take_up_file()
         generation = self._source.generation()
         if generation == self.generation:
             return
         if generation < self.generation or self._may_shorten_tail():
             self._load()  # the catalogue was put back to an older state; or a writer saved a file
         if self._base is None and self._bytes() > _FLAT_BYTES:
-            self.save()  # too much to hold beside the file
-            return
+            if self._is_writer:
+                self.save()  # too much to hold beside the file
+                return
+            self._hold()
         # Rows are told by their generation alone, and what left is asked for last, so commits in
         # between are harmless: what they changed is read again with the next refresh.
         fresh: list[tuple[Ids, Vectors]] = []
@@ -320,7 +340,8 @@ class VectorIndex:
             enough = max(_SAVE_ROWS, _SAVE_SHARE * (self._facts.count if self._facts else 0))
         else:
             enough = _SAVE_ROWS_COMPRESSED
-        if self._facts is None or changed > enough or self._is_of_another_kind():
+        is_missing = self._facts is None or self._is_held
+        if is_missing or changed > enough or self._is_of_another_kind():
             self.save()
 
     def save(self) -> None:
@@ -352,13 +373,7 @@ class VectorIndex:
         """An index of everything in the catalogue, grown from the file's where that can be."""
         if self._suits_flat():
             # float16 loses nothing but a rounding: it is what the catalogue stores
-            half = self._bytes() > max(_FLAT_BYTES, memory() // 4)
-            whole = flat(self._dimension, half=half)
-            for ids, vectors in self.gallery.read_after(-1):
-                whole.add_with_ids(vectors, ids)
-            kind = "flat16" if half else "flat"
-            space = self.gallery.fingerprint
-            return whole, Facts(kind, self._dimension, whole.ntotal, space=space, grid=GRID)
+            return self._read_whole(half=self._bytes() > max(_FLAT_BYTES, memory() // 4))
         if self._facts and not self._must_learn():
             with suppress(OSError, RuntimeError, ValueError):
                 index, facts = vectorfile.read(self._files.path(self._base_generation), change=True)
@@ -366,6 +381,14 @@ class VectorIndex:
                     index, facts, self.gallery, self._base_generation, self._dropped
                 )
         return compressed.build(self.gallery, self._dimension)
+
+    def _read_whole(self, *, half: bool) -> tuple[Any, Facts]:
+        """An exhaustive index of everything, in float16 or float32."""
+        whole = flat(self._dimension, half=half)
+        for ids, vectors in self.gallery.read_after(-1):
+            whole.add_with_ids(vectors, ids)
+        kind, space = "flat16" if half else "flat", self.gallery.fingerprint
+        return whole, Facts(kind, self._dimension, whole.ntotal, space=space, grid=GRID)
 
     def _suits_flat(self) -> bool:
         """Whether an exhaustive search is quick enough, or asked for."""
@@ -391,28 +414,36 @@ class VectorIndex:
 
     def _load(self) -> None:
         self._forget_base()
-        newest = self._source.generation()
-        for path in sorted(self._files.own(), reverse=True):
-            try:
-                generation = generation_of(path)
-                if generation > newest:  # the catalogue was put back to an older state
-                    continue
-                index, facts = vectorfile.read(path)
-                if facts.dimension != self._dimension:
-                    raise RuntimeError(f"expected {self._dimension} numbers, got {facts.dimension}")
-                if facts.space != self.gallery.fingerprint:
-                    raise RuntimeError("it is of another space")
-                if facts.kind != "compressed" and facts.grid != GRID:
-                    raise RuntimeError("its numbers were rounded by some processor")
-            except (RuntimeError, ValueError, TypeError, OSError) as error:
-                _log.debug("The vector index %s is unreadable and is built again: %s", path, error)
-                continue
-            self._use(index, facts, generation)
-            return
+        self._seen = self._files.look()
+        found = self._files.open_newest(self._dimension)
+        if found is not None:
+            self._use(*found)
+
+    def _hold(self) -> None:
+        """Keep an index of everything in memory alone, until a writer has written one.
+
+        Reading all descriptors of 100,000 pictures takes 5 s, and making a compressed index 40 s;
+        so an exhaustive one is held where it takes no more than a quarter of the memory.
+        """
+        generation = self._source.generation()
+        if self._bytes() // 2 <= memory() // 4:
+            self._use(*self._read_whole(half=True), generation)
+        else:
+            self._use(*compressed.build(self.gallery, self._dimension), generation)
+        self._is_held = True
+
+    def _take_up_file(self) -> None:
+        """Go over to a writer's file, where one came since the last look."""
+        seen = self._files.look()
+        if seen != self._seen:
+            self._seen = seen
+            found = self._files.open_newest(self._dimension)
+            if found is not None:
+                self._use(*found)
 
     def _use(self, index: Any, facts: Facts, generation: int) -> None:
         self._base, self._facts, self._base_ids, self._places = index, facts, None, None
-        self._base_generation = generation
+        self._base_generation, self._is_held = generation, False
         self._forget_changes()
 
     def remove_files(self) -> None:
