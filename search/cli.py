@@ -55,6 +55,14 @@ COMMANDS = {
         "parecido.indexer.commands.verify:verify_command",
         "Check a library from top to bottom.",
     ),
+    "backup": (
+        "parecido.indexer.commands.backup:backup_command",
+        "Copy the library into one file, while everything runs.",
+    ),
+    "restore": (
+        "parecido.indexer.commands.restore:restore_command",
+        "Make a library of a backup in a new folder.",
+    ),
     "remove": (
         "parecido.indexer.commands.remove:remove_command",
         "Take pictures out of the library; the files stay.",

@@ -36,10 +36,13 @@ if TYPE_CHECKING:
     )
     from parecido.indexer.indexing.options import IndexOptions
     from parecido.indexer.indexing.pipeline import index, remove
+    from parecido.indexer.library.backup.backup import backup
+    from parecido.indexer.library.backup.restore import restore
     from parecido.indexer.library.checkup.repair import repair
     from parecido.indexer.library.checkup.verify import verify
     from parecido.indexer.library.library import Library
     from parecido.indexer.pictures.limits import Limits
+    from parecido.indexer.records.backups import Backup
     from parecido.indexer.records.filters import Filter
     from parecido.indexer.records.pictures import Encoding, Label, Picture, Skip
     from parecido.indexer.records.regions import Region
@@ -66,10 +69,13 @@ _HOMES = {
         " PathNotFound PictureUnreadable UnknownEncoder WeightsInvalid WeightsUnavailable",
         "indexer.indexing.options": "IndexOptions",
         "indexer.indexing.pipeline": "index remove",
+        "indexer.library.backup.backup": "backup",
+        "indexer.library.backup.restore": "restore",
         "indexer.library.library": "Library",
         "indexer.library.checkup.repair": "repair",
         "indexer.library.checkup.verify": "verify",
         "indexer.pictures.limits": "Limits",
+        "indexer.records.backups": "Backup",
         "indexer.records.filters": "Filter",
         "indexer.records.pictures": "Encoding Label Picture Skip",
         "indexer.records.regions": "Region",
@@ -89,6 +95,7 @@ _HOMES = {
 
 __all__ = [
     "Ask",
+    "Backup",
     "Collection",
     "Encoder",
     "EncoderMismatch",
@@ -126,6 +133,7 @@ __all__ = [
     "UnknownEncoder",
     "WeightsInvalid",
     "WeightsUnavailable",
+    "backup",
     "evaluate",
     "explain",
     "index",
@@ -136,6 +144,7 @@ __all__ = [
     "parse_recipe",
     "remove",
     "repair",
+    "restore",
     "search_labels",
     "verify",
 ]

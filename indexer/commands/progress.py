@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.paths import absolute
 
-__all__ = ["progress_bar", "stop_on_signal"]
+__all__ = ["progress_bar", "show_bytes", "stop_on_signal"]
 
 
 @contextmanager
@@ -77,6 +78,40 @@ def progress_bar(paths: Sequence[str], options: IndexOptions, library: Path) -> 
             yield show
         finally:
             ended.set()
+
+
+@contextmanager
+def show_bytes(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of bytes on stderr, where that is a terminal; Ctrl-C and SIGTERM end the work."""
+    with stop_on_signal() as stop:
+        if not sys.stderr.isatty():
+            yield lambda done, total: _stop_if(stop)
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        task = bar.add_task(what, total=None)
+
+        def show(done: int, total: int) -> None:
+            _stop_if(stop)
+            bar.update(task, completed=done, total=total)
+
+        with bar:
+            yield show
+
+
+def _stop_if(stop: Callable[[], bool]) -> None:
+    if stop():
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -21,9 +21,12 @@ def file_digest(path: Path) -> str:
 
 
 def sync_tree(folder: Path) -> None:
-    """Sync every file of a flat folder, then the folder itself."""
+    """Sync every file of a folder, and of those in it, then the folder itself."""
     for path in folder.iterdir():
-        _sync(path)
+        if path.is_dir() and not path.is_symlink():
+            sync_tree(path)
+        else:
+            _sync(path)
     sync_folder(folder)
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "NotOurs",
     "copy_aside",
     "create_file",
+    "free_bytes",
     "is_file",
     "is_folder",
     "is_foreign",
@@ -41,6 +42,7 @@ __all__ = [
     "own_files",
     "place_folder",
     "private_folder",
+    "read_file",
     "remove_folder",
     "remove_own",
     "replacing",
@@ -98,6 +100,27 @@ def own_files(folder: Path, kind: Kind) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
+def read_file(path: Path) -> bytes | None:
+    """The bytes of a regular file; None where there is none, or a link on the way to it."""
+    with _open_if_there(path.parent) as folder:
+        if folder is None or not stat.S_ISREG(folder.mode(path.name)):
+            return None
+        try:
+            with open(folder.open(path.name, _READ), "rb") as file:
+                return file.read()
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return None
+            raise
+
+
+def free_bytes(folder: Path) -> int:
+    """What can still be written to the disk that holds a folder."""
+    import shutil
+
+    return shutil.disk_usage(folder).free
+
+
 # -- making ----------------------------------------------------------------------------------------
 
 
@@ -139,14 +162,15 @@ def replacing(
 
 
 @contextmanager
-def create_file(path: Path) -> Iterator[BinaryIO]:
+def create_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """As :func:`replacing`, where nothing is.  Raises ``FileExistsError`` where anything is."""
-    with _write_new(path, True) as (folder, file, temporary):
+    with _write_new(path, sync) as (folder, file, temporary):
         folder.check_absent(path.name)
         yield file
-        _finish(file, True)
+        _finish(file, sync)
         folder.rename_new(temporary, path.name)
-        folder.sync()
+        if sync:
+            folder.sync()
 
 
 @contextmanager
@@ -209,7 +233,7 @@ def set_aside(path: Path, name: str) -> None:
 
 
 def place_folder(work: Path, target: Path) -> None:
-    """Sync a folder of files and give it its place, where nothing is or an empty folder."""
+    """Sync a folder with all in it and give it its place, where nothing is or an empty folder."""
     sync_tree(work)
     os.replace(work, target)
     sync_folder(target.parent)
@@ -265,11 +289,14 @@ def work_folder(
         remove_folder(work, kind, folders)
 
 
-def scratch_folder(prefix: str) -> TemporaryDirectory[str]:
-    """A folder among the system's temporary ones, gone when it is closed or the process ends."""
+def scratch_folder(prefix: str, parent: Path | None = None) -> TemporaryDirectory[str]:
+    """A folder among the system's temporary ones, gone when it is closed or the process ends.
+
+    Or in ``parent``, where what is made in it is to stay.
+    """
     import tempfile
 
-    return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True)
 
 
 def copy_aside(paths: Sequence[Path], prefix: str) -> TemporaryDirectory[str] | None:
