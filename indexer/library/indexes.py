@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 __all__ = [
     "has_regions",
     "has_vectors",
+    "misses_vectors",
     "open_gallery",
     "open_regions",
     "open_vectors",
     "regions_in",
     "vectors_in",
 ]
+
+_MANY = 2048  # which are read in 0.1 s
 
 
 def open_gallery(catalogue: Catalogue) -> Gallery:
@@ -67,6 +70,11 @@ def regions_in(
 def has_vectors(folder: Path, catalogue: Catalogue) -> bool:
     """Whether there is a file of pictures that can be used, old or new; tells without FAISS."""
     return _has_file(folder / VECTORS, catalogue.settings.space(), catalogue)
+
+
+def misses_vectors(folder: Path, catalogue: Catalogue) -> bool:
+    """Whether searches have to read so many descriptors instead of a file that it takes time."""
+    return catalogue.descriptors.count() > _MANY and not has_vectors(folder, catalogue)
 
 
 def has_regions(folder: Path, catalogue: Catalogue) -> bool:

@@ -23,7 +23,7 @@ from parecido.indexer.errors import LibraryBusy, ParecidoError, PathNotFound
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.indexing.pipeline import index_into, remove_from
 from parecido.indexer.indexing.plan import Hooks
-from parecido.indexer.library.indexes import has_vectors
+from parecido.indexer.library.indexes import misses_vectors
 from parecido.indexer.library.library import Library
 from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.indexer.records.runs import IndexReport
@@ -161,12 +161,11 @@ class Jobs:
     def _make_missing_index(self) -> None:
         """Searches make do without the vector index's file; where another writes, it makes it."""
         library = self._library
-        if self._settings.read_only or has_vectors(library.folder, library.catalogue):
+        if self._settings.read_only or not misses_vectors(library.folder, library.catalogue):
             return
         try:
-            if library.catalogue.descriptors.count():
-                with library.writer() as writing:
-                    bring_up_to_date(writing)
+            with library.writer() as writing:
+                bring_up_to_date(writing)
         except ParecidoError as error:
             _log.info("The vector index was not made: %s", error)
 

@@ -141,6 +141,7 @@ def test_a_server_that_may_write_makes_it_when_it_starts(
     indexed: Library, monkeypatch: pytest.MonkeyPatch, *, read_only: bool
 ) -> None:
     use_fakes(monkeypatch)
+    monkeypatch.setattr("parecido.indexer.library.indexes._MANY", 10)
     shutil.rmtree(indexed.folder / "vectors")
     with serving(indexed.folder, Settings(read_only=read_only)) as client:
         if read_only:

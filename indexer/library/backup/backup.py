@@ -66,7 +66,7 @@ def backup(
         if os.path.lexists(path):
             raise FileExistsError(17, "it is there", str(path))
         job = _Job(library, progress)
-        check_space(path.parent, 2 * job.total, _NOTHING)
+        check_space(path.parent, job.total, _NOTHING)
         with (
             scratch_folder(f".{path.name}-", path.parent) as scratch,
             create_file(path) as out,
