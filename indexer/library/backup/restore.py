@@ -19,6 +19,7 @@ from parecido.indexer.library.backup.errors import check_space, writing_into
 from parecido.indexer.library.backup.manifest import Manifest
 from parecido.indexer.library.backup.relocate import relocate
 from parecido.indexer.library.contents import refuse_foreign
+from parecido.indexer.library.indexes import misses_vectors
 from parecido.indexer.library.layout import CATALOGUE, UPLOADS, library_path
 from parecido.indexer.library.library import Library
 from parecido.indexer.library.upkeep import bring_up_to_date
@@ -142,6 +143,8 @@ def _derive(folder: Path) -> None:
         with Library.open(folder) as library:
             if library.encoder is None:
                 return
+            if misses_vectors(folder, library.catalogue):
+                _log.info("The library is there; its index is made now, and may be later.")
             with library.writer() as writing:
                 bring_up_to_date(writing)
     except ParecidoError as error:
