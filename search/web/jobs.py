@@ -161,13 +161,16 @@ class Jobs:
     def _make_missing_index(self) -> None:
         """Searches make do without the vector index's file; where another writes, it makes it."""
         library = self._library
-        if self._settings.read_only or not misses_vectors(library.folder, library.catalogue):
+        if self._settings.read_only:
             return
         try:
-            with library.writer() as writing:
-                bring_up_to_date(writing)
+            if misses_vectors(library.folder, library.catalogue):
+                with library.writer() as writing:
+                    bring_up_to_date(writing)
         except ParecidoError as error:
             _log.info("The vector index was not made: %s", error)
+        except Exception:  # of FAISS for one; the jobs go on
+            _log.exception("The vector index was not made.")
 
     def _take(self) -> list[Job]:
         """The next job; uploads that wait behind an upload go with it."""

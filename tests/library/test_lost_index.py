@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parecido.indexer.errors import LibraryDamaged
 from parecido.indexer.library.checkup.repair import repair
 from parecido.indexer.library.library import Library
 from parecido.indexer.library.upkeep import bring_up_to_date, is_up_to_date
@@ -19,7 +20,7 @@ from parecido.search.engine import Engine
 from parecido.web import Settings
 from tests.support.fakes import fake_spec, save_pictures
 from tests.support.harness import put, run_parecido
-from tests.support.serving import serving, use_fakes
+from tests.support.serving import picture_bytes, serving, use_fakes
 from tests.support.waiting import until
 
 DIMENSION = 48
@@ -149,6 +150,19 @@ def test_a_server_that_may_write_makes_it_when_it_starts(
             assert files(indexed) == []
         else:
             until(lambda: len(files(indexed)) == 1)
+
+
+@pytest.mark.parametrize("error", [LibraryDamaged("The space is damaged."), RuntimeError("FAISS")])
+def test_a_server_whose_index_cannot_be_made_goes_on_with_its_jobs(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    use_fakes(monkeypatch)
+    monkeypatch.setattr("parecido.search.web.jobs.misses_vectors", fail)
+    with serving(indexed.folder) as client:
+        assert client.send("/v1/pictures", picture_bytes(100)).status_code == 201
 
 
 def test_a_search_from_the_shell_tells_of_it_beside_its_answer(tmp_path: Path) -> None:
