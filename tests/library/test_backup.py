@@ -146,6 +146,20 @@ def test_uploads_lie_in_the_restored_library_and_belong_to_it(
     assert answers(tmp_path / "new").keys() == {i for i, _ in before.values()}
 
 
+def test_a_picture_of_ones_own_among_the_uploads_stays_where_it_is(
+    indexed: Library, tmp_path: Path
+) -> None:
+    apart = tmp_path / "apart"
+    own = save_picture(apart / "mine.png", 4321)
+    add_uploads(indexed, 1, apart)
+    assert backup(indexed, tmp_path / "backup.zip").uploads == 1
+    restore(tmp_path / "backup.zip", tmp_path / "new")
+    with Library.open(tmp_path / "new") as library:
+        assert library.catalogue.picture_at(str(own)) is not None
+        roots = {os.fsdecode(root.path) for root in library.catalogue.roots()}
+        assert roots == {str(apart), str(tmp_path / "new" / "uploads"), str(tmp_path / "pictures")}
+
+
 def test_restored_to_where_it_was_nothing_moves(indexed: Library, tmp_path: Path) -> None:
     add_uploads(indexed, 2)
     before = holdings(indexed)
@@ -393,6 +407,10 @@ HARM: dict[str, Callable[[dict[str, bytes]], object]] = {
     "another digest": _manifest(lambda told: told["members"][0].update(sha256="0" * 64)),  # type: ignore[index]
     "another size": _manifest(lambda told: told["members"][0].update(bytes=5)),  # type: ignore[index]
     "a size that is no number": _manifest(lambda told: told["members"][0].update(bytes="5")),  # type: ignore[index]
+    "a path that is no text": _manifest(lambda told: told["uploads"][0].update(path=7)),  # type: ignore[index]
+    "a member that is no text": _manifest(lambda told: told["uploads"][0].update(member=7)),  # type: ignore[index]
+    "a missing one that is no path": _manifest(lambda told: told.update(missing=["xyz"])),
+    "members that are no list": _manifest(lambda told: told.update(members=7)),
     "other counts": _manifest(lambda told: told.update(pictures=7)),
     "a path out of the folder": _named("uploads/ab/../../../../out.png"),
     "an absolute path": _named("/tmp/out.png"),

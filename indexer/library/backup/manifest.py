@@ -95,9 +95,9 @@ class Manifest:
                     "missing": tuple(told["missing"]),
                 }
             )
+            made.check()
         except (TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"its manifest is not as it should be ({error})") from error
-        made.check()
         return made
 
     def check(self) -> None:
@@ -117,6 +117,8 @@ class Manifest:
             if not upload.member.startswith("uploads/") or upload.member not in names:
                 raise ValueError("it lacks an uploaded picture that it names")
             bytes.fromhex(upload.path), bytes.fromhex(upload.content_hash)
+        for path in self.missing:
+            bytes.fromhex(path)
 
     def pick_members(self) -> Iterator[Member]:
         """The members that a library is made of."""

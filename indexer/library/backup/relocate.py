@@ -64,9 +64,11 @@ def _move_roots(
     """Roots that were of the old places, and those of the new ones."""
     folder = os.fsencode(target / UPLOADS)
     places = {**moved, **{os.path.dirname(os.path.dirname(old)): folder for old in moved}}
-    gone = [root.path for root in catalogue.roots() if root.path in places]
+    found = [root.path for root in catalogue.roots() if root.path in places]
     come = []
-    for new in {places[path] for path in gone}:
+    for new in {places[path] for path in found}:
         status = os.stat(work / os.path.relpath(os.fsdecode(new), target))
         come.append(Root(new, signed64(status.st_dev), signed64(status.st_ino)))
+    # a folder that holds somebody's own pictures too is a root as before
+    gone = [root for root in found if all(path in moved for _, path in catalogue.under(root))]
     return [path for path in gone if path not in {root.path for root in come}], come
