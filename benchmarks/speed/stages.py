@@ -3,7 +3,8 @@
 The functions in :data:`STAGES` are replaced by ones that read their thread's own CPU clock when
 they begin and end.  What one of them spends in another counts for the inner one.  A Python thread's
 time outside all of them is glue; what the process spends in no Python thread at all is the network,
-which OpenVINO runs on threads of its own.
+which OpenVINO runs on threads of its own.  What is watched has to decode in its own process:
+``IndexOptions(isolate=False)``.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _UNPACK = "labels and packing"
 # rearranged, its new places belong here; what is not there is told, and its time counts as glue.
 STAGES = (
     ("parecido.indexer.pictures.walk", "Walk._below", _WALK),
-    ("parecido.indexer.indexing.prepare", "probe", _READ),
-    ("parecido.indexer.indexing.prepare", "content_hash", _HASH),
-    ("parecido.indexer.indexing.prepare", "decode", _DECODE),
+    ("parecido.indexer.pictures.decoding.decoder", "probe", _READ),
+    ("parecido.indexer.pictures.decoding.decoder", "content_hash", _HASH),
+    ("parecido.indexer.pictures.decoding.decoder", "draw", _DECODE),
     ("parecido.indexer.encoders.runtimes.openvino", "OpenVINORuntime.run", NETWORK),
     ("parecido.indexer.encoders.runtimes.keras", "KerasRuntime.run", NETWORK),
     ("openvino", "Core.compile_model", _COMPILE),
