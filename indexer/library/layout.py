@@ -11,6 +11,7 @@ __all__ = [
     "CATALOGUE",
     "NEIGHBOURS",
     "REGIONS",
+    "SESSIONS",
     "SIGNATURE",
     "THUMBNAILS",
     "UPLOADS",
@@ -25,6 +26,8 @@ SIGNATURE = "writer.json"
 VECTORS = "vectors"
 NEIGHBOURS = "neighbours"
 REGIONS = "regions"
+SESSIONS = "sessions.json"
+"""Which sessions of a server's were ended."""
 THUMBNAILS = "thumbnails"
 UPLOADS = "uploads"
 

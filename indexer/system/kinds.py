@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
 __all__ = [
+    "ARRIVALS",
     "CACHED",
     "CACHED_FOLDER",
     "CACHED_LOCK",
@@ -24,6 +25,7 @@ __all__ = [
     "MODELS",
     "NEIGHBOURS",
     "PIXELS",
+    "SESSIONS",
     "THUMBNAILS",
     "THUMBNAIL_MARK",
     "WORK",
@@ -167,6 +169,20 @@ LOCK = "lock"
 """Empty, but where a file system has no locks; see :func:`is_lock`."""
 WRITER = Kind(re.compile(r"writer\.json(\.tmp)?"), _begins(b'{"pid": '))
 """Who holds the lock."""
+
+ARRIVALS = Kind(
+    re.compile(
+        r"\.(?P<name>[^/]+)\.(?P<hash>[0-9a-f]{32})"
+        r"\.(?P<kind>new|other)-(?P<stamp>[0-9a-f]{16})[0-9a-f]{8}"
+    ),
+    any_content,
+)
+"""What has been uploaded and has no place yet: a new picture, or other bytes for one.
+
+No walk takes these up, nor what they are called while they are written.
+"""
+SESSIONS = Kind(re.compile(r"sessions\.json"), _begins(b'{"before": '))
+"""Which sessions of a server's were ended."""
 
 MODELS = Kind(re.compile(r"model\.(xml|bin)"), any_content)
 """A quantised model; whose it is, is told by its digest."""

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["serve_command"]
 
 _ANY = ("0.0.0.0", "::", "")
-_GRACE_SECONDS = 10
+_GRACE_SECONDS = 2.0  # for requests; the library gets the rest of three seconds
 _BACKLOG = 2048
+_FILES = 65_536  # open at once, if the system lets it
+_OWN_FILES = 256  # of the library, the network, and pictures that are read
 _SWITCH_SECONDS = 0.0005
 
 
@@ -99,6 +101,29 @@ _SWITCH_SECONDS = 0.0005
     help="Requests at once; more are asked to try again.",
 )
 @click.option(
+    "--max-connections",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Connections at once; then idle ones are closed for new ones.",
+)
+@click.option(
+    "--max-connections-per-address",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Connections of one address; 0 for any number.  [default: 128, and any number of this "
+    "machine itself, where a proxy may be]",
+)
+@click.option(
+    "--max-uploads-gigabytes",
+    metavar="N",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Space for uploaded pictures; 0 for any.",
+)
+@click.option(
     "--timeout",
     metavar="SECONDS",
     type=click.FloatRange(min=0.1),
@@ -121,6 +146,9 @@ def serve_command(
     max_upload_megabytes: int,
     max_megapixels: int,
     max_concurrent: int,
+    max_connections: int,
+    max_connections_per_address: int | None,
+    max_uploads_gigabytes: float,
     timeout: float,
     device: str,
     library: str | None,
@@ -150,18 +178,26 @@ def serve_command(
         origins=tuple(origin.rstrip("/") for origin in allow_origin),
         upload_bytes=max_upload_megabytes * 1_000_000,
         pixels=max_megapixels * 1_000_000,
+        uploads_bytes=round(max_uploads_gigabytes * 1e9),
         concurrent=max_concurrent,
         seconds=timeout,
         device=device,
     )
-    _serve(host, port, settings, library)
+    _serve(host, port, settings, library, (max_connections, max_connections_per_address))
 
 
-def _serve(host: str, port: int, settings: Settings, library: str | None) -> None:
+def _serve(
+    host: str,
+    port: int,
+    settings: Settings,
+    library: str | None,
+    connections: tuple[int, int | None],
+) -> None:
     import uvicorn
 
     from parecido.indexer.library.library import Library
     from parecido.search.web.app import create_app
+    from parecido.search.web.callers.connections import Bounds, Connections, Server
 
     sock = _listen(host, port)  # first: where that fails, no library is made
     with Library.open(library) if settings.read_only else Library.create(library) as opened:
@@ -175,19 +211,37 @@ def _serve(host: str, port: int, settings: Settings, library: str | None) -> Non
     # The thread that serves wants the interpreter back often, for a moment each: with Python's own
     # 5 ms, it waits for the searching thread most of the time.
     sys.setswitchinterval(_SWITCH_SECONDS)
+    most, of_address = connections
+    bounds = Bounds(min(most, _spare_files()), of_address, discarded_bytes=settings.upload_bytes)
+    bounded = Connections(bounds)
     config = uvicorn.Config(
         app,
+        http=bounded.make_protocol,  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
         ws="none",
-        timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=30,
     )
     gc.collect()
     gc.freeze()  # what was imported stays: no collection needs to look at it again
-    uvicorn.Server(config).run(sockets=[sock])
+    stop = app.state.callers.turns.stop
+    Server(config, bounded, _GRACE_SECONDS, stop).run(sockets=[sock])
+
+
+def _spare_files() -> int:
+    """How many connections this process may have open beside its files; more where it may."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such bound
+        return sys.maxsize
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(16, soft - _OWN_FILES)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -12,9 +12,11 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
+from parecido.indexer.library.layout import SESSIONS
 from parecido.indexer.library.library import Library
+from parecido.search.web.callers.sessions import Sessions
 from parecido.search.web.errors import add_error_handlers
-from parecido.search.web.guard import Guard
+from parecido.search.web.guard import Callers, Guard
 from parecido.search.web.routes import about as routes_about
 from parecido.search.web.routes import jobs as routes_jobs
 from parecido.search.web.routes import pictures as routes_pictures
@@ -61,14 +63,17 @@ def create_app(
     application, whose ``lifespan`` does not reach it, enter :func:`running` there.
     """
     settings = settings or Settings()
-    metrics = Metrics()
+    metrics, callers = Metrics(), Callers(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with running(app):
             yield
 
-    middleware = [Middleware(AccessLog, metrics=metrics), Middleware(Guard, settings=settings)]
+    middleware = [
+        Middleware(AccessLog, metrics=metrics),
+        Middleware(Guard, settings=settings, callers=callers),
+    ]
     if settings.origins:
         middleware.append(
             Middleware(
@@ -89,7 +94,8 @@ def create_app(
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    app.state.library, app.state.settings, app.state.metrics = library, settings, metrics
+    app.state.library, app.state.settings = library, settings
+    app.state.metrics, app.state.callers = metrics, callers
     for routes in (routes_search, routes_why, routes_pictures, routes_jobs, routes_about):
         app.include_router(routes.router)
     add_error_handlers(app)
@@ -111,6 +117,8 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
     with Library.open(state.library) as library:
         service = Service(library, state.settings, state.metrics)
         state.service = service
+        if state.settings.token is not None:
+            state.callers.sessions = Sessions(state.settings.token, library.folder / SESSIONS)
         try:
             yield
         finally:

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
+from collections.abc import Iterator
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
@@ -19,16 +20,21 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from parecido.indexer.errors import ParecidoError
+from parecido.search.web.callers.guesses import Guesses
+from parecido.search.web.callers.places import ABORT, peer_of
+from parecido.search.web.callers.sessions import Sessions
+from parecido.search.web.callers.turns import TURN, Turn, Turns
 from parecido.search.web.errors import Refused, error_response, report_defect
 from parecido.search.web.settings import Settings
 
-__all__ = ["COOKIE", "Guard", "session_of", "token_matches"]
+__all__ = ["COOKIE", "Callers", "Guard", "peer_of_scope", "read_session", "token_matches"]
 
 COOKIE = "parecido_session"
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]*)?")
 _RETRY = {"Retry-After": "1"}
 _ANSWERING = 10  # times the limit is what a client may take to read an answer
+_PIECE = 65_536  # bytes of an answer that are given out before the last are on their way
 # without a token: what shows no picture and nothing of the library
 _OPEN = frozenset(
     {"/", "/session", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico"}
@@ -45,13 +51,51 @@ _POLICY = (
 _POLICIES = {"/docs": _POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")}
 
 
+class Callers:
+    """What a server knows of those who call it.  Touched by its event loop alone."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.turns = Turns(settings)
+        self.guesses = Guesses()
+        self.sessions: Sessions | None = None
+        """Of a server with a token, once its library is known."""
+
+    async def check(self, scope: Scope, token: str) -> None:
+        """Raise ``Refused`` unless a request has the token or a session."""
+        headers = Headers(scope=scope)
+        given = _read_token(headers)
+        if given is None:
+            session = read_session(headers)
+            is_right = bool(session and self.sessions and self.sessions.is_valid(session))
+            code = "token_missing" if session is None else "token_wrong"
+        else:
+            is_right, code = await self.is_right(given, token, scope), "token_wrong"
+        if not is_right:
+            raise Refused(
+                401,
+                code,
+                "This server answers only with its token.",
+                "Send it: Authorization: Bearer TOKEN.",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+    async def is_right(self, given: str, token: str, scope: Scope) -> bool:
+        """Whether what a client gives is the token, when it is its turn to be looked at."""
+        peer = peer_of_scope(scope)
+        await self.guesses.wait(peer)
+        if token_matches(given, token):
+            return True
+        self.guesses.note_wrong(peer)
+        return False
+
+
 class Guard:
     """ASGI middleware that refuses what must not reach the routes."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, callers: Callers) -> None:
         self._app = app
         self._settings = settings
-        self._busy = 0
+        self._callers = callers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,18 +111,18 @@ class Guard:
             await send_headers(message)
 
         try:
-            self._check(scope, path)
-            if self._busy >= self._settings.concurrent and path not in _ALWAYS:
-                raise Refused(503, "busy", "Too many requests at once.", "Try again.", _RETRY)
-            self._busy += 1
-            try:
-                await self._run_within_limits(scope, receive, note_begin)
-            finally:
-                self._busy -= 1
+            self._check_names(scope)
+            await self._check_token(scope, path)
+            self._check_length(scope)
+            await self._run_within_limits(scope, receive, note_begin)
         except Exception as error:
-            if is_begun:
+            if not is_begun:
+                await self._refusal(scope, error)(scope, receive, send_headers)
+                return
+            abort = scope.get("extensions", {}).get(ABORT)
+            if abort is None or not isinstance(error, Refused):
                 raise
-            await self._refusal(scope, error)(scope, receive, send_headers)
+            abort()  # nothing else tells a reader who is too slow
 
     def _refusal(self, scope: Scope, error: Exception) -> Response:
         if not isinstance(error, ParecidoError):
@@ -90,8 +134,8 @@ class Guard:
             response.headers["Vary"] = "Origin"
         return response
 
-    def _check(self, scope: Scope, path: str) -> None:
-        """Raise for a request that must not be answered."""
+    def _check_names(self, scope: Scope) -> None:
+        """Raise for a request that means another server, or comes from a page of another site."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not _is_known_host(host, self._settings.hosts):
@@ -109,22 +153,21 @@ class Guard:
                 f"Pages of {origin[:100]} may not use this server.",
                 "Allow them: parecido serve --allow-origin ORIGIN.",
             )
+
+    async def _check_token(self, scope: Scope, path: str) -> None:
+        """Raise where the token or a session is needed and is not there."""
+        headers = Headers(scope=scope)
         is_open = path in _OPEN or path.startswith(_OPEN_BELOW)
         # browsers ask without a token whether they may send one
-        is_preflight = scope["method"] == "OPTIONS" and origin in self._settings.origins
-        if self._settings.token is not None and not is_open and not is_preflight:
-            given, expected = _read_token(headers), self._settings.token
-            if given is None:
-                given, expected = _read_session(headers), session_of(expected)
-            if given is None or not token_matches(given, expected):
-                raise Refused(
-                    401,
-                    "token_missing" if given is None else "token_wrong",
-                    "This server answers only with its token.",
-                    "Send it: Authorization: Bearer TOKEN.",
-                    {"WWW-Authenticate": "Bearer"},
-                )
-        length = headers.get("content-length", "0")
+        is_preflight = (
+            scope["method"] == "OPTIONS" and headers.get("origin") in self._settings.origins
+        )
+        if self._settings.token is None or is_open or is_preflight:
+            return
+        await self._callers.check(scope, self._settings.token)
+
+    def _check_length(self, scope: Scope) -> None:
+        length = Headers(scope=scope).get("content-length", "0")
         if length.isdecimal() and (len(length) > 18 or int(length) > self._settings.upload_bytes):
             raise self._too_large()
 
@@ -144,37 +187,59 @@ class Guard:
         )
 
     async def _run_within_limits(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application, with limits on the time and on the bytes that come."""
-        came, is_whole, is_begun, is_too_large = 0, False, False, False
+        """Run the application, with limits on the time, on the bytes that come, and on the places.
+
+        What is asked whether the server lives takes no place.
+        """
+        headers = Headers(scope=scope)
+        has_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
         async def receive_counting() -> Message:
-            nonlocal came, is_whole, is_too_large
             message = await receive()
             if message["type"] == "http.request":
-                came += len(message.get("body", b""))
-                is_whole = not message.get("more_body", False)
-                if came > self._settings.upload_bytes:  # it had told no length
-                    is_too_large = True
-                    raise self._too_large()
+                size, more = len(message.get("body", b"")), message.get("more_body", False)
+                if turn.came + size > self._settings.upload_bytes:  # it had told no length
+                    turn.refusal = self._too_large()
+                turn.note_body(size, more)
             return message
 
         async def send_in_time(message: Message) -> None:
-            nonlocal is_begun
-            if not is_begun and is_too_large:
+            if not turn.is_begun and turn.refusal is not None:
                 return  # whatever the framework makes of it
-            if not is_begun:  # a large file over a slow line takes its time
+            if not turn.is_begun:  # a large file over a slow line takes its time
                 now = asyncio.get_running_loop().time()
                 limit.reschedule(now + _ANSWERING * self._settings.seconds)
-            is_begun = True
-            await send(message)
+            body = message.get("body", b"")
+            turn.note_answer(len(body) if len(body) > _PIECE else 0)
+            for piece in _pieces(message):
+                await send(piece)
 
         try:
             async with asyncio.timeout(self._settings.seconds) as limit:
-                await self._app(scope, receive_counting, send_in_time)
+                turn = Turn(self._callers.turns, limit, peer_of_scope(scope))
+                if _path(scope) not in _ALWAYS:
+                    turn.begin(has_body)
+                scope[TURN] = turn
+                try:
+                    await self._app(scope, receive_counting, send_in_time)
+                finally:
+                    turn.leave()
         except TimeoutError:
-            raise _late(is_whole) from None
-        if is_too_large and not is_begun:
-            raise self._too_large()
+            raise turn.refusal or _late(turn.is_whole) from None
+        if turn.refusal is not None and not turn.is_begun:
+            raise turn.refusal
+
+
+def _pieces(message: Message) -> Iterator[Message]:
+    """A message of an answer, in parts that are not held for a reader who takes none."""
+    body = message.get("body", b"")
+    if len(body) <= _PIECE:
+        yield message
+        return
+    for start in range(0, len(body), _PIECE):
+        end = start + _PIECE
+        more = message.get("more_body", False) or end < len(body)
+        yield {**message, "body": body[start:end], "more_body": more}
 
 
 def _late(is_whole: bool) -> Refused:
@@ -197,9 +262,10 @@ def _path(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", "")) or "/"
 
 
-def session_of(token: str) -> str:
-    """What a browser keeps in the token's place; whoever finds it cannot tell the token."""
-    return hashlib.sha256(b"parecido session: " + token.encode("utf-8", "replace")).hexdigest()
+def peer_of_scope(scope: Scope) -> str:
+    """Whose request it is, as far as the connection tells."""
+    client = scope.get("client")
+    return peer_of(client[0]) if client else ""
 
 
 def _read_token(headers: Headers) -> str | None:
@@ -209,7 +275,8 @@ def _read_token(headers: Headers) -> str | None:
     return token.strip().encode("latin-1").decode("utf-8", "replace")
 
 
-def _read_session(headers: Headers) -> str | None:
+def read_session(headers: Headers) -> str | None:
+    """The session that a browser sends along."""
     try:
         cookies = SimpleCookie(headers.get("cookie", ""))
     except CookieError:

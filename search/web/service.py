@@ -1,6 +1,7 @@
 """The library behind a server: opened once, its encoder warm, its questions gathered.
 
-Decoding, encoding and searching each have threads of their own, off the event loop.
+Decoding, encoding, searching, questions about the catalogue and writing what was uploaded each have
+threads of their own, off the event loop.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +53,8 @@ __all__ = ["Service"]
 
 _OF_LIBRARY = Limits()  # as they were indexed; what is uploaded has the server's own
 _REMEMBERED = 256  # descriptors of uploads: 5 kB each
+_OPEN_AGAIN = 2.0  # seconds from one try to open the encoder that failed to the next
+_HASHED = 1 << 20  # bytes that take a millisecond
 _MAP_BYTES = 32 << 20  # of feature maps that are remembered: 250 kB each, as a rule
 # How far a search within pictures goes: each of these takes ten descriptors, 0.2 ms.
 _MOST_WITHIN = 2000
@@ -59,6 +63,58 @@ _log = logging.getLogger("parecido")
 
 Labels = tuple[tuple[str, float, int], ...]
 Parts = tuple[Sequence[Pixels], Terms, frozenset[int]]
+
+
+class _Readiness:
+    """Whether the encoder and the index are open; opens them, again where that failed."""
+
+    def __init__(self, library: Library, engine: Engine) -> None:
+        self._library = library
+        self._engine = engine
+        self.tried = threading.Event()
+        """Set once it is known."""
+        self._is_open = False
+        self._is_trying = False
+        self._failed: ParecidoError | None = None
+        self._tried = 0.0
+        self._begin()
+
+    def check(self) -> None:
+        """Raise what stands in the way."""
+        failed = self._failed
+        if failed is not None:
+            if not self._is_trying and time.monotonic() - self._tried > _OPEN_AGAIN:
+                self._begin()
+            raise failed
+        if not self._is_open:
+            retry = {"Retry-After": "1"}
+            raise Refused(503, "starting", "The server is starting.", "Try again.", retry)
+
+    def _begin(self) -> None:
+        self._is_trying = True
+        threading.Thread(target=self._open, name="warm-up", daemon=True).start()
+
+    def _open(self) -> None:
+        """Open what the first query would wait for."""
+        failed: ParecidoError | None = None
+        try:
+            spec = self._library.encoder
+            if spec is not None and self._library.catalogue.counts()[0]:
+                height, width = spec.size.height, spec.size.width
+                blank = np.zeros((height, width, 3), np.uint8)
+                vector = self._engine.encoder.encode([blank]).descriptors[0]
+                self._engine.search_vector(vector, k=1)
+        except ParecidoError as error:
+            failed = error
+            if str(error) != str(self._failed):  # it is tried again and again
+                _log.error("%s", error)
+        except Exception:
+            failed = ParecidoError("The server could not warm up.", "See its log.")
+            if str(failed) != str(self._failed):
+                _log.exception("The server could not warm up")
+        self._is_open, self._failed, self._tried = failed is None, failed, time.monotonic()
+        self._is_trying = False
+        self.tried.set()
 
 
 class Service:
@@ -77,6 +133,9 @@ class Service:
         )
         self.jobs = Jobs(library, self.uploads, settings, self._encoder_if_open)
         self._pool = ThreadPoolExecutor(cores + 1, thread_name_prefix="decode")
+        self._questions = ThreadPoolExecutor(2, thread_name_prefix="catalogue")
+        self._writes = ThreadPoolExecutor(2, thread_name_prefix="uploads")
+        self._parsing = ThreadPoolExecutor(1, thread_name_prefix="json")
         self._encoding: Gatherer[tuple[Pixels, int], tuple[Vectors, Labels]] = Gatherer(
             "encode",
             self._encode,
@@ -103,15 +162,14 @@ class Service:
         # by content, region and encoder; touched by the event loop alone
         self._described: OrderedDict[Hashable, tuple[Vectors, Labels]] = OrderedDict()
         self._looks: OrderedDict[Hashable, tuple[View, FeatureMaps]] = OrderedDict()
-        self._warm = threading.Event()
-        self._failed: ParecidoError | None = None
-        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+        self._readiness = _Readiness(library, self.engine)
 
     def close(self) -> None:
         """Let running jobs commit and stop, answer what waits, and let go of everything."""
         self._decoder.stop()
         self.jobs.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._questions, self._writes, self._parsing):
+            pool.shutdown(wait=True, cancel_futures=True)
         self._encoding.close()
         self._mapping.close()
         self._finding.close()
@@ -122,30 +180,8 @@ class Service:
     # -- readiness -------------------------------------------------------------------------------
 
     def check_ready(self) -> None:
-        """Raise while the encoder is being opened, or where it cannot be."""
-        if self._failed is not None:
-            raise self._failed
-        if not self._warm.is_set():
-            raise Refused(
-                503, "starting", "The server is starting.", "Try again.", {"Retry-After": "1"}
-            )
-
-    def _warm_up(self) -> None:
-        """Open what the first query would wait for."""
-        try:
-            spec = self.library.encoder
-            if spec is not None and self.library.catalogue.counts()[0]:
-                height, width = spec.size.height, spec.size.width
-                blank = np.zeros((height, width, 3), np.uint8)
-                vector = self.engine.encoder.encode([blank]).descriptors[0]
-                self.engine.search_vector(vector, k=1)
-        except ParecidoError as error:
-            _log.error("%s", error)
-            self._failed = error
-        except Exception:
-            _log.exception("The server could not warm up")
-            self._failed = ParecidoError("The server could not warm up.", "See its log.")
-        self._warm.set()
+        """Raise while the encoder is being opened, or where it cannot be, which is tried again."""
+        self._readiness.check()
 
     def _encoder_if_open(self) -> Encoder | None:
         """For indexing runs: the network is not loaded twice."""
@@ -161,6 +197,21 @@ class Service:
         except Stopped:
             retry = {"Retry-After": "5"}
             raise Refused(503, "stopping", "The server is stopping.", "Try again.", retry) from None
+
+    async def ask(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """As :meth:`call`, for a question about the catalogue, which waits for no picture."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._questions, function, *arguments)
+
+    async def read_json(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """As :meth:`call`, for long JSON: one after the other, for each holds much memory."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._parsing, function, *arguments)
+
+    async def write(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """As :meth:`call`, for what waits for a disk."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writes, function, *arguments)
 
     async def see(
         self, data: bytes, region: Region | None = None, limits: Limits | None = None
@@ -183,7 +234,7 @@ class Service:
 
         Remembered for a while: the next page of hits comes with the same picture.
         """
-        key = (content_hash(data), region, self.engine.spec.fingerprint)
+        key = (await self._hash(data), region, self.engine.spec.fingerprint)
         if not labels and key in self._described:
             self._described.move_to_end(key)
             return self._described[key]
@@ -196,6 +247,10 @@ class Service:
             self._described.popitem(last=False)
         return described
 
+    async def _hash(self, data: bytes) -> bytes:
+        """The hash of a picture's bytes; of many, off the event loop."""
+        return content_hash(data) if len(data) < _HASHED else await self.ask(content_hash, data)
+
     async def file_of(self, picture: Picture) -> bytes:
         """The bytes of an indexed picture's file.
 
@@ -205,7 +260,7 @@ class Service:
             data = await self.call(probe, Path(picture.path), _OF_LIBRARY)
         except PictureUnreadable as error:
             raise report_loss(error) from error
-        if content_hash(data) != picture.content_hash:
+        if await self._hash(data) != picture.content_hash:
             raise report_change()
         return data
 
@@ -243,7 +298,7 @@ class Service:
 
         Remembered for a while: the next question is about the same query and another hit.
         """
-        key = (content_hash(data), region, self.engine.spec.fingerprint)
+        key = (await self._hash(data), region, self.engine.spec.fingerprint)
         if key in self._looks:
             self._looks.move_to_end(key)
         else:
@@ -260,7 +315,7 @@ class Service:
     async def look_at(self, picture: Picture, region: Region | None = None) -> Look:
         """An indexed picture, or a part of it, from its file; as :meth:`file_of`."""
         data = await self.file_of(picture)
-        _, vectors = await self.call(self.library.catalogue.descriptors.of, [picture.id])
+        _, vectors = await self.ask(self.library.catalogue.descriptors.of, [picture.id])
         stored = vectors[0] if len(vectors) else None
         return await self.look(data, picture.path, region, _OF_LIBRARY, stored)
 

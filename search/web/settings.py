@@ -33,6 +33,8 @@ class Settings:
     """Other sites whose pages may use the API, as ``https://photos.example``."""
     upload_bytes: int = 32_000_000
     """Largest body of a request."""
+    uploads_bytes: int = 10_000_000_000
+    """Most that uploaded pictures may take; 0 for any."""
     pixels: int = 100_000_000
     """Largest picture that is decoded."""
     pictures_per_request: int = 16

@@ -25,7 +25,7 @@ from parecido.indexer.catalogue.sqlite.reading.uploads import LEAVING, Upload
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.system.disk import writing_folder
 from parecido.indexer.system.files import content_hash
-from parecido.indexer.system.kinds import Kind, any_content
+from parecido.indexer.system.kinds import ARRIVALS, Kind, any_content
 from parecido.indexer.system.own_files import (
     create_file,
     is_folder,
@@ -43,14 +43,6 @@ __all__ = ["Arrival", "Uploads"]
 
 _SAFE = re.compile(r"[^\w.-]+")
 _SHELF = re.compile(r"[0-9a-f]{2}")
-# hidden names, which no walk takes up: of a new picture, and of other bytes for one
-_ARRIVALS = Kind(
-    re.compile(
-        r"\.(?P<name>[^/]+)\.(?P<hash>[0-9a-f]{32})"
-        r"\.(?P<kind>new|other)-(?P<stamp>[0-9a-f]{16})[0-9a-f]{8}"
-    ),
-    any_content,
-)
 _NEW_NAME = re.compile(r"(.+-[0-9a-f]{16})(\.[^.]+)?")
 _PIECES_SECONDS = 3600.0
 
@@ -122,7 +114,7 @@ class Uploads:
         found = []
         for shelf in sorted({*self._shelves(), *elsewhere}):
             _remove_pieces(shelf)
-            for path in own_files(shelf, _ARRIVALS):
+            for path in own_files(shelf, ARRIVALS):
                 with suppress(OSError):  # another server, which still runs, has given it its place
                     found += _arrival(path)
         return sorted(found, key=lambda arrival: arrival.stamp)
@@ -234,7 +226,7 @@ def _keep(shelf: Path, name: str, digest: bytes, data: bytes, *, is_new: bool) -
 
 def _arrival(path: Path) -> list[Arrival]:
     """What a file of such a name is, if it holds what its name tells."""
-    match = _ARRIVALS.names.fullmatch(path.name)
+    match = ARRIVALS.names.fullmatch(path.name)
     digest = content_hash(path.read_bytes())
     if match is None or digest.hex() != match["hash"]:
         return []
@@ -298,8 +290,8 @@ def _remove(path: Path, is_made: Callable[[BinaryIO], bool]) -> None:
 
 def _remove_pieces(shelf: Path) -> None:
     """Remove what a server was writing when it was killed; another one may be writing now."""
-    whole = {path.name for path in own_files(shelf, _ARRIVALS)}
-    for path in own_files(shelf, _ARRIVALS.while_writing()):
+    whole = {path.name for path in own_files(shelf, ARRIVALS)}
+    for path in own_files(shelf, ARRIVALS.while_writing()):
         with suppress(OSError):
             if path.name not in whole and time.time() - path.stat().st_mtime > _PIECES_SECONDS:
                 _remove(path, any_content)

@@ -40,6 +40,10 @@ PARTICIPLES = {
 PARTICIPLE_NAMES = {
     "indexer/pictures/exif.py read_taken": "it reads the record Taken",
     "search/web/routes/pictures.py listed": "the OpenAPI document names handlers",
+    **{
+        f"search/web/callers/connections.py {name}": "asyncio tells a protocol what happened"
+        for name in ("connection_made", "connection_lost", "data_received")
+    },
 }
 
 

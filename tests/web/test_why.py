@@ -134,7 +134,9 @@ def test_maps_are_remembered_up_to_a_bound(
     client, _ = place
     runtime = client.service.engine.encoder._runtime
     assert isinstance(runtime, FakeRuntime)
-    assert client.service._warm.wait(PATIENCE)  # that takes a picture through the network, too
+    assert client.service._readiness.tried.wait(
+        PATIENCE
+    )  # that takes a picture through the network, too
 
     def passes(*pairs: tuple[int, int]) -> int:
         before = runtime.pictures

@@ -15,7 +15,8 @@ from parecido.indexer.encoders.imagenet.classes import class_names
 from parecido.indexer.errors import ParecidoError
 from parecido.indexer.library.summary import summarise
 from parecido.search.web.errors import Refused, json_response
-from parecido.search.web.guard import COOKIE, session_of, token_matches
+from parecido.search.web.guard import COOKIE, Callers, read_session
+from parecido.search.web.routes.json_bodies import document_body, json_body
 from parecido.search.web.routes.shared import errors, service_of
 from parecido.search.web.schemas.requests import EncoderOut, InfoOut, SessionIn
 from parecido.search.web.service import Service
@@ -35,7 +36,7 @@ _MOST_HITS = 1000
 )
 async def info(service: Reached) -> Response:
     """What the library holds, as `parecido info --json` tells it, and what the server allows."""
-    facts = await service.call(_facts, service)
+    facts = await service.ask(_facts, service)
     return json_response(facts)
 
 
@@ -91,7 +92,7 @@ async def readyz(service: Reached) -> dict[str, str]:
 )
 async def metrics(service: Reached) -> Response:
     """Queries, latencies by stage, batch sizes, the library's size."""
-    service.metrics.pictures.set(await service.call(service.engine.count))
+    service.metrics.pictures.set(await service.ask(service.engine.count))
     return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
@@ -99,20 +100,24 @@ async def metrics(service: Reached) -> Response:
     "/session",
     status_code=204,
     response_class=Response,
-    responses=errors(400, 413),
+    responses=errors(400, 408, 413, 415),
+    openapi_extra=document_body(SessionIn),
     tags=["server"],
     summary="Let a browser in",
 )
-async def begin_session(body: SessionIn, request: Request, service: Reached) -> Response:
+async def begin_session(
+    body: Annotated[SessionIn, Depends(json_body(SessionIn))], request: Request, service: Reached
+) -> Response:
     """Exchange the token for a cookie that no script can read."""
+    callers: Callers = request.app.state.callers
     token = service.settings.token
-    if token is not None and not token_matches(body.token, token):
+    if token is not None and not await callers.is_right(body.token, token, request.scope):
         raise Refused(401, "token_wrong", "This is not the server's token.", "Ask its operator.")
     response = Response(status_code=204)
-    if token is not None:
+    if callers.sessions is not None:
         response.set_cookie(
             COOKIE,
-            session_of(token),
+            callers.sessions.begin(),
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",
@@ -125,12 +130,23 @@ async def begin_session(body: SessionIn, request: Request, service: Reached) -> 
     "/session",
     status_code=204,
     response_class=Response,
-    responses=errors(),
+    responses=errors(400, 507),
     tags=["server"],
     summary="Let it out again",
 )
-async def end_session(request: Request) -> Response:
-    """Forget the cookie."""
+async def end_session(request: Request, service: Reached, everywhere: bool = False) -> Response:
+    """End the session of the cookie, so that it opens nothing any more, wherever it is kept.
+
+    With `everywhere` all sessions of the server end, which needs a session or the token.
+    """
+    callers: Callers = request.app.state.callers
+    sessions, session = callers.sessions, read_session(request.headers)
+    if sessions is not None:
+        if everywhere:
+            await callers.check(request.scope, service.settings.token or "")
+            await service.write(sessions.end_all)
+        elif session is not None:
+            await service.write(sessions.end, session)
     response = Response(status_code=204)
     response.delete_cookie(COOKIE, path=request.scope.get("root_path") or "/")
     return response

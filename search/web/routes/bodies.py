@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from parecido.search.web.errors import Refused
 
-__all__ = ["PICTURE_BODY", "Upload", "one_picture", "several_pictures", "whole_body"]
+__all__ = ["PICTURE_BODY", "Upload", "cut_short", "one_picture", "several_pictures", "whole_body"]
 
 FIELD = "image"
 _BINARY = {"type": "string", "format": "binary"}
@@ -71,7 +71,7 @@ async def whole_body(request: Request) -> bytes:
     try:
         return await request.body()
     except ClientDisconnect:
-        raise _cut_short() from None
+        raise cut_short() from None
 
 
 async def several_pictures(request: Request, most: int) -> list[Upload]:
@@ -82,7 +82,7 @@ async def several_pictures(request: Request, most: int) -> list[Upload]:
             found = [part for part in form.getlist(FIELD) if isinstance(part, UploadFile)]
             uploads = [Upload(await part.read(), part.filename or "-") for part in found]
     except ClientDisconnect:
-        raise _cut_short() from None
+        raise cut_short() from None
     if not uploads:
         raise Refused(
             400,
@@ -104,5 +104,6 @@ def _kind(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _cut_short() -> Refused:
+def cut_short() -> Refused:
+    """For a body whose client went away."""
     return Refused(400, "body_cut_short", "The body ended before its time.", "Send it whole.")

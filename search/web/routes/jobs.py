@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from parecido.search.web.errors import Refused, json_response
 from parecido.search.web.jobs import Job
+from parecido.search.web.routes.json_bodies import document_body, json_body
 from parecido.search.web.routes.shared import errors, location_header, service_of, writable
 from parecido.search.web.schemas.json import job_dict
 from parecido.search.web.schemas.requests import IndexIn, JobOut, JobsOut
@@ -27,15 +28,18 @@ JobId = Annotated[str, Path(min_length=1, max_length=40)]
     "/index",
     status_code=202,
     response_model=JobOut,
-    responses=errors(400, 413),
+    responses=errors(400, 408, 413, 415),
+    openapi_extra=document_body(IndexIn),
     summary="Index a folder",
 )
-async def index(body: IndexIn, request: Request, service: Writable) -> Response:
+async def index(
+    body: Annotated[IndexIn, Depends(json_body(IndexIn))], request: Request, service: Writable
+) -> Response:
     """Bring the library up to date with a folder or a picture on the server's disks.
 
     Only below folders that the operator allows, symbolic links resolved.
     """
-    path = await service.call(_check_path, service, body.path)
+    path = await service.ask(_check_path, service, body.path)
     job = service.jobs.put(Job("index", path))
     return json_response(job_dict(job), 202, location_header(request, f"/v1/jobs/{job.id}"))
 

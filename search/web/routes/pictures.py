@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from parecido.indexer.pictures.decode import render
 from parecido.indexer.records.pictures import Picture
 from parecido.indexer.system.paths import signed64
 from parecido.search.asking.words import require_labels
+from parecido.search.web.callers.turns import TURN, Turn
 from parecido.search.web.errors import Refused, json_response, report_change, report_loss
 from parecido.search.web.jobs import Job
 from parecido.search.web.routes.bodies import PICTURE_BODY, Upload, one_picture
@@ -71,16 +73,16 @@ async def listed(service: Reached, given: Annotated[ListTerms, Query()]) -> Resp
     if given.label is not None:
         require_labels(service.library)
     wanted, catalogue = given.filter(), service.library.catalogue
-    total = await service.call(service.engine.count, wanted)
+    total = await service.ask(service.engine.count, wanted)
     if given.order == "random":
-        pictures = await service.call(catalogue.handful, wanted, given.limit)
+        pictures = await service.ask(catalogue.handful, wanted, given.limit)
         more = total > len(pictures)
     else:
-        pictures = await service.call(
+        pictures = await service.ask(
             catalogue.list_pictures, wanted, given.order, given.limit, given.offset
         )
         more = given.offset + len(pictures) < total and bool(pictures)
-    uploaded = await service.call(catalogue.uploads.among, [picture.id for picture in pictures])
+    uploaded = await service.ask(catalogue.uploads.among, [picture.id for picture in pictures])
     shown = [picture_dict(picture, picture.id in uploaded) for picture in pictures]
     return json_response({"pictures": shown, "total": total, "more": more})
 
@@ -175,7 +177,7 @@ async def add(
     """Put a picture into the server's own folder and into the library."""
     upload = await one_picture(request)
     await _check(service, upload)
-    arrival = await service.call(service.uploads.take, upload.data, name or upload.name)
+    arrival = await service.write(service.uploads.take, upload.data, name or upload.name)
     job = service.jobs.put(Job("add", str(arrival.place), arrival=arrival))
     return await _answer_change(request, job, 201)
 
@@ -200,7 +202,7 @@ async def replace(picture_id: PICTURE_ID, request: Request, service: Writable) -
     upload = await one_picture(request)
     await _check(service, upload)
     path = Path(picture.path)
-    arrival = await service.call(service.uploads.take_other, path, upload.data)
+    arrival = await service.write(service.uploads.take_other, path, upload.data)
     job = service.jobs.put(Job("replace", picture.path, picture_id, arrival))
     return await _answer_change(request, job, 200)
 
@@ -216,24 +218,28 @@ async def delete(picture_id: PICTURE_ID, request: Request, service: Writable) ->
     """Take a picture out of the library; its file goes only where it was uploaded here."""
     picture = picture_of(service, picture_id)
     job = service.jobs.put(Job("delete", picture.path, picture_id))
-    if not await job.wait(_patience(service)):
+    if not await _wait(request, job, service):
         return _answer_later(request, job)
     if not service.library.catalogue.has_bytes(picture.content_hash):
-        await service.call(service.thumbnails.forget, picture)
+        await service.write(service.thumbnails.forget, picture)
     return Response(status_code=204)
 
 
 # -- inside ----------------------------------------------------------------------------------------
 
 
-def _patience(service: Service) -> float:
-    return min(_PATIENCE, _SHARE * service.settings.seconds)
+async def _wait(request: Request, job: Job, service: Service) -> bool:
+    """Whether a job ended while its client was kept waiting, which takes no other's place."""
+    turn: Turn | None = request.scope.get(TURN)
+    with turn.waiting() if turn else nullcontext(True) as may_wait:
+        seconds = min(_PATIENCE, _SHARE * service.settings.seconds) if may_wait else 0.0
+        return await job.wait(seconds)
 
 
 async def _answer_change(request: Request, job: Job, status: int) -> Response:
     """The picture that a job made or changed, or the job where that takes long."""
     service = await service_of(request)
-    if not await job.wait(_patience(service)):
+    if not await _wait(request, job, service):
         return _answer_later(request, job)
     if job.picture is None:
         raise Refused(409, "not_added", "The picture was not added.", "Try again.")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import binascii
 import time
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
-from pydantic import ValidationError
+import numpy as np
+from fastapi import APIRouter, Depends, Request
+from fastapi import Query as Parameters
 from starlette.responses import Response
 
 from parecido.indexer.errors import InvalidRequest, ParecidoError
@@ -24,15 +24,14 @@ from parecido.search.web.routes.bodies import (
     is_form,
     one_picture,
     several_pictures,
-    whole_body,
 )
+from parecido.search.web.routes.json_bodies import Query, document_body, json_body, read_batch
 from parecido.search.web.routes.shared import PICTURE_ID, errors, picture_of, service_of
 from parecido.search.web.schemas.json import page_dict
 from parecido.search.web.schemas.requests import (
     BatchIn,
     BatchOut,
     LabelsOut,
-    QueryIn,
     RegionTerms,
     ResultsOut,
     SearchTerms,
@@ -42,6 +41,12 @@ from parecido.search.web.schemas.requests import (
 from parecido.search.web.service import Service
 
 __all__ = ["router"]
+
+_VECTOR_BYTES = 2 << 20
+_HITS = 20_000  # of all queries of a request
+_AT_ONCE = 64  # of them, so that other requests have their turns
+_LONG = 100  # hits whose JSON takes a millisecond
+_PIECE = 4 << 18  # bytes of Base64, a multiple of four
 
 router = APIRouter(prefix="/v1", tags=["search"])
 Reached = Annotated[Service, Depends(service_of)]
@@ -55,7 +60,7 @@ Reached = Annotated[Service, Depends(service_of)]
     summary="Search by an uploaded picture",
 )
 async def search(
-    request: Request, service: Reached, given: Annotated[RegionTerms, Query()]
+    request: Request, service: Reached, given: Annotated[RegionTerms, Parameters()]
 ) -> Response:
     """The pictures most like the one in the body, or like a region of it."""
     started = time.perf_counter()
@@ -63,7 +68,7 @@ async def search(
     upload = await one_picture(request)
     if given.within:
         hits = await service.hits_within(upload.data, region, given.any_orientation, terms)
-        return json_response(_make_page(service, hits, terms, started, upload.name))
+        return await _show(service, hits, terms, started, upload.name)
     if given.any_orientation:
         sought = await service.describe_orientations(upload.data, region)
     else:
@@ -78,7 +83,7 @@ async def search(
     summary="Search by a picture of the library",
 )
 async def similar(
-    picture_id: PICTURE_ID, service: Reached, given: Annotated[SimilarTerms, Query()]
+    picture_id: PICTURE_ID, service: Reached, given: Annotated[SimilarTerms, Parameters()]
 ) -> Response:
     """The pictures most like one that is in the library, or like a region of it.
 
@@ -95,7 +100,7 @@ async def similar(
     if given.within:
         turned = given.any_orientation
         hits = await service.hits_within(picture, region, turned, terms, out)
-        return json_response(_make_page(service, hits, terms, started, picture.path))
+        return await _show(service, hits, terms, started, picture.path)
     if given.any_orientation:
         sought = await service.describe_orientations(picture, region)
     else:
@@ -107,11 +112,14 @@ async def similar(
 @router.post(
     "/search/vector",
     response_model=ResultsOut,
-    responses=errors(400, 404, 413),
+    responses=errors(400, 404, 408, 413, 415),
+    openapi_extra=document_body(VectorIn),
     summary="Search by a vector",
 )
 async def search_vector(
-    body: VectorIn, service: Reached, given: Annotated[SearchTerms, Query()]
+    body: Annotated[VectorIn, Depends(json_body(VectorIn, _VECTOR_BYTES))],
+    service: Reached,
+    given: Annotated[SearchTerms, Parameters()],
 ) -> Response:
     """The pictures nearest to a descriptor of the library's own encoder, made elsewhere."""
     started = time.perf_counter()
@@ -147,7 +155,7 @@ async def search_vector(
     summary="Several queries at once",
 )
 async def search_batch(
-    request: Request, service: Reached, given: Annotated[SearchTerms, Query()]
+    request: Request, service: Reached, given: Annotated[SearchTerms, Parameters()]
 ) -> Response:
     """An answer for each query in order: hits, or what is wrong with that query."""
     terms = _terms(service, given)
@@ -155,19 +163,25 @@ async def search_batch(
     service.engine.spec  # noqa: B018  # told for all of them where the library holds nothing
     if is_form(request):
         uploads = await several_pictures(request, most)
-        ones = [_One(upload.name, upload.data) for upload in uploads]
+        ones = [Query(upload.name, upload.data) for upload in uploads]
     else:
-        queries = (await _batch(request)).queries
-        if sum(query.image is not None for query in queries) > most or len(queries) > 1000:
-            raise Refused(
-                400,
-                "too_many",
-                f"Expected at most {most} pictures and 1000 queries at once.",
-                "Send several requests.",
-            )
-        ones = [_read_query(query) for query in queries]
-    answers = (_answer_one(service, terms, one) for one in ones)
-    return json_response({"results": await asyncio.gather(*answers)})
+        ones = await read_batch(request, most)
+    if len(ones) * terms.count > _HITS:
+        raise Refused(
+            400,
+            "too_many",
+            f"Expected at most {_HITS:,} hits of all queries at once.",
+            "Send several requests, or ask for fewer hits.",
+        )
+    at_once = asyncio.Semaphore(_AT_ONCE)
+
+    async def answer(one: Query) -> bytes:
+        async with at_once:
+            return await _answer_one(service, terms, one)
+
+    results = await asyncio.gather(*map(answer, ones))
+    body = b"".join([b'{"results":[', b",".join(results), b"]}"])
+    return Response(body, media_type="application/json")
 
 
 @router.post(
@@ -178,7 +192,7 @@ async def search_batch(
     summary="The likeliest classes of a picture",
 )
 async def labels(
-    request: Request, service: Reached, k: Annotated[int, Query(ge=1, le=1000)] = 5
+    request: Request, service: Reached, k: Annotated[int, Parameters(ge=1, le=1000)] = 5
 ) -> Response:
     """The ImageNet classes that the library's encoder sees in a picture."""
     upload = await one_picture(request)
@@ -191,7 +205,17 @@ async def labels(
 
 
 async def _answer(service: Service, asked: Asked, started: float, by: str, name: str) -> Response:
-    return json_response(await _page(service, asked, started, by, name))
+    hits = await service.hits(asked, by)
+    return await _show(service, hits, asked.terms, started, name)
+
+
+async def _show(
+    service: Service, hits: tuple[Hit, ...], terms: Terms, started: float, name: str
+) -> Response:
+    def show() -> Response:
+        return json_response(_make_page(service, hits, terms, started, name))
+
+    return show() if len(hits) < _LONG else await service.ask(show)
 
 
 async def _page(
@@ -217,51 +241,24 @@ def _region(given: RegionTerms) -> Region | None:
     return None if given.region is None else Region.parse(given.region)
 
 
-async def _batch(request: Request) -> BatchIn:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Refused(
-            415, "unsupported_media_type", "Expected JSON or a form.", "See /docs for both."
-        )
-    try:
-        return BatchIn.model_validate_json(await whole_body(request))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "The body"
-        raise InvalidRequest(f"{where}: {first['msg']}.", "See /docs for the shape.") from None
+async def _answer_one(service: Service, terms: Terms, one: Query) -> bytes:
+    """The answer to one of several queries, in JSON; what is wrong with it, if it fails."""
+    return bytes(json_response(await _page_of(service, terms, one)).body)
 
 
-class _One(NamedTuple):
-    """One of several queries."""
-
-    name: str
-    what: int | list[float] | bytes | str
-    """The id of a picture, a vector, or a picture: its bytes, or these in Base64."""
-
-
-def _read_query(query: QueryIn) -> _One:
-    named = ((str(query.id), query.id), ("vector", query.vector), ("-", query.image))
-    given = [_One(name, what) for name, what in named if what is not None]
-    if len(given) != 1:
-        raise InvalidRequest(
-            "Each query has an id, a vector or an image, and one of them only.",
-            'Send {"queries": [{"id": 7}]}, say.',
-        )
-    return given[0]
-
-
-async def _answer_one(service: Service, terms: Terms, one: _One) -> dict[str, Any]:
-    """The answer to one of several queries; what is wrong with it, if it fails."""
+async def _page_of(service: Service, terms: Terms, one: Query) -> dict[str, Any]:
     started = time.perf_counter()
     try:
         if isinstance(one.what, int):  # it is told by its path
             path, vector = await service.find(one.what)
             asked = Asked((vector[None],), terms, frozenset([one.what]))
             return await _page(service, asked, started, "id", path)
-        if isinstance(one.what, list):
+        if isinstance(one.what, np.ndarray):
             asked = Asked((service.engine.unit(one.what)[None],), terms)
             return await _page(service, asked, started, "vector", one.name)
-        data = _decode_base64(one.what) if isinstance(one.what, str) else one.what
+        data = one.what
+        if isinstance(data, str):
+            data = await service.call(_decode_base64, data)
         found, _ = await service.describe(data)
         return await _page(service, Asked((found[None],), terms), started, "picture", one.name)
     except ParecidoError as error:
@@ -269,7 +266,17 @@ async def _answer_one(service: Service, terms: Terms, one: _One) -> dict[str, An
 
 
 def _decode_base64(text: str) -> bytes:
+    """In pieces, so that other threads get a turn."""
+    given = text.encode("ascii", "replace")
+    last = max(0, len(given) - 4)
+    if b"=" in given[:last]:  # between two pieces it would pass
+        raise _no_base64()
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidRequest("The image is not Base64.", "Encode the file's bytes.") from None
+        pieces = (given[at : at + _PIECE] for at in range(0, len(given), _PIECE))
+        return b"".join([binascii.a2b_base64(piece, strict_mode=True) for piece in pieces])
+    except ValueError:
+        raise _no_base64() from None
+
+
+def _no_base64() -> InvalidRequest:
+    return InvalidRequest("The image is not Base64.", "Encode the file's bytes.")

@@ -27,10 +27,12 @@ _REASONS = {
     416: "The file is shorter than the range.",
     421: "The server does not go by that name.",
     422: "The picture cannot be read.",
+    429: "Too many wrong tokens came from this address.",
+    431: "The request's head is too long.",
     503: "Busy, starting, or without an encoder: try again.",
     507: "The disk is full.",
 }
-_EVERYWHERE = (401, 403, 421, 503)
+_EVERYWHERE = (401, 403, 421, 429, 431, 503)
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
