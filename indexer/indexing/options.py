@@ -51,6 +51,9 @@ class IndexOptions:
     exclude: Sequence[str] = ()
     """Patterns as in a ``.gitignore``; what they match leaves the library."""
     hidden: bool = False
+    inside: Sequence[str | os.PathLike[str]] = ()
+    """Folders: a link that leads out of all of them is left out, and what is known of behind it
+    stays.  By default links are followed anywhere."""
     workers: int = 0
     """Threads that read, decode and encode; 0 is one more than cores."""
     batch_size: int = 0

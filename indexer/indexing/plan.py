@@ -70,7 +70,8 @@ class Plan:
     def walk(self) -> Walk:
         """A walk over the roots that are there."""
         options = self.options
-        return Walk(self.roots.present, options.exclude, options.hidden, self.folder)
+        inside = [os.path.realpath(os.fsencode(folder)) for folder in options.inside]
+        return Walk(self.roots.present, options.exclude, options.hidden, self.folder, inside)
 
 
 def plan_run(

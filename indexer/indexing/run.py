@@ -99,6 +99,8 @@ class Run:
                 self._remove_missing(walk)
             for path in walk.broken:
                 self._skip(path, "the link leads nowhere", "vanished")
+            for path in walk.outside:
+                self._skip(path, "the link leads out of what may be indexed", "unreadable")
             for path in walk.unreadable:
                 self._skip(path, "it cannot be looked into; its pictures are kept", "unreadable")
         if changed.files or report.removed or report.skipped:
@@ -284,7 +286,7 @@ class Run:
     def _remove_missing(self, walk: Walk) -> None:
         gone: list[int] = []
         forgotten: list[bytes] = []
-        unknown = [*self._plan.roots.absent, *walk.unreadable, *walk.broken]
+        unknown = [*self._plan.roots.absent, *walk.unreadable, *walk.broken, *walk.outside]
         for root in walk.roots:
             raw = os.fsencode(root)
             for picture_id, path in self._catalogue.under(raw):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.pictures.decode import Decoded, check_bytes, decode, open_picture
 from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.records.encoder import EncoderSpec
 
-__all__ = ["decode_file", "probe"]
+__all__ = ["decode_file", "open_file", "probe"]
 
 
 def probe(path: Path, limits: Limits) -> bytes:
@@ -21,7 +22,7 @@ def probe(path: Path, limits: Limits) -> bytes:
     when it is decoded.  Raises :class:`PictureUnreadable`.
     """
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open_file(path) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PictureUnreadable("not a regular file", "not-a-picture")
@@ -39,6 +40,11 @@ def probe(path: Path, limits: Limits) -> bytes:
         raise PictureUnreadable(
             f"the file cannot be read ({error.strerror or error})", "unreadable"
         ) from error
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """A file, open for reading; where a pipe has its place, no writer is waited for."""
+    return open(path, "rb", opener=_without_waiting)
 
 
 def _without_waiting(path: str, flags: int) -> int:

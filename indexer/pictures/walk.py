@@ -12,9 +12,13 @@ from pathlib import Path
 
 from parecido.indexer.errors import InvalidRequest, PathNotFound
 from parecido.indexer.records.pictures import FileEntry
-from parecido.indexer.system.paths import SEPARATOR, signed64
+from parecido.indexer.system.kinds import ARRIVALS
+from parecido.indexer.system.paths import SEPARATOR, signed64, within
 
 __all__ = ["Walk"]
+
+
+_ON_THEIR_WAY = re.compile(ARRIVALS.while_writing().names.pattern.encode())
 
 
 def _entry(path: bytes, status: os.stat_result) -> FileEntry:
@@ -25,9 +29,10 @@ def _entry(path: bytes, status: os.stat_result) -> FileEntry:
 class Walk:
     """Walks roots in byte order of the paths, and tells what it could not see.
 
-    Hidden names are left out, unless named as a root or asked for; so are excluded ones and
-    ``avoid`` (the library itself).  Symbolic links are followed; a folder is entered once, by its
-    own place rather than by a link where both lie under one root, so loops end.
+    Hidden names are left out, unless named as a root or asked for; so are excluded ones,
+    ``avoid`` (the library itself), and always uploads that are on their way to their place.
+    Symbolic links are followed, unless they lead out of all of ``inside``; a folder is entered
+    once, by its own place rather than by a link where both lie under one root, so loops end.
     """
 
     roots: Sequence[str]
@@ -35,10 +40,14 @@ class Walk:
     """Patterns as in a ``.gitignore``, relative to each root."""
     hidden: bool = False
     avoid: Path | None = None
+    inside: Sequence[bytes] = ()
+    """Real paths of folders, if links may not lead out of them."""
     unreadable: list[bytes] = field(default_factory=list)
     """What could not be looked at; it, and what lies below it, is unknown, not gone."""
     broken: list[bytes] = field(default_factory=list)
     """Symbolic links without a target; what lies behind them is unknown too."""
+    outside: list[bytes] = field(default_factory=list)
+    """Symbolic links that lead out of ``inside``; what lies behind them is unknown too."""
 
     def __post_init__(self) -> None:
         self._visited: set[tuple[int, int]] = set()
@@ -88,11 +97,14 @@ class Walk:
                     f"{root} is not there.", "Check the path; nothing was removed."
                 ) from error
             path = os.fsencode(root)
+            if self._leads_out(path):
+                continue
             if stat.S_ISDIR(status.st_mode):
                 folders.append((path, status))
             else:
                 self._files.add(path)
-                if (status.st_dev, status.st_ino) not in self._avoided:
+                is_avoided = (status.st_dev, status.st_ino) in self._avoided
+                if not is_avoided and not _is_on_its_way(os.path.basename(path)):
                     yield None, [_entry(path, status)]
         # links last: what they point at may lie under a root and belongs there
         folders.sort(key=lambda folder: os.path.islink(folder[0]))
@@ -114,7 +126,8 @@ class Walk:
         stack = [self._listing(folder, status)]
         while stack:
             for entry in stack[-1]:
-                if not self.hidden and entry.name.startswith(b"."):
+                is_hidden = entry.name.startswith(b".")
+                if is_hidden and (not self.hidden or _is_on_its_way(entry.name)):
                     continue
                 path = entry.path
                 try:
@@ -124,6 +137,8 @@ class Walk:
                     found = entry.stat()
                 except OSError as error:
                     self._unseen(path, error)
+                    continue
+                if entry.is_symlink() and self._leads_out(path):
                     continue
                 if not is_folder:
                     is_avoided = (found.st_dev, found.st_ino) in self._avoided
@@ -136,6 +151,16 @@ class Walk:
                     break
             else:
                 stack.pop()
+
+    def _leads_out(self, path: bytes) -> bool:
+        """Whether a path ends where it may not, which is noted."""
+        if not self.inside:
+            return False
+        real = os.path.realpath(path)
+        if any(real == folder or within(real, folder) for folder in self.inside):
+            return False
+        self.outside.append(path)
+        return True
 
     def _unseen(self, path: bytes, error: OSError) -> None:
         if os.path.islink(path):
@@ -161,6 +186,11 @@ class Walk:
         relative = relative.replace("\n", "\0")
         assert self._spec is not None
         return bool(self._spec.match_file(relative + "/" if is_folder else relative))
+
+
+def _is_on_its_way(name: bytes) -> bool:
+    """Whether a server keeps an upload under that name until it has its place."""
+    return name.startswith(b".") and _ON_THEIR_WAY.fullmatch(name) is not None
 
 
 def _place(entry: os.DirEntry[bytes]) -> bytes:

@@ -65,9 +65,8 @@ class Callers:
         headers = Headers(scope=scope)
         given = _read_token(headers)
         if given is None:
-            session = read_session(headers)
-            is_right = bool(session and self.sessions and self.sessions.is_valid(session))
-            code = "token_missing" if session is None else "token_wrong"
+            is_right = self.has_session(headers)
+            code = "token_missing" if read_session(headers) is None else "token_wrong"
         else:
             is_right, code = await self.is_right(given, token, scope), "token_wrong"
         if not is_right:
@@ -78,6 +77,11 @@ class Callers:
                 "Send it: Authorization: Bearer TOKEN.",
                 {"WWW-Authenticate": "Bearer"},
             )
+
+    def has_session(self, headers: Headers) -> bool:
+        """Whether a browser sends a session along that holds."""
+        session = read_session(headers)
+        return bool(session and self.sessions and self.sessions.is_valid(session))
 
     async def is_right(self, given: str, token: str, scope: Scope) -> bool:
         """Whether what a client gives is the token, when it is its turn to be looked at."""

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from parecido.indexer.catalogue.changes import Disown, Own, Withdraw
@@ -216,8 +216,11 @@ class Jobs:
             for job in jobs:
                 job.report = report
 
-        limits = self._settings.limits if job.kind != "index" else IndexOptions().limits
-        options = IndexOptions(wait=True, limits=limits, device=self._settings.device)
+        options = IndexOptions(wait=True, device=self._settings.device)
+        if job.kind != "index":
+            options = replace(options, limits=self._settings.limits)
+        elif job is not self._taking_up:
+            options = replace(options, inside=self._settings.index_roots)
         try:
             with self._library.writer(wait=True, stop=stop) as writing:
                 if stop():  # before it was its turn

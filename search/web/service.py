@@ -47,7 +47,7 @@ from parecido.search.web.jobs import Jobs
 from parecido.search.web.settings import Settings
 from parecido.search.web.telemetry import Metrics
 from parecido.search.web.thumbnails import Thumbnails
-from parecido.search.web.uploads import Uploads
+from parecido.search.web.uploads import Space, Uploads
 
 __all__ = ["Service"]
 
@@ -124,7 +124,8 @@ class Service:
         self.library = library
         self.settings = settings
         self.metrics = metrics
-        self.uploads = Uploads((settings.uploads or library.folder / UPLOADS).absolute())
+        space = Space(settings.uploads_bytes, library.catalogue)
+        self.uploads = Uploads((settings.uploads or library.folder / UPLOADS).absolute(), space)
         cores = os.cpu_count() or 1
         self.engine = Engine(library, device=settings.device, limits=settings.limits, streams=cores)
         self._decoder = DecoderProcesses()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -39,12 +40,13 @@ from parecido.indexer.system.own_files import (
 from parecido.indexer.system.paths import signed64
 from parecido.search.web.errors import Refused
 
-__all__ = ["Arrival", "Uploads"]
+__all__ = ["Arrival", "Space", "Uploads"]
 
 _SAFE = re.compile(r"[^\w.-]+")
 _SHELF = re.compile(r"[0-9a-f]{2}")
 _NEW_NAME = re.compile(r"(.+-[0-9a-f]{16})(\.[^.]+)?")
 _PIECES_SECONDS = 3600.0
+_COUNTED_SECONDS = 10.0  # others may have removed some meanwhile
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,55 @@ class Arrival:
         return content_hash(file.read()) == self.content_hash
 
 
+class Space:
+    """What uploaded files take, against what they may; 0 is any."""
+
+    def __init__(self, most: int, catalogue: Catalogue) -> None:
+        self._most = most
+        self._catalogue = catalogue
+        self._lock = threading.Lock()
+        self._coming: dict[Path, int] = {}
+        self._used = 0
+        self._counted: float | None = None
+
+    def take(self, path: Path, size: int) -> None:
+        """Take room for a file.  Raises ``Refused`` where there is none."""
+        if not self._most:
+            return
+        with self._lock:
+            now = time.monotonic()
+            is_old = self._counted is None or now - self._counted > _COUNTED_SECONDS
+            if is_old or self._used + size > self._most:
+                self._used, self._counted = self._count(), now
+            if self._used + size > self._most:
+                raise Refused(
+                    507,
+                    "uploads_full",
+                    f"Uploaded pictures may take {self._most / 1e9:.3g} GB, and they do.",
+                    "Delete some of them, or raise --max-uploads-gigabytes.",
+                )
+            self._used += size
+            self._coming[path] = size
+
+    def leave(self, path: Path) -> None:
+        """What was coming has its place, where it is counted, or is gone."""
+        with self._lock:
+            self._coming.pop(path, None)
+
+    def _count(self) -> int:
+        used = self._catalogue.uploads.picture_bytes() + sum(self._coming.values())
+        for path in self._catalogue.uploads.without_picture():
+            with suppress(OSError):
+                used += os.lstat(path).st_size
+        return used
+
+
 class Uploads:
     """A folder, made when something comes; folders in it by the first two digits of hashes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, space: Space | None = None) -> None:
         self.folder = folder
+        self._space = space
 
     def take(self, data: bytes, name: str) -> Arrival:
         """Keep the bytes of a new picture, which a client calls by a name."""
@@ -93,18 +139,32 @@ class Uploads:
             self.folder.mkdir(parents=True, exist_ok=True)
             with _explain_errors(shelf):
                 make_folder(shelf)
-                return _keep(
-                    shelf, f"{stem}-{digest.hex()[:16]}{suffix}", digest, data, is_new=True
-                )
+                name = f"{stem}-{digest.hex()[:16]}{suffix}"
+                return self._keep(_announce(shelf, name, digest, is_new=True), data)
 
     def take_other(self, path: Path, data: bytes) -> Arrival:
         """Keep other bytes for an uploaded picture."""
         with writing_folder(self.folder), _explain_errors(path.parent):
-            return _keep(path.parent, path.name, content_hash(data), data, is_new=False)
+            coming = _announce(path.parent, path.name, content_hash(data), is_new=False)
+            return self._keep(coming, data)
+
+    def _keep(self, arrival: Arrival, data: bytes) -> Arrival:
+        if self._space is not None:
+            self._space.take(arrival.path, len(data))
+        try:
+            with create_file(arrival.path) as file:
+                file.write(data)
+        except BaseException:
+            if self._space is not None:
+                self._space.leave(arrival.path)
+            raise
+        return arrival
 
     def discard(self, arrival: Arrival) -> None:
         """Let go of bytes that get no place after all."""
         _remove(arrival.path, arrival.holds)
+        if self._space is not None:
+            self._space.leave(arrival.path)
 
     def list_arrivals(self, catalogue: Catalogue) -> list[Arrival]:
         """What has come and has no place yet, in the order in which it came; broken pieces go."""
@@ -216,11 +276,10 @@ def _explain_errors(shelf: Path) -> Iterator[None]:
         ) from error
 
 
-def _keep(shelf: Path, name: str, digest: bytes, data: bytes, *, is_new: bool) -> Arrival:
+def _announce(shelf: Path, name: str, digest: bytes, *, is_new: bool) -> Arrival:
+    """What bytes that are to be kept are called until they have their place."""
     kind, stamp = "new" if is_new else "other", time.time_ns()
     path = shelf / f".{name}.{digest.hex()}.{kind}-{stamp:016x}{secrets.token_hex(4)}"
-    with create_file(path) as file:
-        file.write(data)
     return Arrival(path, name, digest, is_new, stamp)
 
 

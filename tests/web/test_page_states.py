@@ -343,6 +343,9 @@ def test_a_server_with_a_token_asks_for_it(
         page.reload()
         expect(page.get_by_test_id("status")).to_contain_text("pictures like")
         expect(dialog).to_be_hidden()
+        page.get_by_role("button", name="Log out").click()
+        expect(dialog).to_be_visible()
+        expect(page.get_by_test_id("hit")).to_have_count(0)
 
 
 def test_the_description_of_the_api_needs_no_other_host(page: Page) -> None:

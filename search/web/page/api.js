@@ -85,6 +85,7 @@ export const api = {
   job: (id) => send("GET", `v1/jobs/${encodeURIComponent(id)}`),
   signIn: (token) =>
     send("POST", "session", { body: JSON.stringify({ token }), type: "application/json", again: false }),
+  signOut: () => send("DELETE", "session", { again: false }),
   thumbnail: (id, size) => `${picture(id)}/thumbnail?size=${size}`,
   original: (id, download = false) => `${picture(id)}/original${download ? "?download=1" : ""}`,
 };

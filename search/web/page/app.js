@@ -9,7 +9,7 @@ import { Grid } from "./grid.js";
 import { icon } from "./icons.js";
 import { intake } from "./intake.js";
 import { addPicture, ask } from "./library.js";
-import { askToken, confirm, showState, toast, wireDialogs } from "./notices.js";
+import { askToken, confirm, offerLeaving, showState, toast, wireDialogs } from "./notices.js";
 import { QueryCard } from "./query.js";
 import { emptyState, statusText } from "./says.js";
 import { ORDERS, address, isSearch, parse, queryKey, resultsKey } from "./state.js";
@@ -19,7 +19,7 @@ import { explainer } from "./why.js";
 let state = parse(location.search);
 let info = null;
 let upload = null; // the picture that is searched for is an uploaded one
-let query = null; // or, once known, one of the library
+let query = null; // or one of the library
 let shown = null; // {key, items, more, total} as the grid shows it
 let loading = null; // the AbortController of the request in flight
 
@@ -334,6 +334,7 @@ function introduce(answer) {
   $("library").textContent = parts.filter(Boolean).join("  ·  ");
   $("library").title = info.library ?? "";
   offerAdding();
+  offerLeaving(info.session);
   return info;
 }
 
@@ -386,11 +387,7 @@ when($("home"), "click", (event) => {
   event.preventDefault();
   home();
 });
-onUnauthorized(async () => {
-  const signedIn = await askToken();
-  if (signedIn) retryImages();
-  return signedIn;
-});
+onUnauthorized(() => askToken(retryImages));
 history.scrollRestoration = "manual";
 history.replaceState({ ...history.state, step }, "");
 for (const node of document.querySelectorAll("[data-icon]")) node.prepend(icon(node.dataset.icon));

@@ -1,6 +1,6 @@
 /** What the page says when all is not as usual: states, questions, passing notes. */
 
-import { api } from "./api.js";
+import { api, inWords } from "./api.js";
 import { $, button, el, when } from "./dom.js";
 import { icon } from "./icons.js";
 
@@ -60,7 +60,7 @@ export function confirm({ title, text, yes }) {
 }
 
 /** Ask for the token until it is right, or until the user gives up. */
-export async function askToken() {
+export async function askToken(onright) {
   const form = $("token").querySelector("form");
   const wrong = form.querySelector(".wrong");
   const input = form.elements.token;
@@ -77,5 +77,12 @@ export async function askToken() {
     }
   });
   input.value = "";
+  if (agreed) onright();
   return agreed;
+}
+
+/** Offer the way out, behind which nothing of the library is shown. */
+export function offerLeaving(session) {
+  $("leave").hidden = !session;
+  $("leave").onclick = () => api.signOut().then(() => (location = "./"), (error) => toast(inWords(error), "alert"));
 }

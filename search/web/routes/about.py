@@ -34,10 +34,11 @@ _MOST_HITS = 1000
 @router.get(
     "/v1/info", response_model=InfoOut, responses=errors(), tags=["library"], summary="The library"
 )
-async def info(service: Reached) -> Response:
+async def info(request: Request, service: Reached) -> Response:
     """What the library holds, as `parecido info --json` tells it, and what the server allows."""
     facts = await service.ask(_facts, service)
-    return json_response(facts)
+    callers: Callers = request.app.state.callers
+    return json_response({**facts, "session": callers.has_session(request.headers)})
 
 
 @router.get(

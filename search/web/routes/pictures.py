@@ -6,20 +6,20 @@ import os
 import re
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.pictures.decode import render
 from parecido.indexer.records.pictures import Picture
-from parecido.indexer.system.paths import signed64
 from parecido.search.asking.words import require_labels
 from parecido.search.web.callers.turns import TURN, Turn
-from parecido.search.web.errors import Refused, json_response, report_change, report_loss
+from parecido.search.web.errors import Refused, json_response, report_loss
 from parecido.search.web.jobs import Job
 from parecido.search.web.routes.bodies import PICTURE_BODY, Upload, one_picture
+from parecido.search.web.routes.originals import OpenFile, open_original
 from parecido.search.web.routes.shared import (
     PICTURE_ID,
     errors,
@@ -137,21 +137,25 @@ async def original(
 ) -> Response:
     """The file as it lies on the disk; formats that browsers do not show are only saved."""
     picture = picture_of(service, picture_id)
+    file = await service.write(open_original, picture)
     try:
-        status = await service.call(os.stat, picture.path)
-    except OSError as error:
-        raise report_loss(error) from error
-    # what was put in its place since, by a link for example, was not indexed and is not shown
-    seen = (status.st_size, signed64(status.st_mtime_ns))
-    if seen != (picture.file_size, picture.mtime_ns):
-        raise report_change()
+        return _send(file, picture, request, download)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _send(file: BinaryIO, picture: Picture, request: Request, download: bool) -> Response:
     headers = {"ETag": f'"{picture.content_hash.hex()}"', "Cache-Control": "private, no-cache"}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
+        file.close()
         return Response(status_code=304, headers=headers)
     headers["Content-Security-Policy"] = _PICTURE_POLICY
+    status = os.fstat(file.fileno())
     _check_range(request, status.st_size)
     media = _SHOWN.get(picture.format)
-    return FileResponse(
+    return OpenFile(
+        file,
         picture.path,
         media_type=media or "application/octet-stream",
         filename=os.fsencode(os.path.basename(picture.path)).decode("utf-8", "replace"),

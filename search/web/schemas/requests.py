@@ -364,4 +364,5 @@ class InfoOut(BaseModel):
     read_only: bool
     uploads: bool
     index_roots: list[str]
+    session: bool = Field(description="Whether the request came with a session, as a browser's.")
     limits: dict[str, Any]

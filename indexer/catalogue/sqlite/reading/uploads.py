@@ -53,6 +53,22 @@ class UploadRows:
         query = f"{_UPLOAD} WHERE ? IN (state, '') ORDER BY path"
         return [Upload(*row) for row in self._connections.rows(query, (state,))]
 
+    def picture_bytes(self) -> int:
+        """The size of all files of pictures that were uploaded."""
+        query = (
+            "SELECT coalesce(sum(file_size), 0) FROM uploads"
+            " JOIN pictures ON pictures.path = uploads.path"
+        )
+        return int(self._connections.rows(query, ())[0][0])
+
+    def without_picture(self) -> list[bytes]:
+        """The paths of uploads that are no pictures of the library: not yet, or not any more."""
+        query = (
+            "SELECT path FROM uploads WHERE NOT EXISTS"
+            " (SELECT 1 FROM pictures WHERE pictures.path = uploads.path)"
+        )
+        return [row[0] for row in self._connections.rows(query, ())]
+
     def among(self, ids: Sequence[int]) -> set[int]:
         """Those of the pictures that were uploaded, and are still what was uploaded."""
         found: set[int] = set()
