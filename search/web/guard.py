@@ -118,15 +118,21 @@ class Guard:
             self._check_names(scope)
             await self._check_token(scope, path)
             self._check_length(scope)
-            await self._run_within_limits(scope, receive, note_begin)
+            refusal = await self._run_within_limits(scope, receive, note_begin)
         except Exception as error:
-            if not is_begun:
-                await self._refusal(scope, error)(scope, receive, send_headers)
-                return
-            abort = scope.get("extensions", {}).get(ABORT)
-            if abort is None or not isinstance(error, Refused):
+            if is_begun:
                 raise
+            await self._refusal(scope, error)(scope, receive, send_headers)
+            return
+        if refusal is None:
+            return
+        abort = scope.get("extensions", {}).get(ABORT)
+        if not is_begun:
+            await self._refusal(scope, refusal)(scope, receive, send_headers)
+        elif abort is not None:
             abort()  # nothing else tells a reader who is too slow
+        else:
+            raise refusal
 
     def _refusal(self, scope: Scope, error: Exception) -> Response:
         if not isinstance(error, ParecidoError):
@@ -190,10 +196,13 @@ class Guard:
             {"Connection": "close"},
         )
 
-    async def _run_within_limits(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _run_within_limits(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> Refused | None:
         """Run the application, with limits on the time, on the bytes that come, and on the places.
 
-        What is asked whether the server lives takes no place.
+        What is asked whether the server lives takes no place.  Gives why there is no answer, if
+        there is none: raised, that would keep the body, by its own trace, until the garbage goes.
         """
         headers = Headers(scope=scope)
         has_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
@@ -229,9 +238,11 @@ class Guard:
                 finally:
                     turn.leave()
         except TimeoutError:
-            raise turn.refusal or _late(turn.is_whole) from None
-        if turn.refusal is not None and not turn.is_begun:
-            raise turn.refusal
+            return turn.refusal or _late(turn.is_whole)
+        except Refused:
+            if turn.refusal is None:
+                raise
+        return None if turn.is_begun else turn.refusal
 
 
 def _pieces(message: Message) -> Iterator[Message]:

@@ -169,8 +169,9 @@ class Service:
         """Let running jobs commit and stop, answer what waits, and let go of everything."""
         self._decoder.stop()
         self.jobs.close()
-        for pool in (self._pool, self._questions, self._writes, self._parsing):
+        for pool in (self._pool, self._questions, self._writes):
             pool.shutdown(wait=True, cancel_futures=True)
+        self._parsing.shutdown(wait=False, cancel_futures=True)  # nobody waits for what it reads
         self._encoding.close()
         self._mapping.close()
         self._finding.close()

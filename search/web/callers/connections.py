@@ -32,7 +32,7 @@ _SETTLED = 1.0  # seconds after which a head that is not there is not on its way
 _LINGER = 30.0  # seconds to take what is left of an answer
 _SWEEP = 0.5
 _ABORTING = 0.2  # seconds between the last answers and the end of all connections
-_LEAVING = 0.9  # seconds for the library, once all requests have ended
+_LEAVING = 0.7  # seconds for the library, once all requests have ended
 _RETRY = {"Retry-After": "1", "Connection": "close"}
 
 

@@ -96,7 +96,7 @@ class Turn:
             else:
                 self._work()
         if self.refusal is not None:
-            raise self.refusal
+            raise busy()  # another one, for it gets a trace that holds what holds it
 
     def note_answer(self, size: int) -> None:
         """An answer begins, or more of it is held until it is read."""
