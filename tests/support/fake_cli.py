@@ -3,8 +3,9 @@
 Where ``FAKE_GATE`` names a path, the encoder makes the file ``PATH.reached`` with its first batch
 and goes on when a file lies at the path itself.  ``FAKE_DIMENSION`` is how long the descriptors of
 new libraries are, 12 by default.  A server waits for uploads, and when it stops, as long
-as a test does.  ``FAKE_MOUNT`` names a kind of file system that libraries lie on, where every lock
-is to be had; ``FAKE_SYSTEM`` the running system, and ``FAKE_SILENCE`` the seconds of silence.
+as a test does; with ``FAKE_HURRY`` it stops as fast as any.  ``FAKE_MOUNT`` names a kind of file
+system that libraries lie on, where every lock is to be had; ``FAKE_SYSTEM`` the running system, and
+``FAKE_SILENCE`` the seconds of silence.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def use_fakes() -> None:
     )
     for module in (parecido.indexer.indexing.workers, parecido.search.engine):
         module.open_encoder = _open_encoder
-    parecido.search.commands.serve._GRACE_SECONDS = math.ceil(PATIENCE)
+    if "FAKE_HURRY" not in os.environ:
+        parecido.search.commands.serve._GRACE_SECONDS = math.ceil(PATIENCE)
     if kind := os.environ.get("FAKE_MOUNT"):
         use_mount(kind)
 

@@ -51,6 +51,10 @@ class Connection:
         """Say that nothing more comes."""
         self._socket.shutdown(socket.SHUT_WR)
 
+    def status(self) -> int:
+        """The status of the next answer, of which nothing more is read."""
+        return int(self._file.readline().split()[1])
+
     def answer(self) -> Answer | None:
         """The next answer; None where the server closed."""
         try:
@@ -126,10 +130,13 @@ def request(method: str, path: str, body: bytes = b"", kind: str = "image/png") 
 
 
 @contextmanager
-def started(folder: Path, *options: str, gate: Path | None = None) -> Iterator[Server]:
+def started(
+    folder: Path, *options: str, gate: Path | None = None, hurried: bool = False
+) -> Iterator[Server]:
     """``parecido serve`` with the fake encoder, killed at the end unless it has ended.
 
-    It takes its time for each request, unless an option says how long it may.
+    It takes its time for each request, unless an option says how long it may, and when it stops,
+    unless it is ``hurried``.
     """
     log = folder / "log.txt"
     command = [
@@ -147,7 +154,11 @@ def started(folder: Path, *options: str, gate: Path | None = None) -> Iterator[S
             [*command, "--library", str(folder / "library")],
             cwd=REPOSITORY,
             stderr=output,
-            env={**os.environ, **({"FAKE_GATE": str(gate)} if gate else {})},
+            env={
+                **os.environ,
+                **({"FAKE_GATE": str(gate)} if gate else {}),
+                **({"FAKE_HURRY": "yes"} if hurried else {}),
+            },
         )
     try:
         yield Server(folder, process, log)

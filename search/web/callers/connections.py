@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from parecido.search.web.callers.places import ABORT, is_local, peer_of
 from parecido.search.web.errors import Refused, error_response
@@ -181,6 +181,7 @@ class _Bounded(HttpToolsProtocol):
         self._state = _State.HEAD
         self._lines = self._head = self._stuck = self._discarded = 0
         self._is_whole = True
+        self._unanswered: list[RequestResponseCycle] = []
         self._refusal: Refused | None = None
 
     # -- the connection ----------------------------------------------------------------------------
@@ -207,8 +208,7 @@ class _Bounded(HttpToolsProtocol):
 
     def abort(self) -> None:
         """End it now; nobody is told of what was under way."""
-        if self.cycle is not None:
-            self.cycle.disconnected = True
+        self._leave()
         self.transport.abort()
 
     # -- what comes --------------------------------------------------------------------------------
@@ -250,6 +250,7 @@ class _Bounded(HttpToolsProtocol):
         self._is_whole = False
         self._note(_State.BUSY)
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         self._stuck = 0
@@ -265,9 +266,16 @@ class _Bounded(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._unanswered = [one for one in self._unanswered if not one.response_complete]
         super().on_response_complete()
         if self.cycle.response_complete:
             self._note(_State.IDLE if self._is_whole else _State.HEAD)
+
+    def _leave(self) -> None:
+        """Nobody waits for the answers that are made."""
+        for one in self._unanswered:
+            one.disconnected = True
+            one.message_event.set()
 
     def _note(self, state: _State) -> None:
         self._state = state
@@ -299,11 +307,10 @@ class _Bounded(HttpToolsProtocol):
 
     def _answer(self, refusal: Refused) -> None:
         """Refuse what no application has seen, and close; nothing more of it is read."""
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
-            cycle.message_event.set()
-        if cycle is None or cycle.response_complete or not cycle.response_started:
+        self._leave()
+        if not self._unanswered or (
+            self._unanswered == [self.cycle] and not self.cycle.response_started
+        ):
             response = error_response(refusal)
             phrase = {400: b"Bad Request", 408: b"Request Timeout", 503: b"Service Unavailable"}
             said = phrase.get(refusal.status, b"Request Header Fields Too Large")
