@@ -116,7 +116,7 @@ async def _hold_bytes(port: int, told: Told) -> None:
         writer.write(f"{head}Content-Length: 31000000\r\n\r\n".encode() + bytes(30_999_000))
         told["begun"] += 1
         told[await _status(reader)] += 1
-    await asyncio.sleep(1)
+    await asyncio.sleep(5)
 
 
 async def _read_nothing(port: int, told: Told) -> None:
@@ -145,9 +145,9 @@ async def _guess(port: int, told: Told) -> None:
 ATTACKS: Mapping[str, tuple[Callable[[int, Told], Awaitable[None]], int]] = {
     "header lines": (_pour_headers, 4),
     "half-open connections": (_leave_open, 1100),
-    "batches of JSON": (_send_batches, 2),
+    "batches of JSON": (_send_batches, 1),
     "slow uploads": (_upload_slowly, 200),
-    "bodies held back": (_hold_bytes, 8),
+    "bodies held back": (_hold_bytes, 6),
     "readers of nothing": (_read_nothing, 50),
     "guesses of the token": (_guess, 10),
 }

@@ -90,6 +90,17 @@ def test_what_a_lost_catalogue_left_is_no_hindrance(tmp_path: Path, pictures: Pa
     assert run_parecido(*arguments).returncode == 0
 
 
+def test_the_sessions_that_a_server_ended_are_no_hindrance_and_a_namesake_is(
+    tmp_path: Path, pictures: Path
+) -> None:
+    arguments = ("index", pictures, "--library", tmp_path / "library")
+    write(tmp_path / "library" / "sessions.json", '{"before": 0.0, "ended": {}}')
+    assert run_parecido(*arguments).returncode == 0
+    write(tmp_path / "other" / "sessions.json", "of the conference")
+    done = run_parecido("index", pictures, "--library", tmp_path / "other")
+    assert_one_line(done, "is no library", "--library")
+
+
 @pytest.mark.parametrize("name", ["vectors", "neighbours", "regions"])
 def test_a_folder_of_the_library_that_is_a_link_is_left_alone(
     tmp_path: Path, pictures: Path, name: str

@@ -126,6 +126,15 @@ def test_a_hidden_file_as_a_root_comes_because_it_was_named(tmp_path: Path) -> N
     assert found(tmp_path / ".a.png") == ["."]
 
 
+@pytest.mark.parametrize("end", ["", ".1234.tmp", ".1234-0123abcd.tmp"])
+@pytest.mark.parametrize("kind", ["new", "other"])
+def test_uploads_on_their_way_are_taken_up_by_no_walk(tmp_path: Path, kind: str, end: str) -> None:
+    name = f".cat-0123456789abcdef.png.{'ab' * 16}.{kind}-{'0' * 24}{end}"
+    make(tmp_path, f"uploads/ab/{name}", "uploads/ab/cat.png", ".a.png")
+    assert found(tmp_path, hidden=True) == [".a.png", "uploads/ab/cat.png"]
+    assert found(tmp_path / "uploads" / "ab" / name, hidden=True) == []
+
+
 TREE = ("a.png", "cache/x.png", "sub/a.png", "sub/b.jpg", "sub/thumbs/y.png", "thumbs")
 
 
@@ -251,6 +260,24 @@ def test_a_linked_file_is_a_file_of_its_own_with_the_size_of_its_target(tmp_path
         (b"a.png", len("photos/a.png")),
         (b"link.png", len("outside/long name.png")),
     ]
+
+
+def test_links_that_lead_out_of_what_is_allowed_are_told_and_not_followed(tmp_path: Path) -> None:
+    inner, outer = tmp_path / "inner", tmp_path / "outer"
+    make(inner, "a.png", "sub/b.png")
+    make(outer, "secret.png", "sub/secret.png")
+    (inner / "folder").symlink_to(outer / "sub")
+    (inner / "file.png").symlink_to(outer / "secret.png")
+    (inner / "near").symlink_to(outer / ".." / "inner" / "sub")
+    (inner / "near.png").symlink_to("a.png")
+    (inner / "far").symlink_to(inner / "folder")
+    inside = [os.fsencode(inner.resolve())]
+    walk = Walk([str(inner)], inside=inside)
+    assert below(inner, (entry.path for entry in walk)) == ["a.png", "near.png", "sub/b.png"]
+    assert sorted(below(inner, walk.outside)) == ["far", "file.png", "folder"]
+    assert list(Walk([str(inner / "folder")], inside=inside)) == []
+    assert len(found(inner, inside=[*inside, os.fsencode(outer.resolve())])) == 5
+    assert len(found(inner)) == 5
 
 
 def test_patterns_and_hidden_names_hold_for_links(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from parecido.web import Settings
 from tests.support.fakes import DIMENSION, FakeRuntime, fake_spec, save_pictures
 from tests.support.harness import snapshot
 from tests.support.serving import PNG, Client, picture_bytes, refused, serving, use_fakes
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 
 COUNT = 60
 
@@ -389,3 +389,68 @@ def test_a_server_of_an_empty_library_is_ready_for_its_first_picture(client: Cli
     while (response := client.get("/readyz")).status_code == 503:
         refused(response, 503, "starting")
     assert response.json() == {"status": "ready"}
+
+
+# -- links -----------------------------------------------------------------------------------------
+
+
+def test_no_link_leads_clients_out_of_the_allowed_folder(
+    fakes: None, indexed: Library, pictures: Path, tmp_path: Path
+) -> None:
+    save_pictures(tmp_path / "secret", 2)
+    (pictures / "some" / "one.png").symlink_to(tmp_path / "secret" / "0000.png")
+    settings = Settings(index_roots=(pictures,))
+    with serving(indexed.folder, settings) as client:
+        before = client.read("/v1/info")["pictures"]
+        job = client.ended(client.ask("POST", "/v1/index", json={"path": str(pictures)}).json())
+        assert (job["state"], job["added"]) == ("done", 12)
+        assert job["skipped"] >= 2
+        listed = client.read("/v1/pictures", limit=200)["pictures"]
+        assert len(listed) == before + 12
+        assert not [one for one in listed if "/out/" in one["path"] or "one.png" in one["path"]]
+        for path in (
+            pictures / "out",
+            pictures / "out" / "0000.png",
+            pictures / "some" / "one.png",
+        ):
+            refused(client.ask("POST", "/v1/index", json={"path": str(path)}), 403)
+
+
+def test_what_its_owner_indexed_through_a_link_stays_and_is_shown(
+    fakes: None, indexed: Library, pictures: Path
+) -> None:
+    from parecido.indexer.indexing.pipeline import index
+    from tests.support.serving import labelled_encoder
+
+    (pictures / "loop").unlink()
+    index(indexed, [pictures], encoder=labelled_encoder())
+    found = indexed.catalogue.picture_at(str(pictures / "out" / "0000.png"))
+    assert found is not None
+    (pictures / "some" / "0000.png").unlink()
+    with serving(indexed.folder, Settings(index_roots=(pictures,))) as client:
+        job = client.ended(client.ask("POST", "/v1/index", json={"path": str(pictures)}).json())
+        assert (job["state"], job["removed"]) == ("done", 1)
+        assert client.get(f"/v1/pictures/{found.id}/original").status_code == 200
+        assert client.get(f"/v1/pictures/{found.id}/thumbnail").status_code == 200
+
+
+# -- waiting ---------------------------------------------------------------------------------------
+
+
+def test_whoever_waits_for_a_job_takes_no_place_of_a_search(
+    fakes: None, indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(indexed.folder, Settings(concurrent=2)) as client:
+        with indexed.writer():  # so that every job waits
+            adding = [
+                client.begin("POST", "/v1/pictures", content=picture_bytes(100 + n), headers=PNG)
+                for n in range(2)
+            ]
+            turns = client.app.state.callers.turns
+            until(lambda: turns.waiting == 2)
+            for n in range(5):
+                assert client.send("/v1/search", picture_bytes(n)).status_code == 200
+            # one more is not kept waiting
+            assert client.send("/v1/pictures", picture_bytes(300)).status_code == 202
+        assert [answer.result().status_code for answer in adding] == [201] * 2
+        until(lambda: turns.waiting == 0 and turns.working == 0)

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -416,3 +417,41 @@ def test_a_file_that_changed_or_went_is_not_found(client: Client, pictures: Path
     assert len(client.read("/v1/pictures/3/similar")["hits"]) == 2
     region = client.get("/v1/pictures/3/similar", region="0,0,10,10")
     refused(region, 404, "file_not_found")
+
+
+def test_bytes_that_were_not_indexed_are_not_sent_whatever_their_size_and_time(
+    client: Client, pictures: Path
+) -> None:
+    path, secret = pictures / "0.png", pictures.parent / "secret.txt"
+    status = path.stat()
+    secret.write_bytes(b"x" * status.st_size)
+    os.utime(secret, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert client.get("/v1/pictures/1/original").status_code == 200
+    path.unlink()
+    path.symlink_to(secret)
+    refused(client.get("/v1/pictures/1/original"), 404, "picture_changed")
+    path.unlink()
+    os.link(secret, path)
+    refused(client.get("/v1/pictures/1/original"), 404, "picture_changed")
+    path.unlink()
+    os.mkfifo(path)
+    refused(client.get("/v1/pictures/1/original"), 404, "picture_changed")
+
+
+def test_a_file_that_is_replaced_while_it_is_sent_is_sent_as_it_was(
+    client: Client, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from parecido.search.web.routes.originals import OpenFile
+
+    path, whole = pictures / "1.png", (pictures / "1.png").read_bytes()
+    begin = OpenFile.__call__
+
+    async def replace_first(self: OpenFile, scope: Any, receive: Any, send: Any) -> None:
+        other = pictures / "other"
+        other.write_bytes(b"y" * len(whole))
+        other.replace(path)
+        await begin(self, scope, receive, send)
+
+    monkeypatch.setattr(OpenFile, "__call__", replace_first)
+    assert client.get("/v1/pictures/2/original").content == whole
+    assert not [fd for fd in Path("/proc/self/fd").iterdir() if "1.png" in str(fd.resolve())]

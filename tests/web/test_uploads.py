@@ -701,3 +701,44 @@ def test_a_file_that_cannot_be_read_does_not_hinder_the_taking_over(
     monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
     with Library.open(indexed.folder) as library:
         assert len(library.catalogue.uploads.list_uploads()) == 1
+
+
+# -- how much --------------------------------------------------------------------------------------
+
+
+def test_uploads_take_no_more_than_they_may(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    size = len(picture_bytes(100))
+    settings = Settings(uploads_bytes=4 * size)
+    with serving(indexed.folder, settings) as client:
+        added = [_add(client, 100 + n) for n in range(3)]
+        assert client.send("/v1/pictures", picture_bytes(103)).status_code in (201, 507)
+        full = client.send("/v1/pictures", picture_bytes(104))
+        refused(full, 507, "uploads_full")
+        other = client.send(f"/v1/pictures/{added[0]['id']}", picture_bytes(105), method="PUT")
+        refused(other, 507, "uploads_full")
+        assert not [path for path in _files(indexed.folder / UPLOADS) if path.name[0] == "."]
+        for one in added:
+            assert client.ask("DELETE", f"/v1/pictures/{one['id']}").status_code == 204
+        _add(client, 106)
+    check_sound(indexed.folder)
+    with serving(indexed.folder, Settings(uploads_bytes=size // 2)) as client:
+        refused(client.send("/v1/pictures", picture_bytes(107)), 507, "uploads_full")
+    with serving(indexed.folder, Settings(uploads_bytes=0)) as client:
+        _add(client, 108)
+
+
+def test_uploads_that_wait_and_that_left_the_library_count(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fakes(monkeypatch)
+    size = len(picture_bytes(100))
+    with serving(indexed.folder, Settings(uploads_bytes=round(2.5 * size), seconds=2)) as client:
+        kept = _add(client, 100)
+        remove(indexed, [kept["path"]])
+        monkeypatch.setattr("parecido.search.web.routes.pictures._PATIENCE", 0.01)
+        with indexed.writer():
+            assert client.send("/v1/pictures", picture_bytes(101)).status_code == 202
+            refused(client.send("/v1/pictures", picture_bytes(102)), 507, "uploads_full")

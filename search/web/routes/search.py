@@ -44,7 +44,7 @@ __all__ = ["router"]
 
 _VECTOR_BYTES = 2 << 20
 _HITS = 20_000  # of all queries of a request
-_AT_ONCE = 64  # of them, so that other requests have their turns
+_AT_ONCE = 16  # of them, so that other requests have their turns
 _LONG = 100  # hits whose JSON takes a millisecond
 _PIECE = 4 << 18  # bytes of Base64, a multiple of four
 
