@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import resource
 import socket
 import time
@@ -37,6 +38,11 @@ async def _connection(port: int, source: str = "127.0.0.1") -> Any:  # of the re
         yield reader, writer
     finally:
         writer.transport.abort()
+
+
+async def _pause(seconds: float) -> None:
+    """About so long: not all at the same moment."""
+    await asyncio.sleep(seconds * random.uniform(0.5, 1.5))
 
 
 async def _status(reader: asyncio.StreamReader) -> str:
@@ -67,7 +73,7 @@ async def _leave_open(port: int, told: Told) -> None:
         await writer.drain()
         told["opened"] += 1
         told[await _status(reader)] += 1
-    await asyncio.sleep(5)
+    await _pause(5)
 
 
 def _batches() -> Iterator[bytes]:
@@ -106,7 +112,7 @@ async def _upload_slowly(port: int, told: Told) -> None:
             writer.write(bytes(1000))
             await asyncio.sleep(1)
         told[await answer] += 1
-    await asyncio.sleep(0.5)
+    await _pause(0.5)
 
 
 async def _hold_bytes(port: int, told: Told) -> None:
@@ -116,7 +122,7 @@ async def _hold_bytes(port: int, told: Told) -> None:
         writer.write(f"{head}Content-Length: 31000000\r\n\r\n".encode() + bytes(30_999_000))
         told["begun"] += 1
         told[await _status(reader)] += 1
-    await asyncio.sleep(5)
+    await _pause(5)
 
 
 async def _read_nothing(port: int, told: Told) -> None:
@@ -172,7 +178,12 @@ async def attack(request: Mapping[str, Any]) -> Told:
     work, many = ATTACKS[request["attack"]]
     until = time.monotonic() + request["seconds"]
     told: Told = Counter()
-    await asyncio.gather(*(_repeat(work, request["port"], told, until) for _ in range(many)))
+
+    async def begin(number: int) -> None:
+        await asyncio.sleep(number / many * min(5.0, request["seconds"] / 4))
+        await _repeat(work, request["port"], told, until)
+
+    await asyncio.gather(*(begin(number) for number in range(many)))
     return told
 
 

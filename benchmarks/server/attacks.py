@@ -102,6 +102,11 @@ class _Memory:
                 continue
         return found
 
+    def cpu(self) -> float:
+        """Seconds that the process itself has used."""
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Note the peak while the block lasts."""
@@ -136,12 +141,16 @@ def main(seconds: float, calm: float, only: tuple[str, ...]) -> None:
     with server(folder / "library", ["--token", TOKEN]) as (port, _, process):
         memory = _Memory(process.pid)
         _Honest(port, bodies).search_for(min(10.0, calm))  # it warms up
+        used = memory.cpu()
         quiet = _searched("without attack", port, bodies, calm)
+        print(f"  the server used {(memory.cpu() - used) / calm:.2f} cores")
         before = memory.now()
         with memory.watching(), ThreadPoolExecutor(len(chosen)) as pool:
             attacks = {name: pool.submit(_attack, name, port, seconds + 10) for name in chosen}
             time.sleep(3)
+            used = memory.cpu()
             attacked = _searched("under attack", port, bodies, seconds)
+            print(f"  the server used {(memory.cpu() - used) / seconds:.2f} cores")
             after = memory.now()
             ended = _stop(process)
         cpu = _tell(attacks, seconds + 10)

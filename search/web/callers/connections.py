@@ -12,9 +12,10 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 from types import FrameType
 from typing import Any, cast
 
@@ -30,7 +31,7 @@ __all__ = ["Bounds", "Connections", "Server"]
 _PIPELINED = 64  # requests that a client may send ahead of their answers
 _SETTLED = 1.0  # seconds after which a head that is not there is not on its way
 _LINGER = 30.0  # seconds to take what is left of an answer
-_SWEEP = 0.5
+_SWEEP, _SWEPT = 0.25, 100  # seconds from one to the next, and how many each ends at most
 _ABORTING = 0.2  # seconds between the last answers and the end of all connections
 _LEAVING = 0.7  # seconds for the library, once all requests have ended
 _RETRY = {"Retry-After": "1", "Connection": "close"}
@@ -147,6 +148,14 @@ class Connections:
         for one in list(self._all):
             one.abort()
 
+    def _late(self, now: float) -> Iterator[_Bounded]:
+        """Those whose heads did not come in time."""
+        for peer in self._peers.values():
+            for one, since in peer.heads.items():
+                if now - since <= self.bounds.head_seconds:
+                    break
+                yield one
+
     def _drop(self, one: _Bounded | None) -> bool:
         if one is None:
             return False
@@ -157,11 +166,8 @@ class Connections:
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """End those whose heads do not come, and those that do not take what is left for them."""
         now = loop.time()
-        for peer in list(self._peers.values()):
-            for one, since in list(peer.heads.items()):
-                if now - since <= self.bounds.head_seconds:
-                    break
-                one.give_up()
+        for one in list(islice(self._late(now), _SWEPT)):  # all at once they would stop the rest
+            one.give_up()
         for one in list(self._all):
             if one.transport.is_closing():
                 since = self._closing.setdefault(one, now)

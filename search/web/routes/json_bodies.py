@@ -85,14 +85,15 @@ def _read_small(body: bytes, pictures: int) -> list[Query]:
 
 def _read_large(body: bytes, pictures: int) -> list[Query]:
     found: list[Query] = []
+    images = 0
     for number, (start, end) in enumerate(_cut(body)):
         if number == _QUERIES:
             raise _too_many(pictures)
         if body.count(b",", start, end) > _NUMBERS + _SLACK:
             raise _too_long()
         query = _read_query(_validate(QueryIn, body[start:end], f"queries.{number}"))
-        pictures_left = pictures - sum(isinstance(one.what, str) for one in found)
-        if isinstance(query.what, str) and pictures_left < 1:
+        images += isinstance(query.what, str)
+        if images > pictures:
             raise _too_many(pictures)
         found.append(query)
     return found
