@@ -34,6 +34,7 @@ import parecido.indexer.library.holding
 import parecido.indexer.library.library
 import parecido.indexer.library.lock
 import parecido.indexer.library.summary
+import parecido.indexer.pictures.decoding.allowance
 import parecido.search.cli
 import parecido.search.commands.serve
 import parecido.search.engine
@@ -68,6 +69,9 @@ def use_fakes() -> None:
         module.open_encoder = _open_encoder
     if "FAKE_HURRY" not in os.environ:
         parecido.search.commands.serve._GRACE_SECONDS = math.ceil(PATIENCE)
+    if seconds := os.environ.get("FAKE_WALL_SECONDS"):
+        parecido.indexer.pictures.decoding.allowance._WALL_SECONDS = float(seconds)
+        parecido.indexer.pictures.decoding.allowance._WALL_A_CPU_SECOND = 0.0
     if kind := os.environ.get("FAKE_MOUNT"):
         use_mount(kind)
 
