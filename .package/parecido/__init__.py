@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from parecido.indexer.checkup.repair import repair
+    from parecido.indexer.checkup.verify import verify
     from parecido.indexer.encoders.encoder import Encoder
     from parecido.indexer.encoders.imagenet.words import known_words
     from parecido.indexer.encoders.opening import load_encoder
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from parecido.indexer.indexing.pipeline import index, remove
     from parecido.indexer.library.backup.backup import backup
     from parecido.indexer.library.backup.restore import restore
-    from parecido.indexer.library.checkup.repair import repair
-    from parecido.indexer.library.checkup.verify import verify
     from parecido.indexer.library.library import Library
     from parecido.indexer.pictures.limits import Limits
     from parecido.indexer.records.backups import Backup
@@ -72,8 +72,8 @@ _HOMES = {
         "indexer.library.backup.backup": "backup",
         "indexer.library.backup.restore": "restore",
         "indexer.library.library": "Library",
-        "indexer.library.checkup.repair": "repair",
-        "indexer.library.checkup.verify": "verify",
+        "indexer.checkup.repair": "repair",
+        "indexer.checkup.verify": "verify",
         "indexer.pictures.limits": "Limits",
         "indexer.records.backups": "Backup",
         "indexer.records.filters": "Filter",

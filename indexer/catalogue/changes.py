@@ -15,6 +15,7 @@ __all__ = [
     "Move",
     "Own",
     "Remove",
+    "SetAside",
     "SkipFile",
     "Touch",
     "Withdraw",
@@ -58,6 +59,14 @@ class Remove:
 
 
 @dataclass(frozen=True)
+class SetAside:
+    """These pictures leave the answers until their files have been read again."""
+
+    ids: Sequence[int]
+    reason: str
+
+
+@dataclass(frozen=True)
 class SkipFile:
     """A file was left out; ``replaces`` is the picture that it used to be, if any."""
 
@@ -67,6 +76,8 @@ class SkipFile:
     kind: str
     reason: str
     replaces: int | None = None
+    decoder: str = ""
+    """Versions of the decoders that failed on it, where that is why."""
 
 
 @dataclass(frozen=True)
@@ -100,4 +111,4 @@ class Disown:
     paths: Sequence[bytes]
 
 
-Change = Add | Move | Touch | Remove | SkipFile | Forget | Own | Withdraw | Disown
+Change = Add | Move | Touch | Remove | SetAside | SkipFile | Forget | Own | Withdraw | Disown

@@ -15,6 +15,8 @@ class Known(NamedTuple):
     mtime_ns: int
     reason: str = ""
     kind: str = ""
+    decoder: str = ""
+    """Versions of the decoders that failed on a file, where that is why it was left out."""
 
 
 class Root(NamedTuple):

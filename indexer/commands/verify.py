@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from parecido.indexer.commands.terminal import common_options, fail, print_json
-from parecido.indexer.system.text import plural
+from parecido.indexer.system.text import plural, printable
 
 __all__ = ["verify_command"]
 
@@ -17,18 +17,22 @@ __all__ = ["verify_command"]
 @common_options
 def verify_command(library: str | None, repair: bool, wait: bool, as_json: bool) -> None:
     """Check a library from top to bottom."""
-    from parecido.indexer.library.checkup.repair import repair as mend
-    from parecido.indexer.library.checkup.verify import verify
+    from parecido.indexer.checkup.repair import repair as mend
+    from parecido.indexer.checkup.verify import verify
     from parecido.indexer.library.library import Library
 
     done = mend(library, wait=wait) if repair else []
     with Library.open(library) as opened:
         problems = verify(opened)
+        aside = [] if problems else opened.catalogue.aside.list_aside()
     if as_json:
-        print_json({"ok": not problems, "problems": [p.what for p in problems], "repaired": done})
+        told = {"ok": not problems, "problems": [p.what for p in problems], "repaired": done}
+        print_json({**told, **({"set_aside": [one.path for one in aside]} if aside else {})})
     else:
         for line in done:
             click.echo(line)
+        for one in aside:
+            click.echo(f"{printable(one.path)} is set aside until it can be read ({one.reason})")
         for problem in problems:
             click.echo(problem.what)
         if not problems:

@@ -74,7 +74,7 @@ class ChangedFiles:
                 # asked again: a picture may have been moved to this path since the page was read
                 yield entry, self.catalogue.known(path)
             else:
-                _, picture_id, old_size, old_mtime_ns, reason, kind = row
+                _, picture_id, old_size, old_mtime_ns, reason, kind, _ = row
                 has_changed = file_size != old_size or mtime_ns != old_mtime_ns
                 if has_changed or kind in _WORTH_ANOTHER_TRY or picture_id in self.again:
                     yield entry, Known(*row[1:])

@@ -17,10 +17,11 @@ from parecido.indexer.catalogue.changes import Change, Forget, Remove
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.presets import find_quality
 from parecido.indexer.errors import InvalidRequest, ParecidoError, PathNotFound
-from parecido.indexer.indexing.encoder_choice import calibrate
+from parecido.indexer.indexing.encoder_choice import calibrate, check_encoder
 from parecido.indexer.indexing.options import IndexOptions, check_dimension
 from parecido.indexer.indexing.plan import Hooks, Plan, Progress, plan_run
 from parecido.indexer.indexing.prepare import read_pixels
+from parecido.indexer.indexing.roots import Roots
 from parecido.indexer.indexing.run import Run
 from parecido.indexer.library.library import Library
 from parecido.indexer.library.upkeep import bring_up_to_date, is_up_to_date
@@ -28,7 +29,7 @@ from parecido.indexer.library.writing import Writing
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.paths import absolute, within
 
-__all__ = ["IndexOptions", "index", "index_into", "remove", "remove_from"]
+__all__ = ["IndexOptions", "index", "index_into", "read_again", "remove", "remove_from"]
 
 # Searches hold what is not in the vector index's file in memory, so a long run writes it in
 # between: a second each time for a million pictures, and adding so many takes a minute.
@@ -76,6 +77,22 @@ def index_into(
     """As :func:`index`, by who holds the library's lock already."""
     roots = _check(paths, options)
     return _report_interruption(lambda: _index(writing, roots, options, encoder, hooks), hooks.stop)
+
+
+def read_again(writing: Writing, paths: Sequence[bytes], encoder: Encoder | None) -> IndexReport:
+    """Describe these files anew, which become no roots, by who holds the library's lock already.
+
+    What is derived is not brought up to date.  Raises :class:`~parecido.PathNotFound` where a file
+    went in the meantime, or an encoder's errors.
+    """
+    spec = encoder.spec if encoder is not None else writing.encoder
+    assert spec is not None
+    check_encoder(writing, spec)
+    options = IndexOptions()
+    roots = Roots(present=tuple(os.fsdecode(path) for path in paths))
+    keeps = writing.catalogue.settings.keeps_regions()
+    plan = Plan(spec, encoder, writing.folder, roots, options, keeps)
+    return Run(writing.catalogue, plan, Hooks()).execute()
 
 
 def _check(paths: Iterable[str | os.PathLike[str]], options: IndexOptions) -> list[str]:

@@ -36,12 +36,15 @@ def report_dict(report: IndexReport) -> dict[str, Any]:
 def summarise(library: Library) -> dict[str, Any]:
     """What ``parecido info`` tells."""
     pictures, skipped = library.catalogue.counts()
+    aside = library.catalogue.aside.list_aside()
     spec = library.encoder
     index = library.vectors() if spec else None
     return {
         "library": str(library.folder),
         "pictures": pictures,
         "skipped": skipped,
+        # known by their paths, in no answer until their files are read again
+        **({"set_aside": [one.path for one in aside]} if aside else {}),
         "encoder": spec.title if spec else None,
         "model": spec.model if spec else None,
         "pooling": spec.pooling if spec else None,

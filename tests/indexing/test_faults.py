@@ -525,7 +525,9 @@ def _copy(source: Path, library: Path, beside: str, with_vectors: bool) -> None:
 
 def _die_writing(library: Path) -> None:
     connection = sqlite3.connect(library / "catalogue.sqlite")
-    connection.execute("INSERT INTO facts VALUES ('of no', 'meaning')")
+    # the same in another place
+    again = "SELECT key, value FROM facts WHERE key = 'generation'"
+    connection.execute(f"INSERT OR REPLACE INTO facts {again}")
     connection.commit()
     os.kill(os.getpid(), signal.SIGKILL)
 

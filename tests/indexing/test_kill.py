@@ -25,7 +25,7 @@ from PIL import Image
 from parecido import Library, index
 from parecido.indexer.catalogue.changes import Add
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
-from parecido.indexer.library.checkup.repair import repair
+from parecido.indexer.checkup.repair import repair
 from parecido.indexer.library.layout import CATALOGUE
 from tests.support.fakes import fake_encoder, save_picture, save_pictures
 from tests.support.harness import CHILDREN, Row, check_sound, cosine

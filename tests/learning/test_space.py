@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parecido.indexer.catalogue.changes import Remove
+from parecido.indexer.checkup.repair import repair
+from parecido.indexer.checkup.verify import verify
 from parecido.indexer.errors import LibraryDamaged
 from parecido.indexer.learning.space import LEAST_PICTURES, Space, has_outgrown, learn
-from parecido.indexer.library.checkup.repair import repair
-from parecido.indexer.library.checkup.verify import verify
 from parecido.indexer.library.layout import CATALOGUE
 from parecido.indexer.library.library import Library
 from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.search.engine import Engine
 from tests.support.fakes import DIMENSION, fake_spec
-from tests.support.harness import put
+from tests.support.harness import put, seal_anew
 
 Vectors = npt.NDArray[np.float32]
 
@@ -212,6 +212,7 @@ def test_a_fingerprint_tells_spaces_apart() -> None:
 def damage(folder: Path, statement: str) -> None:
     with closing(sqlite3.connect(folder / CATALOGUE)) as connection, connection:
         connection.execute(statement)
+    seal_anew(folder)  # as a version before seals may have left it
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ import pytest
 
 from parecido import Engine, IndexOptions, Library, index, verify
 from parecido.indexer.arithmetic import cosines
+from parecido.indexer.checkup.repair import repair
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import InvalidRequest, LibraryDamaged
 from parecido.indexer.indexing.pipeline import remove
-from parecido.indexer.library.checkup.repair import repair
 from parecido.indexer.library.layout import CATALOGUE
 from parecido.indexer.library.layout import REGIONS as FOLDER
 from parecido.indexer.records.regions import Box
@@ -34,7 +34,7 @@ from tests.support.fakes import (
     save_picture,
     save_pictures,
 )
-from tests.support.harness import CHILDREN, check_sound
+from tests.support.harness import CHILDREN, check_sound, seal_anew
 
 Vectors = npt.NDArray[np.float32]
 WITHIN = IndexOptions(within=True)
@@ -438,6 +438,7 @@ def test_a_run_that_is_killed_leaves_a_sound_library_and_the_next_goes_on(
 def _set(library: Library, statement: str, *values: object) -> None:
     with closing(sqlite3.connect(library.folder / CATALOGUE)) as connection, connection:
         connection.execute(statement, values)
+    seal_anew(library.folder)  # as a version before seals may have left it
 
 
 @pytest.mark.parametrize(

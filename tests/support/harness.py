@@ -19,6 +19,7 @@ import numpy.typing as npt
 from parecido import Library, verify
 from parecido.indexer.catalogue.changes import Add
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack, unpack
+from parecido.indexer.catalogue.sqlite.sealing.seals import seal_everything
 from parecido.indexer.library.layout import CATALOGUE
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import Described, FileEntry, Label
@@ -140,9 +141,27 @@ def run_parecido(*arguments: str | Path, fake: bool = True) -> subprocess.Comple
     )
 
 
+def drop_seals(connection: sqlite3.Connection) -> None:
+    """Leave a catalogue as the version before seals left it."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'seals'").fetchone():
+        return
+    for table in ("seals", "spare_facts", "aside"):
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute("ALTER TABLE skips DROP COLUMN decoder")
+    connection.execute("DELETE FROM facts WHERE key IN ('schema', 'largest id')")
+    connection.execute("UPDATE alembic_version SET version_num = '0005'")
+
+
+def seal_anew(folder: Path) -> None:
+    """Seal a library's rows as they are, as if its program had written them."""
+    with closing(sqlite3.connect(folder / CATALOGUE)) as connection, connection:
+        seal_everything(connection)
+
+
 def make_outdated(folder: Path) -> None:
     """Leave a library as the version before uploads had rows left it, its journal folded."""
     with closing(sqlite3.connect(folder / CATALOGUE)) as connection, connection:
+        drop_seals(connection)
         connection.execute("DROP TABLE uploads")
         connection.execute("UPDATE alembic_version SET version_num = '0004'")
         connection.commit()

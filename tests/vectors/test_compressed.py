@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from parecido.indexer.catalogue.changes import Remove
-from parecido.indexer.library.checkup.repair import repair
-from parecido.indexer.library.checkup.verify import verify
+from parecido.indexer.checkup.repair import repair
+from parecido.indexer.checkup.verify import verify
 from parecido.indexer.library.library import Library
 from parecido.indexer.records.filters import Filter
 from parecido.indexer.system.kinds import INDEXES

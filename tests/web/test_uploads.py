@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from parecido.indexer.catalogue.changes import Withdraw
+from parecido.indexer.checkup.repair import repair
+from parecido.indexer.checkup.salvage import salvage
 from parecido.indexer.errors import ParecidoError
 from parecido.indexer.indexing.pipeline import index, remove
-from parecido.indexer.library.checkup.repair import repair
-from parecido.indexer.library.checkup.salvage import salvage
 from parecido.indexer.library.layout import THUMBNAILS, UPLOADS
 from parecido.indexer.library.library import Library
 from parecido.indexer.system.files import content_hash
@@ -559,9 +559,7 @@ def test_a_repaired_catalogue_knows_its_uploads(
         assert library.catalogue.settings.uploads_taken_over() is None
     _make_old(indexed)
     salvage(indexed.folder / "catalogue.sqlite")
-    monkeypatch.setattr(
-        "parecido.indexer.library.checkup.salvage.is_structure_sound", lambda _: False
-    )
+    monkeypatch.setattr("parecido.indexer.checkup.salvage.is_structure_sound", lambda _: False)
     _make_old(indexed)
     repair(indexed.folder)
     with Library.open(indexed.folder) as library:

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 __all__ = [
+    "aside",
     "descriptors",
     "facts",
     "metadata",
@@ -27,8 +28,10 @@ __all__ = [
     "regions",
     "removals",
     "roots",
+    "seals",
     "skips",
     "spaces",
+    "spare_facts",
     "uploads",
 ]
 
@@ -47,9 +50,18 @@ facts = Table(
 fingerprint of the space in use.  ``think_twice``: ``on`` or ``off``.  ``within``: ``on`` or
 ``off``, whether regional descriptors are kept.  ``regional_space``: the fingerprint of the space in
 which they are compared.  ``chance``: JSON of what was learned of chance.  ``judgement``: JSON of
-what the space loses or gains.  ``uploads``: JSON of the folders whose uploads of before they had
+what the space loses or gains.  ``schema``: the digest of the schema.  ``largest id``: that was
+ever given.  ``uploads``: JSON of the folders whose uploads of before they had
 rows were taken over; only in libraries of that time.
 """
+
+spare_facts = Table(
+    "spare_facts",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""The facts once more: what is damaged in one place is put back from the other."""
 
 roots = Table(
     "roots",
@@ -160,5 +172,33 @@ skips = Table(
     Column("mtime_ns", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    # versions of the decoders that failed on it, where that is why
+    Column("decoder", Text, nullable=False, server_default=""),
 )
 """Files that were left out, remembered so that they are tried again only when they change."""
+
+aside = Table(
+    "aside",
+    metadata,
+    Column("path", LargeBinary, primary_key=True),
+    # that it had and gets again; none where that cannot be told
+    Column("picture_id", Integer),
+    Column("added_at", Float),
+    Column("reason", Text, nullable=False),
+)
+"""Pictures whose records were damaged, until their files are read again."""
+
+seals = Table(
+    "seals",
+    metadata,
+    Column("table_name", Text, primary_key=True),
+    Column("bucket", BigInteger, primary_key=True),
+    # of the list of fields
+    Column("version", Integer, nullable=False),
+    # key and digest of each row
+    Column("entries", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+)
+"""What every row of every other table must be; see
+:mod:`parecido.indexer.catalogue.sqlite.sealing.digests`.
+"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sqlite3
@@ -18,10 +19,16 @@ from parecido.indexer.catalogue.sqlite.connections import (
     open_for_writing,
 )
 from parecido.indexer.catalogue.sqlite.errors import translate_errors
+from parecido.indexer.catalogue.sqlite.sealing.check import find_damage
+from parecido.indexer.catalogue.sqlite.sealing.seals import seal_everything
+from parecido.indexer.errors import LibraryDamaged
 from parecido.indexer.system.kinds import JOURNALS, Kind, any_content
 from parecido.indexer.system.own_files import move_over, remove_own
+from parecido.indexer.system.text import plural
 
 __all__ = ["engine", "install", "migrate"]
+
+_log = logging.getLogger("parecido")
 
 
 def engine(path: Path, check: Callable[[], None] | None = None) -> Engine:
@@ -69,13 +76,18 @@ def install(fresh: Path, path: Path) -> None:
 def migrate(engine: Engine, path: Path) -> None:
     """Bring the schema to this program's version, in one transaction; nothing to do as a rule.
 
-    Raises :class:`~parecido.LibraryTooNew` where a newer program wrote it.
+    Rows that have seals are checked by these first; then all are sealed as they are.  Raises
+    :class:`~parecido.LibraryTooNew` where a newer program wrote it, ``LibraryDamaged`` where a
+    row is not what was written.
     """
     with engine.connect() as connection, connection.begin():
         found = _version(connection)
         if found == SCHEMA_VERSION:
             return
         check_version(found, path)
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        _check_seals(raw, path)
         # imported here: a quarter of a second that only new and old libraries pay
         from alembic import command
         from alembic.config import Config
@@ -83,6 +95,24 @@ def migrate(engine: Engine, path: Path) -> None:
         config = Config(attributes={"connection": connection, "folder": path.parent})
         config.set_main_option("script_location", "parecido.indexer.catalogue.sqlite:migrations")
         command.upgrade(config, SCHEMA_VERSION)
+        (count,) = raw.execute("SELECT count(*) FROM pictures").fetchone()
+        if count:
+            _log.info(
+                "The records of %s in %s are sealed as they are.", plural(count, "picture"), path
+            )
+        seal_everything(raw)
+
+
+def _check_seals(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ``LibraryDamaged`` where a row is not what was sealed, by whatever version did it."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'seals'").fetchone():
+        return
+    wrong = [line for one in find_damage(connection) for line in one.tell()]
+    if wrong:
+        raise LibraryDamaged(
+            f"The catalogue {path} is damaged ({wrong[0]}).",
+            "Save what can be read: parecido verify --repair.",
+        )
 
 
 def _version(connection: Connection) -> str | None:

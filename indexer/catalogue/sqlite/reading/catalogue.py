@@ -21,12 +21,15 @@ from parecido.indexer.catalogue.known import Known, Root
 from parecido.indexer.catalogue.sqlite.connections import SCHEMA_VERSION, Connections, check_version
 from parecido.indexer.catalogue.sqlite.errors import translate_errors
 from parecido.indexer.catalogue.sqlite.queries import chunks, marks, pages
+from parecido.indexer.catalogue.sqlite.reading.aside import SET_ASIDE, AsideRows
 from parecido.indexer.catalogue.sqlite.reading.checked import picture_of
 from parecido.indexer.catalogue.sqlite.reading.conditions import likelihood, mention, where
 from parecido.indexer.catalogue.sqlite.reading.descriptors import Descriptors
 from parecido.indexer.catalogue.sqlite.reading.regional import RegionalRows
 from parecido.indexer.catalogue.sqlite.reading.settings import Settings
 from parecido.indexer.catalogue.sqlite.reading.uploads import UploadRows
+from parecido.indexer.catalogue.sqlite.sealing.check import Damage, examine, is_sealed
+from parecido.indexer.catalogue.sqlite.sealing.structure import find_odd_structure
 from parecido.indexer.errors import LibraryDamaged
 from parecido.indexer.records.filters import LIKELY, Filter
 from parecido.indexer.records.pictures import Picture, Skip
@@ -45,6 +48,7 @@ class Catalogue:
         self.descriptors = Descriptors(self._connections)
         self.regional = RegionalRows(self._connections)
         self.uploads = UploadRows(self._connections)
+        self.aside = AsideRows(self._connections)
         try:
             self._check_version()
         except BaseException:
@@ -115,10 +119,11 @@ class Catalogue:
     def known(self, path: bytes) -> Known | None:
         """What is known of that path."""
         query = (
-            "SELECT id, file_size, mtime_ns, '', '' FROM pictures WHERE path = ?"
-            " UNION ALL SELECT NULL, file_size, mtime_ns, reason, kind FROM skips WHERE path = ?"
+            "SELECT id, file_size, mtime_ns, '', '', '' FROM pictures WHERE path = ?"
+            " UNION ALL SELECT NULL, file_size, mtime_ns, reason, kind, decoder FROM skips"
+            f" WHERE path = ? UNION ALL SELECT {_ASIDE} FROM aside WHERE path = ?"
         )
-        rows = self._rows(query, (path, path))
+        rows = self._rows(query, (path, path, path))
         return Known(*rows[0]) if rows else None
 
     def known_below(self, folder: bytes) -> Iterator[tuple[Any, ...]]:
@@ -128,12 +133,15 @@ class Catalogue:
         """
         low, high = bounds_below(folder)
         query = (
-            "SELECT path, id, file_size, mtime_ns, '', '' FROM pictures WHERE path > ? AND path < ?"
-            " UNION ALL SELECT path, NULL, file_size, mtime_ns, reason, kind FROM skips"
-            " WHERE path > ? AND path < ? ORDER BY path LIMIT ?"
+            "SELECT path, id, file_size, mtime_ns, '', '', '' FROM pictures"
+            " WHERE path > ? AND path < ?"
+            " UNION ALL SELECT path, NULL, file_size, mtime_ns, reason, kind, decoder FROM skips"
+            " WHERE path > ? AND path < ?"
+            f" UNION ALL SELECT path, {_ASIDE} FROM aside WHERE path > ? AND path < ?"
+            " ORDER BY path LIMIT ?"
         )
         for page in pages(
-            lambda last, size: self._rows(query, (last, high, last, high, size), bytes), low
+            lambda last, size: self._rows(query, (*(last, high) * 3, size), bytes), low
         ):
             yield from page
 
@@ -210,11 +218,12 @@ class Catalogue:
         yield from self._read_pages("SELECT id, path FROM pictures", path)
 
     def skips_under(self, path: bytes) -> Iterator[bytes]:
-        """Paths of the skipped files at that path or below it."""
-        for row in self._rows("SELECT path FROM skips WHERE path = ?", (path,)):
-            yield row[0]
-        for row in self._read_pages("SELECT path FROM skips", path):
-            yield row[0]
+        """Paths of what is skipped or set aside at that path or below it."""
+        for table in ("skips", "aside"):
+            for row in self._rows(f"SELECT path FROM {table} WHERE path = ?", (path,)):
+                yield row[0]
+            for row in self._read_pages(f"SELECT path FROM {table}", path):
+                yield row[0]
 
     def _read_pages(self, query: str, folder: bytes) -> Iterator[Any]:
         low, high = bounds_below(folder)
@@ -261,6 +270,19 @@ class Catalogue:
             problems.append(f"{len(broken)} descriptors belong to no picture")
         return problems
 
+    def find_odd_structure(self) -> list[str]:
+        """What of the schema is not as it was made, in words."""
+        return find_odd_structure(self._rows)
+
+    def examine(self) -> Damage:
+        """Which rows are not what was written, where the schema is as it was made."""
+        with translate_errors(self.path), self._connections.take() as connection:
+            return examine(connection)
+
+    def is_sealed(self) -> bool:
+        """Whether its rows were ever sealed."""
+        return is_sealed(self._rows)
+
 
 _PICTURE = (
     "SELECT id, path, width, height, format, file_size, mtime_ns, content_hash, labels,"
@@ -268,4 +290,6 @@ _PICTURE = (
 )
 
 
+# of no size and time that a file has, so that it is read again
+_ASIDE = f"picture_id, -1, -1, reason, '{SET_ASIDE}', ''"
 _ORDERS = {"path": "path", "added": "added_at DESC, id DESC"}

@@ -30,6 +30,7 @@ from parecido.indexer.catalogue.changes import (
     Move,
     Own,
     Remove,
+    SetAside,
     SkipFile,
     Touch,
     Withdraw,
@@ -37,6 +38,7 @@ from parecido.indexer.catalogue.changes import (
 from parecido.indexer.catalogue.sqlite.queries import chunks
 from parecido.indexer.catalogue.sqlite.reading.uploads import KEPT, LEAVING, WAITING
 from parecido.indexer.catalogue.sqlite.schema import (
+    aside,
     descriptors,
     facts,
     pictures,
@@ -116,16 +118,14 @@ def drop_root(connection: Connection, path: bytes) -> None:
     connection.execute(delete(roots).where(roots.c.path == path))
 
 
-def drop_orphans(connection: Connection, generation: int) -> int:
-    """Remove descriptors without a picture and pictures without a descriptor; how many rows."""
-    gone = sum(
+def drop_orphans(connection: Connection) -> int:
+    """Remove descriptors, also of regions, without a picture; how many rows."""
+    return sum(
         connection.execute(
             delete(table).where(table.c.picture_id.not_in(select(pictures.c.id)))
         ).rowcount
         for table in (descriptors, regions)
     )
-    bare = pictures.c.id.not_in(select(descriptors.c.picture_id))
-    return gone + _remove(connection, bare, generation)
 
 
 def write_changes(connection: Connection, changes: Iterable[Change], generation: int) -> bool:
@@ -160,6 +160,15 @@ def _write_change(connection: Connection, change: Change, generation: int) -> bo
         case Remove():
             for chunk in chunks(change.ids):
                 _remove(connection, pictures.c.id.in_(chunk), generation)
+        case SetAside():
+            for chunk in chunks(change.ids):
+                which = pictures.c.id.in_(chunk)
+                known = select(
+                    pictures.c.path, pictures.c.id, pictures.c.added_at, literal(change.reason)
+                )
+                kept = insert(aside).prefix_with("OR REPLACE")
+                connection.execute(kept.from_select(list(aside.c), known.where(which)))
+                _remove(connection, which, generation)
         case SkipFile():
             connection.execute(
                 insert(skips)
@@ -170,8 +179,10 @@ def _write_change(connection: Connection, change: Change, generation: int) -> bo
                     mtime_ns=change.mtime_ns,
                     kind=change.kind,
                     reason=change.reason,
+                    decoder=change.decoder,
                 )
             )
+            connection.execute(delete(aside).where(aside.c.path == change.path))
             if change.replaces is None:
                 return False
             _remove(connection, pictures.c.id == change.replaces, generation)
@@ -227,15 +238,16 @@ def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
         }
         for change in added
     ]
+    coming = _find_aside(connection, [change.id for change in added if change.id is not None])
     fresh = [
-        {**row, "added_at": now}
+        {**row, "added_at": coming.get(change.id) or now}
         for row, change in zip(rows, added, strict=True)
-        if change.id is None
+        if change.id is None or change.id in coming
     ]
     known = [
         {"known": row["id"], **{name: row[name] for name in row if name != "id"}}
         for row, change in zip(rows, added, strict=True)
-        if change.id is not None
+        if change.id is not None and change.id not in coming
     ]
     if fresh:
         connection.execute(insert(pictures), fresh)
@@ -265,9 +277,21 @@ def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
         await_regions(connection, [i for row in rows if (i := int(str(row["id"]))) not in had])
     paths = [{"added": row["path"]} for row in rows]
     connection.execute(delete(skips).where(skips.c.path == bindparam("added")), paths)
+    connection.execute(delete(aside).where(aside.c.path == bindparam("added")), paths)
     if connection.scalar(select(uploads.c.path).limit(1)) is not None:
         waiting = (uploads.c.path == bindparam("added")) & (uploads.c.state == WAITING)
         connection.execute(update(uploads).where(waiting).values(state=KEPT), paths)
+
+
+def _find_aside(connection: Connection, ids: Sequence[int]) -> dict[int | None, float | None]:
+    """Those of the ids whose pictures were set aside and come back; when each was added."""
+    found: dict[int | None, float | None] = {}
+    for chunk in chunks(ids):
+        query = select(aside.c.picture_id, aside.c.added_at).where(aside.c.picture_id.in_(chunk))
+        found.update((picture_id, added_at) for picture_id, added_at in connection.execute(query))
+    for chunk in chunks([picture_id for picture_id in found if picture_id is not None]):
+        connection.execute(delete(removals).where(removals.c.picture_id.in_(chunk)))
+    return found
 
 
 def _remove(connection: Connection, which: ColumnElement[bool], generation: int) -> int:
@@ -280,3 +304,4 @@ def _remove(connection: Connection, which: ColumnElement[bool], generation: int)
 
 def _forget_skip(connection: Connection, path: bytes) -> None:
     connection.execute(delete(skips).where(skips.c.path == path))
+    connection.execute(delete(aside).where(aside.c.path == path))

@@ -98,8 +98,16 @@ class CatalogueWriter(Catalogue):
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
+        from parecido.indexer.catalogue.sqlite.sealing.seals import Seals
+
         with translate_errors(self.path), self._engine.connect() as connection, connection.begin():
-            yield connection
+            seals = connection.info.get("seals")
+            if seals is None:
+                raw = connection.connection.driver_connection
+                assert isinstance(raw, sqlite3.Connection)
+                seals = connection.info["seals"] = Seals(raw)
+            with seals.transaction():
+                yield connection
 
     def write(
         self,
@@ -213,12 +221,12 @@ class CatalogueWriter(Catalogue):
                 drop_root(connection, path)
 
     def drop_orphans(self) -> int:
-        """Remove descriptors without a picture and pictures without a descriptor."""
+        """Remove descriptors, also of regions, without a picture; how many rows."""
         from parecido.indexer.catalogue.sqlite.writing.statements import drop_orphans, set_setting
 
         with self._transaction() as connection:
             generation = self._next_generation(connection)
-            gone = drop_orphans(connection, generation)
+            gone = drop_orphans(connection)
             if gone:
                 set_setting(connection, "generation", str(generation))
             return gone

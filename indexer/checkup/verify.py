@@ -1,8 +1,4 @@
-"""Check a library from top to bottom, and mend it.
-
-What ``repair`` cannot keep it removes from the catalogue, so that the next indexing run reads those
-files again.  Pictures are never touched.
-"""
+"""Check a library from top to bottom."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ from parecido.indexer.regional.codes import is_sound
 from parecido.indexer.system.text import plural
 from parecido.indexer.vectors.local.index import VectorIndex
 
-__all__ = ["verify"]
+__all__ = ["compare_index", "find_bad_descriptors", "find_bad_regions", "verify"]
 
 # float16 rounds each of d numbers by at most 2^-11 of itself, so a unit vector's length by less
 _LENGTH_TOLERANCE = 1e-3
@@ -28,22 +24,30 @@ _CHUNK = 4096
 def verify(library: Library) -> list[Problem]:
     """Everything that is wrong with a library; empty where all is well.
 
-    Checks SQLite's own structure, that every picture has one descriptor of the right length, finite
-    and of unit length, that the vector index holds exactly the catalogue's descriptors, and that a
-    quantised model is the one that made them.  Reads every descriptor once.
+    Checks SQLite's own structure, the schema, that every row of every table has the digest that it
+    was written with and none is missing, that every picture has one descriptor of the right length,
+    finite and of unit length, that the vector index holds exactly the catalogue's descriptors, that
+    other caches are as they were written, and that a quantised model is the one that made the
+    descriptors.  Reads every row once.
     """
     catalogue = library.catalogue
-    problems = [Problem(line, True) for line in catalogue.integrity()]
+    problems = catalogue.integrity() or catalogue.find_odd_structure()
+    problems = problems or catalogue.examine().tell()
     if problems:
-        return problems  # nothing further can be trusted
+        return [Problem(line, True) for line in problems]  # nothing further can be trusted
+    return _check_contents(library)
+
+
+def _check_contents(library: Library) -> list[Problem]:
+    """What is wrong with rows that are what was written, and with what is made from them."""
+    catalogue, problems = library.catalogue, []
     bare = catalogue.descriptors.find_missing()
     if bare:
         problems.append(Problem(f"{len(bare)} pictures have no descriptor", True))
     spec = catalogue.settings.encoder()
-    count = catalogue.counts()[0]
     if spec is None:
-        if count:
-            problems.append(Problem("the library does not record its encoder", False))
+        if catalogue.counts()[0]:
+            problems.append(Problem("the library does not record its encoder", True))
         return problems
     problems += _model_problems(library, spec)
     try:
@@ -137,6 +141,3 @@ def compare_index(
         if len(other) and np.isin(other, rows.ids(before=index.generation)).any():
             return [Problem(f"the {name} differs from the catalogue", True)]
     return []
-
-
-# -- salvage -------------------------------------------------------------------------------------
