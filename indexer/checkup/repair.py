@@ -20,6 +20,7 @@ from parecido.indexer.checkup.verify import (
     compare_index,
     find_bad_descriptors,
     find_bad_regions,
+    find_damaged_neighbours,
 )
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import (
@@ -154,6 +155,9 @@ def _mend_derivations(writing: Writing) -> list[str]:
         done.append("built the vector index again")
     if catalogue.settings.keeps_regions():
         done += _mend_regions(writing, spec.dimension)
+    if find_damaged_neighbours(writing.folder):
+        writing.remove_neighbours()
+        done.append("found the neighbours again")
     bring_up_to_date(writing)
     writing.vectors().save()
     return done

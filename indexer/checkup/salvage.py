@@ -14,8 +14,8 @@ from typing import Any
 from parecido.indexer.catalogue.sqlite.errors import translate_errors
 from parecido.indexer.catalogue.sqlite.queries import marks
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
-from parecido.indexer.catalogue.sqlite.sealing.check import is_sealed, judge, order_sheets
-from parecido.indexer.catalogue.sqlite.sealing.digests import Key, Text, list_fields
+from parecido.indexer.catalogue.sqlite.sealing.check import Findings, is_sealed, judge, order_sheets
+from parecido.indexer.catalogue.sqlite.sealing.digests import Text, list_fields
 from parecido.indexer.catalogue.sqlite.sealing.seals import seal_everything
 from parecido.indexer.catalogue.sqlite.writing.mend import (
     choose_facts,
@@ -66,7 +66,7 @@ def salvage(path: Path) -> tuple[list[str], bool]:
             source.execute("PRAGMA writable_schema = ON")
             source.text_factory = Text
             kept, aside = _copy(source, target)
-            knows_uploads = _has_uploads(source)
+            knows_uploads = _had_seals(source) or _has_uploads(source)
             query = "SELECT 1 FROM facts WHERE key = 'encoder'"
             if not kept + aside and not target.execute(query).fetchone():
                 raise LibraryDamaged(
@@ -109,7 +109,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, 
     sealed = _had_seals(source)
     if not sealed:
         fields["skips"] = fields["skips"][:-1]  # as the last schema without seals had it
-    bad = _judge_readable(source, fields) if sealed else {}
+    found = _judge_readable(source, fields) if sealed else {}
     kept = aside = 0
     spare: dict[str, list[tuple[Any, ...]]] = {"facts": [], "spare_facts": []}
     refused: list[tuple[Any, Any]] = []
@@ -119,21 +119,23 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, 
         target.execute(f"DELETE FROM {table}")  # of the new one's own making
         columns = ", ".join(names)
         put = f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks(names)})"
+        own = found.setdefault(table, Findings(table))
         for row in _readable_rows(source, table, columns):
-            if row[0] in bad.get(table, ()):
-                refused += [(row[0], row[1])] if table == "pictures" else []
-            elif table in spare:
+            if table in spare:
                 spare[table].append(row)
+            elif row[0] in own.bad:
+                refused += [(row[0], row[1])] if table == "pictures" else []
             else:
                 target.execute(put, [_plain(value) for value in row])
                 kept += table == "pictures"
-    facts = choose_facts(spare)
+    facts = choose_facts(spare, {name: found[name] for name in spare})
     target.executemany("INSERT INTO facts VALUES (?, ?)", list(facts.items()))
     for name, number in _readable_rows(source, "sqlite_sequence", "name, seq"):
         if not sealed and name == b"pictures" and isinstance(number, int):
             target.execute("UPDATE sqlite_sequence SET seq = max(seq, ?)", (number,))
     for picture_id, path in refused:
-        aside += set_aside_row(target, path, picture_id)
+        is_known = picture_id not in found["pictures"].unknown
+        aside += set_aside_row(target, path, picture_id if is_known else 0)
     raise_numbers(target)
     seal_everything(target)
     return kept, aside
@@ -141,8 +143,8 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, 
 
 def _judge_readable(
     source: sqlite3.Connection, fields: Mapping[str, Sequence[str]]
-) -> dict[str, set[Key]]:
-    """Keys of the rows, by table, that are not what was written."""
+) -> dict[str, Findings]:
+    """What the seals tell of the rows that can be read, by table."""
     seals = "table_name, bucket, version, entries, digest"
     sheets = order_sheets(_readable_rows(source, "seals", seals))
     try:
@@ -153,7 +155,7 @@ def _judge_readable(
     found = {}
     for table, names in fields.items():
         rows = _readable_rows(source, table, ", ".join(names))
-        found[table] = judge(table, rows, sheets.get(table, {}), complete=complete).bad
+        found[table] = judge(table, rows, sheets.get(table, {}), complete=complete)
     return found
 
 

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.catalogue.sqlite.reading.descriptors import unpack
 from parecido.indexer.errors import EncoderUnavailable, LibraryDamaged
+from parecido.indexer.library.layout import NEIGHBOURS
 from parecido.indexer.library.library import Library
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.runs import Problem
-from parecido.indexer.regional.codes import is_sound
+from parecido.indexer.regional.codes import is_sound as is_sound_code
+from parecido.indexer.system import kinds
+from parecido.indexer.system.own_files import own_files
 from parecido.indexer.system.text import plural
 from parecido.indexer.vectors.local.index import VectorIndex
+from parecido.indexer.vectors.neighbours import is_sound
 
-__all__ = ["compare_index", "find_bad_descriptors", "find_bad_regions", "verify"]
+__all__ = [
+    "compare_index",
+    "find_bad_descriptors",
+    "find_bad_regions",
+    "find_damaged_neighbours",
+    "verify",
+]
 
 # float16 rounds each of d numbers by at most 2^-11 of itself, so a unit vector's length by less
 _LENGTH_TOLERANCE = 1e-3
@@ -63,6 +75,8 @@ def _check_contents(library: Library) -> list[Problem]:
     problems += compare_index(catalogue, library.vectors())
     if catalogue.settings.keeps_regions():
         problems += _region_problems(library, spec.dimension)
+    if find_damaged_neighbours(library.folder):
+        problems.append(Problem("the file of neighbours is damaged", True))
     return problems
 
 
@@ -115,7 +129,7 @@ def find_bad_regions(catalogue: Catalogue, dimension: int) -> list[int]:
         picture_id
         for page in catalogue.regional.read_all()
         for picture_id, rows, columns, vectors in page
-        if rows < 1 or columns < 1 or not is_sound(vectors, dimension)
+        if rows < 1 or columns < 1 or not is_sound_code(vectors, dimension)
     ]
 
 
@@ -140,4 +154,9 @@ def compare_index(
         other = index.find_differing(ids, vectors)
         if len(other) and np.isin(other, rows.ids(before=index.generation)).any():
             return [Problem(f"the {name} differs from the catalogue", True)]
-    return []
+    return [] if index.is_file_sound() else [Problem(f"the file of the {name} is damaged", True)]
+
+
+def find_damaged_neighbours(folder: Path) -> list[Path]:
+    """Files of neighbours below a library's folder that are not what was written."""
+    return [path for path in own_files(folder / NEIGHBOURS, kinds.NEIGHBOURS) if not is_sound(path)]

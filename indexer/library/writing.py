@@ -49,6 +49,10 @@ class Writing:
     def remove_vectors(self) -> None:
         """Delete the index of pictures and the neighbours; the catalogue gives them again."""
         remove_own(self.folder / VECTORS, INDEXES)
+        self.remove_neighbours()
+
+    def remove_neighbours(self) -> None:
+        """Delete the file of neighbours; the index gives them again."""
         remove_own(self.folder / NEIGHBOURS, kinds.NEIGHBOURS)
 
     def remove_regions(self) -> None:

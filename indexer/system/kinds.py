@@ -24,6 +24,7 @@ __all__ = [
     "LOCK",
     "MODELS",
     "NEIGHBOURS",
+    "NEIGHBOURS_SEAL",
     "PIXELS",
     "SESSIONS",
     "THUMBNAILS",
@@ -45,6 +46,8 @@ _SQLITE = b"SQLite format 3\0"
 
 INDEX_SEAL = b"parecido"
 """With which a vector index's file ends."""
+NEIGHBOURS_SEAL = b"\nsealed\n"
+"""With which a file of neighbours ends."""
 THUMBNAIL_MARK = b"parecido"
 """The comment of a thumbnail."""
 
@@ -99,7 +102,9 @@ def _is_neighbours(file: BinaryIO) -> bool:
     head = file.read(256)
     fields = (b"'id'", b"'near'", b"'cosine'")
     is_table = head.startswith(b"\x93NUMPY") and all(name in head for name in fields)
-    return is_table or is_blank(file)
+    length = file.seek(0, 2)
+    file.seek(max(0, length - len(NEIGHBOURS_SEAL)))
+    return is_table or file.read() == NEIGHBOURS_SEAL or is_blank(file)
 
 
 def _is_thumbnail(file: BinaryIO) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parecido.indexer.checkup.repair import repair
 from parecido.indexer.errors import LibraryDamaged
-from parecido.indexer.library.checkup.repair import repair
 from parecido.indexer.library.library import Library
 from parecido.indexer.library.upkeep import bring_up_to_date, is_up_to_date
 from parecido.indexer.system.kinds import INDEXES

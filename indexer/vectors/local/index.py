@@ -325,6 +325,16 @@ class VectorIndex:
             wrong.append(ids[part][~alike])
         return np.concatenate(wrong)
 
+    def is_file_sound(self) -> bool:
+        """Whether the file in use, if any, is all that was written."""
+        path = self._files.path(self._base_generation)
+        if self._base is None or not path.exists():
+            return True
+        try:
+            return vectorfile.is_sound(path)
+        except RuntimeError:
+            return False
+
     # -- the file --------------------------------------------------------------------------------
 
     def save_if_worthwhile(self, *, hurry: bool = False) -> None:

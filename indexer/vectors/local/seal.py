@@ -13,12 +13,12 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from parecido.indexer.arithmetic import GRID
 from parecido.indexer.system.kinds import INDEX_SEAL
 
-__all__ = ["TAIL", "Facts", "digest_of", "is_usable", "read_facts"]
+__all__ = ["TAIL", "Facts", "digest_of", "is_usable", "read_facts", "read_seal"]
 
 TAIL = struct.Struct("<I32s8s")
 """Length of the JSON before it, its SHA-256, the seal."""
@@ -62,19 +62,27 @@ class Facts:
 def read_facts(path: Path) -> Facts:
     """What is known of the index in a file.  Raises ``RuntimeError`` for one that is not whole."""
     with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL.size))
-        tail = file.read()
-        if len(tail) < TAIL.size or not tail.endswith(INDEX_SEAL):
-            raise RuntimeError("it is incomplete")
-        length, digest, _ = TAIL.unpack(tail)
-        file.seek(max(0, file.tell() - TAIL.size - length))
-        text = file.read(length)
-        if hashlib.sha256(text).digest() != digest:
-            raise RuntimeError("its end is damaged")
-        seal = json.loads(text)
+        seal, _ = read_seal(file)
         if digest_of(file, seal["spans"]) != seal["digest"]:
             raise RuntimeError("it is damaged")
     return Facts(**seal["facts"])
+
+
+def read_seal(file: BinaryIO) -> tuple[dict[str, Any], int]:
+    """What stands at the end of a file, and how many bytes lie before it.
+
+    Raises ``RuntimeError`` where it is incomplete or damaged.
+    """
+    file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL.size))
+    tail = file.read()
+    if len(tail) < TAIL.size or not tail.endswith(INDEX_SEAL):
+        raise RuntimeError("it is incomplete")
+    length, digest, _ = TAIL.unpack(tail)
+    start = file.seek(max(0, file.tell() - TAIL.size - length))
+    text = file.read(length)
+    if hashlib.sha256(text).digest() != digest:
+        raise RuntimeError("its end is damaged")
+    return json.loads(text), start
 
 
 def is_usable(path: Path, dimension: int, space: str) -> bool:

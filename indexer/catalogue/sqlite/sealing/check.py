@@ -38,6 +38,10 @@ class Findings:
     table: str
     bad: set[Key] = field(default_factory=set)
     """Keys of rows that are not what was written, or of which nobody knows."""
+    unknown: set[Key] = field(default_factory=set)
+    """Those of them that never were written."""
+    unsealed: set[Key] = field(default_factory=set)
+    """Those of them of which no seal says anything, for it is lost."""
     missing: int = 0
     """Rows that were written and are gone."""
     broken: int = 0
@@ -99,11 +103,12 @@ def examine(connection: sqlite3.Connection) -> Damage:
 
 def is_sealed(rows: Rows) -> bool:
     """Whether a catalogue ever had seals, whatever became of them."""
-    names = {row[0] for row in rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if names & {"seals", "spare_facts", "aside"}:
+    ours = "('seals', 'spare_facts', 'aside')"
+    if rows(f"SELECT 1 FROM sqlite_master WHERE name IN {ours} OR tbl_name IN {ours}"):
         return True
-    known = f"SELECT 1 FROM facts WHERE key IN ('{SCHEMA}', '{LARGEST_ID}')"
-    return "facts" in names and bool(rows(known))
+    if not rows("SELECT 1 FROM sqlite_master WHERE name = 'facts'"):
+        return False
+    return bool(rows(f"SELECT 1 FROM facts WHERE key IN ('{SCHEMA}', '{LARGEST_ID}')"))
 
 
 def order_sheets(rows: Iterable[tuple[Any, ...]]) -> dict[str, Sheets]:
@@ -181,7 +186,12 @@ def judge(
         # what is left of the sum is that of these rows
         findings.broken += len(doubtful)
     elif doubtful:
-        findings.bad.update(key for own, _ in doubtful for key in own)
+        lost = {key for own, _ in doubtful for key in own}
+        findings.bad |= lost
+        if top == standing:
+            findings.unknown |= lost
+        else:
+            findings.unsealed |= lost
     elif top is not None and complete:
         # a sheet is gone, or one of before is there with rows of before: nothing tells which
         findings.broken += 1
@@ -199,6 +209,7 @@ def _judge_bucket(
     if sheet.is_sound(place):
         entries = sheet.rows()
         findings.bad.update(key for key, digest in own if entries.get(key_bytes(key)) != digest)
+        findings.unknown.update(key for key, _ in own if key_bytes(key) not in entries)
         findings.missing += len(entries.keys() - {key_bytes(key) for key, _ in own})
         return sheet.digest
     # one half of the sheet that agrees with the rows tells that the other half is damaged

@@ -25,6 +25,7 @@ from parecido.indexer.system.text import plural
 
 __all__ = ["DAMAGED", "choose_facts", "mend", "raise_numbers", "set_aside_row"]
 
+_DIGITS = 16
 DAMAGED = "its record was damaged"
 """Why a picture is set aside."""
 _SIMPLE = ("removals", "descriptors", "regions", "spaces", "uploads", "skips", "aside")
@@ -57,21 +58,21 @@ def _mend(connection: sqlite3.Connection, damage: Damage) -> Iterator[str]:
     yield from _mend_facts(connection, damage)
     _mend_roots(connection, damage.of("roots"))
     for table in _SIMPLE:
-        bad = damage.of(table).bad
-        _drop(connection, table, bad)
-        if bad:
-            verb = "was" if len(bad) == 1 else "were"
-            yield f"dropped {plural(len(bad), 'row')} of {table} that {verb} not what was written"
+        _drop(connection, table, damage.of(table).bad)
     if damage.of("spaces").bad or damage.of("spaces").missing:
         connection.execute("DELETE FROM spaces")
         names = "('space', 'regional_space', 'judgement', 'chance')"
         connection.execute(f"UPDATE facts SET value = '' WHERE key IN {names}")
         yield "the library's own spaces are learned again"
-    yield from _mend_pictures(connection, damage.of("pictures").bad)
+    yield from _mend_pictures(connection, damage.of("pictures"))
     if not damage.of("alembic_version").is_sound:
         connection.execute("DELETE FROM alembic_version")
         connection.execute("INSERT INTO alembic_version VALUES (?)", (SCHEMA_VERSION,))
     for one in damage.tables:
+        if one.bad and one.table != "pictures":
+            verb = "was" if len(one.bad) == 1 else "were"
+            lost = plural(len(one.bad), "row")
+            yield f"did not believe {lost} of {one.table} that {verb} not what was written"
         if one.missing:
             yield f"{plural(one.missing, 'row')} of {one.table} had been lost"
         if one.broken:
@@ -101,10 +102,35 @@ def _plain(value: Any) -> Any:
 # -- facts -----------------------------------------------------------------------------------------
 
 
-def choose_facts(rows: Mapping[str, Sequence[tuple[Any, ...]]]) -> dict[str, str]:
-    """The facts, of those rows of the two tables that hold them that are what was written."""
-    both = (*rows["spare_facts"], *rows["facts"])
-    return {_show(key): _show(value) for key, value in both}
+def choose_facts(
+    rows: Mapping[str, Sequence[tuple[Any, ...]]], found: Mapping[str, Findings]
+) -> dict[str, str]:
+    """The facts, from those rows of the two tables that hold them that are what was written.
+
+    Where no seal says anything of a fact, both must say the same.  So do the numbers that only
+    rise, of which no more is wanted than that they are not given again.
+    """
+    facts, spare = (
+        {row[0]: _show(row[1]) for row in rows[name]} for name in ("facts", "spare_facts")
+    )
+    right: dict[Any, str] = {}
+    for key in facts.keys() | spare.keys():
+        sealed = [
+            own[key]
+            for name, own in (("facts", facts), ("spare_facts", spare))
+            if key in own and key not in found[name].bad
+        ]
+        told = facts.get(key)
+        is_unsealed = all(key in one.unsealed for one in found.values())
+        if sealed:
+            right[key] = sealed[0]
+        elif told == spare.get(key) and (is_unsealed or (_is_counter(key) and is_number(told))):
+            right[key] = str(told)
+    return {_show(key): value for key, value in right.items()}
+
+
+def _is_counter(key: Any) -> bool:
+    return _show(key) in (LARGEST_ID, "generation")
 
 
 def _mend_facts(connection: sqlite3.Connection, damage: Damage) -> Iterator[str]:
@@ -112,9 +138,7 @@ def _mend_facts(connection: sqlite3.Connection, damage: Damage) -> Iterator[str]
     if all(one.is_sound for one in found.values()):
         return
     rows = {name: connection.execute(f"SELECT key, value FROM {name}").fetchall() for name in found}
-    right = choose_facts(
-        {name: [row for row in own if row[0] not in found[name].bad] for name, own in rows.items()}
-    )
+    right = choose_facts(rows, found)
     for name in found:
         connection.execute(f"DELETE FROM {name}")
     connection.executemany("INSERT INTO facts VALUES (?, ?)", list(right.items()))
@@ -168,8 +192,13 @@ def _most(connection: sqlite3.Connection, fact: str, *columns: tuple[str, str]) 
 
 def _fact(connection: sqlite3.Connection, key: str) -> int | None:
     row = connection.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
-    text = _plain(row[0]) if row else ""
-    return int(text) if text.isascii() and text.isdecimal() else None
+    text = str(_plain(row[0])) if row else ""
+    return int(text) if is_number(text) else None
+
+
+def is_number(text: Any) -> bool:
+    """Whether a text is a number that can be counted on from."""
+    return isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < _DIGITS
 
 
 # -- rows ------------------------------------------------------------------------------------------
@@ -183,7 +212,7 @@ def _mend_roots(connection: sqlite3.Connection, found: Findings) -> None:
     """
     for key in found.bad:
         _drop(connection, "roots", [key])
-        if not isinstance(key, bytes) or isinstance(key, Text):
+        if not isinstance(key, bytes) or isinstance(key, Text) or key in found.unknown:
             continue
         low, high = bounds_below(key)
         query = "SELECT 1 FROM pictures WHERE path = ? OR (path > ? AND path < ?) LIMIT 1"
@@ -201,7 +230,8 @@ def _identity(path: bytes) -> tuple[int, int]:
     return signed64(status.st_dev), signed64(status.st_ino)
 
 
-def _mend_pictures(connection: sqlite3.Connection, bad: Collection[Key]) -> Iterator[str]:
+def _mend_pictures(connection: sqlite3.Connection, found: Findings) -> Iterator[str]:
+    bad = found.bad
     if not bad:
         return
     known = 0
@@ -209,6 +239,7 @@ def _mend_pictures(connection: sqlite3.Connection, bad: Collection[Key]) -> Iter
         connection, "generation", ("descriptors", "generation"), ("removals", "generation")
     )
     gone = {row[0] for row in connection.execute("SELECT picture_id FROM removals")}
+    gone |= found.unknown
     for chunk in chunks(sorted(key for key in bad if isinstance(key, int))):
         query = f"SELECT id, path FROM pictures WHERE id IN ({marks(chunk)})"
         rows = connection.execute(query, chunk).fetchall()
