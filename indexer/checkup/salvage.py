@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from parecido.indexer.catalogue.sqlite.errors import translate_errors
+from parecido.indexer.catalogue.sqlite.errors import UNREADABLE, translate_errors
 from parecido.indexer.catalogue.sqlite.queries import marks
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.catalogue.sqlite.sealing.check import Findings, is_sealed, judge, order_sheets
@@ -92,7 +92,7 @@ def salvage(path: Path) -> tuple[list[str], bool]:
 def _has_uploads(source: sqlite3.Connection) -> bool:
     try:
         source.execute("SELECT 1 FROM uploads LIMIT 1")
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         return "no such table" not in str(error)
     return True
 
@@ -150,7 +150,7 @@ def _judge_readable(
     try:
         source.execute("SELECT sum(length(entries)) FROM seals").fetchone()
         complete = True
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         complete = False  # so that the sum of the sheets says nothing
     found = {}
     for table, names in fields.items():
@@ -162,7 +162,7 @@ def _judge_readable(
 def _had_seals(source: sqlite3.Connection) -> bool:
     try:
         return is_sealed(lambda query: source.execute(query).fetchall())
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return True  # of what cannot be told nothing is believed
 
 
@@ -175,7 +175,7 @@ def _readable_rows(source: sqlite3.Connection, table: str, columns: str) -> Iter
                 yield row[1:]
                 start = row[0] + 1
             return
-        except sqlite3.DatabaseError:
+        except UNREADABLE:
             start = _first_readable(source, f"{query} LIMIT 1", start)
             if start is not None:
                 # by itself: Python's cursor reads ahead, and would stumble over the next bad page
@@ -196,7 +196,7 @@ def _first_readable(source: sqlite3.Connection, query: str, start: int) -> int |
         try:
             source.execute(query, (rowid,)).fetchone()
             return True
-        except sqlite3.DatabaseError:
+        except UNREADABLE:
             return False
 
     bad, good = start - 1, start

@@ -17,7 +17,10 @@ from parecido.indexer.errors import (
     ParecidoError,
 )
 
-__all__ = ["BUSY_SECONDS", "QUESTION_SECONDS", "translate_errors"]
+__all__ = ["BUSY_SECONDS", "QUESTION_SECONDS", "UNREADABLE", "translate_errors"]
+
+# Python does not come to tell SQLite's own error where its words quote damaged bytes
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 
 
 @contextmanager
@@ -25,7 +28,7 @@ def translate_errors(path: Path) -> Iterator[None]:
     """Map SQLite's errors to the project's, at this one seam."""
     try:
         yield
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise _translate(path, error) from error
     except Exception as error:
         # SQLAlchemy wraps the driver's error and keeps it as this attribute

@@ -107,7 +107,7 @@ def choose_facts(
 ) -> dict[str, str]:
     """The facts, from those rows of the two tables that hold them that are what was written.
 
-    Where no seal says anything of a fact, both must say the same.  So do the numbers that only
+    Where no seal says anything of a fact, both must say the same.  Not so the numbers that only
     rise, of which no more is wanted than that they are not given again.
     """
     facts, spare = (
@@ -120,12 +120,14 @@ def choose_facts(
             for name, own in (("facts", facts), ("spare_facts", spare))
             if key in own and key not in found[name].bad
         ]
-        told = facts.get(key)
-        is_unsealed = all(key in one.unsealed for one in found.values())
+        told = [own[key] for own in (facts, spare) if key in own]
+        numbers = [int(one) for one in told if is_number(one)]
         if sealed:
             right[key] = sealed[0]
-        elif told == spare.get(key) and (is_unsealed or (_is_counter(key) and is_number(told))):
-            right[key] = str(told)
+        elif _is_counter(key) and numbers:
+            right[key] = str(max(numbers))
+        elif all(key in one.unsealed for one in found.values()) and told[0] == told[1]:
+            right[key] = told[0]
     return {_show(key): value for key, value in right.items()}
 
 

@@ -100,13 +100,14 @@ class CatalogueWriter(Catalogue):
     def _transaction(self) -> Iterator[Connection]:
         from parecido.indexer.catalogue.sqlite.sealing.seals import Seals
 
-        with translate_errors(self.path), self._engine.connect() as connection, connection.begin():
+        with translate_errors(self.path), self._engine.connect() as connection:
             seals = connection.info.get("seals")
             if seals is None:
                 raw = connection.connection.driver_connection
                 assert isinstance(raw, sqlite3.Connection)
+                # before a transaction begins, which would take its triggers back with it
                 seals = connection.info["seals"] = Seals(raw)
-            with seals.transaction():
+            with connection.begin(), seals.transaction():
                 yield connection
 
     def write(
