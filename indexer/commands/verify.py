@@ -11,12 +11,15 @@ __all__ = ["verify_command"]
 
 
 @click.command("verify")
-@click.option("--repair", is_flag=True, help="Mend what can be mended.")
+@click.option("--repair", is_flag=True, help="Drop what is damaged, and read those pictures again.")
 @click.option("--wait", is_flag=True, help="Wait for another writer instead of refusing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
 def verify_command(library: str | None, repair: bool, wait: bool, as_json: bool) -> None:
-    """Check a library from top to bottom."""
+    """Check a library from top to bottom.
+
+    Every row has a digest; the vector index and other caches are compared, too.
+    """
     from parecido.indexer.checkup.repair import repair as mend
     from parecido.indexer.checkup.verify import verify
     from parecido.indexer.library.library import Library
