@@ -51,6 +51,13 @@ SCHEMAS: dict[str, dict[str, str]] = {
     "0005": {
         "table uploads": "before:bytes content_hash:bytes path:bytes stamp:integer state:text",
     },
+    "0006": {
+        "table seals": "bucket:integer digest:bytes entries:bytes table_name:text version:integer",
+        "table spare_facts": "key:text value:text",
+        "table aside": "added_at:real path:bytes picture_id:integer reason:text",
+        "table skips": "decoder:text file_size:integer kind:text mtime_ns:integer path:bytes"
+        " reason:text",
+    },
 }
 """By version: tables that came or changed, with their columns; one that went has none."""
 
