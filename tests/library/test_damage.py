@@ -328,14 +328,23 @@ def check_refused(library: Path) -> None:
 
 
 def check_mended(
-    library: Path, damaged: bytes, folder: Path, whole: dict[bytes, Row], kept: int
+    library: Path,
+    damaged: bytes,
+    folder: Path,
+    whole: dict[bytes, Row],
+    kept: int,
+    encoder: Encoder | None = None,
 ) -> None:
-    """Assert that a repair keeps so many pictures and the old file, and the next run the rest."""
-    repair(library)
+    """Assert that a repair keeps so many pictures and the old file, and the next run the rest.
+
+    With an encoder, it may read others again.
+    """
+    repair(library, encoder=encoder)
     (aside,) = library.glob(f"{CATALOGUE}.damaged-*")
     assert aside.read_bytes() == damaged
     saved = {path: row for path, (_, row) in check_sound(library).items()}
-    assert len(saved) == kept
+    assert len(saved) == kept or (encoder is not None and len(saved) > kept)
+    kept = len(saved)
     assert saved.items() <= whole.items()
     with Library.open(library) as opened:
         report = index(opened, [folder / "pictures"], encoder=long_encoder())
@@ -397,7 +406,8 @@ def test_a_repair_saves_what_lies_before_the_end_of_a_truncated_catalogue(
     assert kept > 100
     # the last page holds rows of a lesser table
     assert kept < PICTURES or pages_lost == 1
-    check_mended(copy, damaged, folder, whole, kept)
+    # with the last pages the seals of many rows are lost; their pictures are read again
+    check_mended(copy, damaged, folder, whole, kept, long_encoder())
 
 
 def _expected_to_stay(data: bytes, pages: int, near: Path) -> int:

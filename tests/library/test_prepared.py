@@ -198,7 +198,7 @@ CHANGES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "a mean that is a text": _all("mean", "x" * 48, "spaces"),
     "a space of many pictures": _all("pictures", "many", "spaces"),
     "roots that are numbers": ("INSERT INTO roots VALUES (5, 'x', 'y')", ()),
-    "skips that are numbers": ("INSERT INTO skips VALUES (5, 'x', 'y', 1, 2)", ()),
+    "skips that are numbers": ("INSERT INTO skips VALUES (5, 'x', 'y', 1, 2, 3)", ()),
     "removals of all": (
         "INSERT OR REPLACE INTO removals SELECT id, 4611686018427387904 FROM pictures",
         (),

@@ -26,7 +26,10 @@ __all__ = ["Seals", "seal_everything"]
 
 _PUT = "INSERT OR REPLACE INTO seals (table_name, bucket, version, entries, digest) VALUES"
 _CAME, _LEFT = "parecido_came", "parecido_left"
-_SEQUENCE = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'pictures'"
+_SEQUENCE = (
+    "SELECT coalesce(max(seq), 0) FROM sqlite_sequence"
+    " WHERE name = 'pictures' AND typeof(seq) = 'integer'"
+)
 
 
 class Seals:

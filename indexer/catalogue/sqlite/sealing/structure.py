@@ -14,6 +14,7 @@ __all__ = [
     "describe_schema",
     "find_odd_structure",
     "find_wrong_counters",
+    "is_number",
 ]
 
 SCHEMA = "schema"
@@ -26,6 +27,7 @@ Rows = Callable[[str], list[Any]]
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
 # what SQLite makes and keeps itself
 _NONE_OF_OURS = ("sqlite_stat1", "sqlite_stat4")
+_DIGITS = 16
 _SETTINGS = {"user_version": 0, "application_id": 0}
 
 
@@ -69,8 +71,9 @@ def find_wrong_counters(rows: Rows) -> list[str]:
         found.append(f"there is a picture {most}, and {largest} are said to be the most")
     generation = _number(rows, "generation", missing=0)
     ((newest,),) = rows(
-        "SELECT max((SELECT coalesce(max(generation), 0) FROM descriptors),"
-        " (SELECT coalesce(max(generation), 0) FROM removals))"
+        "SELECT max((SELECT coalesce(max(generation), 0) FROM descriptors"
+        " WHERE typeof(generation) = 'integer'), (SELECT coalesce(max(generation), 0) FROM removals"
+        " WHERE typeof(generation) = 'integer'))"
     )
     if generation is None or generation < newest:
         found.append(f"the generation is {generation}, and {newest} was written")
@@ -81,8 +84,13 @@ def _number(rows: Rows, fact: str, missing: int | None = None) -> int | None:
     found = rows(f"SELECT value FROM facts WHERE key = '{fact}'")
     if not found:
         return missing
-    text = str(found[0][0])
-    return int(text) if text.isascii() and text.isdecimal() else None
+    text = found[0][0]
+    return int(text) if is_number(text) else None
+
+
+def is_number(text: Any) -> bool:
+    """Whether a text is a number that can be counted on from."""
+    return isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < _DIGITS
 
 
 def _several(numbers: list[Any]) -> str:

@@ -19,13 +19,12 @@ from parecido.indexer.catalogue.sqlite.queries import chunks, marks
 from parecido.indexer.catalogue.sqlite.sealing.check import Damage, Findings
 from parecido.indexer.catalogue.sqlite.sealing.digests import Key, Text, list_fields
 from parecido.indexer.catalogue.sqlite.sealing.seals import seal_everything
-from parecido.indexer.catalogue.sqlite.sealing.structure import LARGEST_ID
+from parecido.indexer.catalogue.sqlite.sealing.structure import LARGEST_ID, is_number
 from parecido.indexer.system.paths import bounds_below, signed64
 from parecido.indexer.system.text import plural
 
 __all__ = ["DAMAGED", "choose_facts", "mend", "raise_numbers", "set_aside_row"]
 
-_DIGITS = 16
 DAMAGED = "its record was damaged"
 """Why a picture is set aside."""
 _SIMPLE = ("removals", "descriptors", "regions", "spaces", "uploads", "skips", "aside")
@@ -176,7 +175,10 @@ def raise_numbers(connection: sqlite3.Connection) -> None:
         *(("pictures", "id"), ("removals", "picture_id"), ("aside", "picture_id")),
     )
     if _fact(connection, LARGEST_ID) is None:
-        query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'pictures'"
+        query = (
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence"
+            " WHERE name = 'pictures' AND typeof(seq) = 'integer'"
+        )
         largest = max(largest, connection.execute(query).fetchone()[0])
     for key, value in (("generation", newest + 1), (LARGEST_ID, largest)):
         connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, str(value)))
@@ -186,7 +188,9 @@ def raise_numbers(connection: sqlite3.Connection) -> None:
 
 def _most(connection: sqlite3.Connection, fact: str, *columns: tuple[str, str]) -> int:
     found: list[int] = [
-        connection.execute(f"SELECT coalesce(max({name}), 0) FROM {table}").fetchone()[0]
+        connection.execute(
+            f"SELECT coalesce(max({name}), 0) FROM {table} WHERE typeof({name}) = 'integer'"
+        ).fetchone()[0]
         for table, name in columns
     ]
     return max(_fact(connection, fact) or 0, *found)
@@ -196,11 +200,6 @@ def _fact(connection: sqlite3.Connection, key: str) -> int | None:
     row = connection.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
     text = str(_plain(row[0])) if row else ""
     return int(text) if is_number(text) else None
-
-
-def is_number(text: Any) -> bool:
-    """Whether a text is a number that can be counted on from."""
-    return isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < _DIGITS
 
 
 # -- rows ------------------------------------------------------------------------------------------
