@@ -62,16 +62,16 @@ def repair(
     if not (path / CATALOGUE).is_file():
         raise LibraryNotFound(f"There is no library at {path}.", "Make one: parecido index FOLDER.")
     done: list[str] = []
-    with hold_lock(path, wait):
+    with hold_lock(path, wait) as holding:
         if not is_structure_sound(path / CATALOGUE):
             told, knows_uploads = salvage(path / CATALOGUE)
             done += told
-            with CatalogueWriter(path / CATALOGUE) as catalogue:
+            with CatalogueWriter(path / CATALOGUE, holding.check) as catalogue:
                 Writing(path, catalogue).remove_vectors()  # it has lost pictures
                 if not knows_uploads:
                     catalogue.take_over_uploads(path / UPLOADS)
         done += _mend_rows(path)
-        with CatalogueWriter(path / CATALOGUE) as catalogue:
+        with CatalogueWriter(path / CATALOGUE, holding.check) as catalogue:
             writing = Writing(path, catalogue)
             writing.remove_newer()
             done += _mend_contents(writing)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from parecido.indexer.catalogue.sqlite.errors import UNREADABLE, translate_errors
+from parecido.indexer.catalogue.sqlite.opening import be_careful
 from parecido.indexer.catalogue.sqlite.queries import marks
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.catalogue.sqlite.sealing.check import Findings, is_sealed, judge, order_sheets
@@ -64,6 +65,7 @@ def salvage(path: Path) -> tuple[list[str], bool]:
         ):
             # lets SQLite read a file that is shorter than its header says
             source.execute("PRAGMA writable_schema = ON")
+            be_careful(source)
             source.text_factory = Text
             kept, aside = _copy(source, target)
             knows_uploads = _had_seals(source) or _has_uploads(source)

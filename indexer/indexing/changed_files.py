@@ -13,6 +13,8 @@ from typing import Any
 from parecido.indexer.catalogue.known import Known
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.indexing.id_set import IdSet
+from parecido.indexer.pictures.decoding.messages import STOPPING_KINDS
+from parecido.indexer.pictures.decoding.versions import decoder_versions
 from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.pictures import FileEntry, Skip
 from parecido.indexer.records.runs import IndexReport
@@ -22,6 +24,16 @@ __all__ = ["ChangedFiles"]
 # What refused these may be otherwise now, with the file as it was: permissions, the limits
 _WORTH_ANOTHER_TRY = ("unreadable", "too-large")
 _PULSE = 1024  # unchanged files between two looks at other things
+
+
+def _may_be_read(kind: str, decoder: str) -> bool:
+    """Whether a file that was left out may be read now, though it is as it was.
+
+    One that brought its decoder down is tried once with each version of the decoders.
+    """
+    if kind in STOPPING_KINDS:
+        return decoder != decoder_versions()
+    return kind in _WORTH_ANOTHER_TRY
 
 
 @dataclass
@@ -74,9 +86,13 @@ class ChangedFiles:
                 # asked again: a picture may have been moved to this path since the page was read
                 yield entry, self.catalogue.known(path)
             else:
-                _, picture_id, old_size, old_mtime_ns, reason, kind, _ = row
+                _, picture_id, old_size, old_mtime_ns, reason, kind, decoder = row
                 has_changed = file_size != old_size or mtime_ns != old_mtime_ns
-                if has_changed or kind in _WORTH_ANOTHER_TRY or picture_id in self.again:
+                if (
+                    has_changed
+                    or picture_id in self.again
+                    or (kind and _may_be_read(kind, decoder))
+                ):
                     yield entry, Known(*row[1:])
                 elif picture_id is None:
                     self.seen_skips.add(path)

@@ -19,6 +19,8 @@ from parecido.indexer.indexing.id_set import IdSet
 from parecido.indexer.indexing.plan import Hooks, Plan
 from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
+from parecido.indexer.pictures.decoding.messages import STOPPING_KINDS
+from parecido.indexer.pictures.decoding.versions import decoder_versions
 from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.pictures import Described, Picture, Skip, Taken
 from parecido.indexer.records.runs import IndexReport
@@ -173,15 +175,12 @@ class Run:
             self._vanished = True
             return  # not seen: if it was a picture, it is gone
         self._seen_skips.add(entry.path)
-        now = Known(None, entry.file_size, entry.mtime_ns, error.reason, error.kind)
+        decoder = decoder_versions() if error.kind in STOPPING_KINDS else ""
+        now = Known(None, entry.file_size, entry.mtime_ns, error.reason, error.kind, decoder)
         if prepared.known == now:
             return  # as it was
         replaces = prepared.known.id if prepared.known else None
-        self._changes.append(
-            SkipFile(
-                entry.path, entry.file_size, entry.mtime_ns, error.kind, error.reason, replaces
-            )
-        )
+        self._changes.append(SkipFile(*entry, error.kind, error.reason, replaces, decoder))
 
     def _take_known_bytes(self, prepared: Prepared) -> None:
         """Bytes that the catalogue has: the file was touched, moved or copied."""

@@ -305,7 +305,7 @@ def test_a_process_holds_few_imports(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("bad_decoder", "short_patience")
 def test_of_300_files_the_bad_ones_are_named_once_and_the_others_are_there(
-    library: Library, tmp_path: Path
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     met, encoder = tmp_path / "met", fake_encoder()
     words = ("crashes", "hangs", "eats")
@@ -324,7 +324,16 @@ def test_of_300_files_the_bad_ones_are_named_once_and_the_others_are_there(
     again = index(library, [tmp_path / "p"], encoder=encoder)
     assert (again.added, again.unchanged, len(again.skipped)) == (0, len(good), len(words))
     assert len(met.read_text().split()) == tries  # nothing met them again
-    # until they change
+    # but once with other versions of the decoders
+    versions = "parecido.indexer.indexing.{}.decoder_versions"
+    for module in ("changed_files", "run"):
+        monkeypatch.setattr(versions.format(module), lambda: "another version")
+    index(library, [tmp_path / "p"], encoder=encoder)
+    assert len(met.read_text().split()) > tries
+    tries = len(met.read_text().split())
+    index(library, [tmp_path / "p"], encoder=encoder)
+    assert len(met.read_text().split()) == tries
+    # and when they change
     os.utime(tmp_path / "p" / "0000-crashes.heic", (1, 1))
     index(library, [tmp_path / "p"], encoder=encoder)
     assert len(met.read_text().split()) > tries

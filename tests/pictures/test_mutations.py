@@ -16,8 +16,9 @@ import pytest
 
 from parecido import Limits, PictureUnreadable
 from parecido.indexer.pictures.decoding.allowance import after_header
+from parecido.indexer.pictures.decoding.messages import STOPPING_KINDS
 from parecido.indexer.pictures.decoding.orders import Order
-from parecido.indexer.pictures.decoding.processes import STOPPING_KINDS, DecoderProcesses
+from parecido.indexer.pictures.decoding.processes import DecoderProcesses
 from parecido.indexer.pictures.decoding.stock import STOCK
 from parecido.indexer.pictures.wanted import Fitting
 from parecido.indexer.records.choices import FORMATS

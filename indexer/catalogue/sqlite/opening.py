@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ReadableCopy",
     "Reading",
+    "be_careful",
     "has_journal",
     "is_denied",
     "open_for_writing",

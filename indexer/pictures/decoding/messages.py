@@ -30,8 +30,9 @@ DRAWN = b"d"
 """The end of a job: what was wanted."""
 REFUSED = b"x"
 """The end of a job: an error of this project's."""
-TOO_MUCH_MEMORY = "too-much-memory"
-"""Kind of a file that outgrew the process."""
+CRASHED, TOO_SLOW, TOO_MUCH_MEMORY = "crashed", "too-slow", "too-much-memory"
+STOPPING_KINDS = (CRASHED, TOO_SLOW, TOO_MUCH_MEMORY)
+"""Kinds of files that brought a process down."""
 
 
 class Ended(Exception):

@@ -9,19 +9,21 @@ from contextlib import suppress
 
 from parecido.indexer.errors import ParecidoError, PictureUnreadable
 from parecido.indexer.pictures.decoding.decoder import Claim, DecoderHere, Stopped
-from parecido.indexer.pictures.decoding.messages import TOO_MUCH_MEMORY, Ended, TookTooLong
+from parecido.indexer.pictures.decoding.messages import (
+    CRASHED,
+    TOO_MUCH_MEMORY,
+    TOO_SLOW,
+    Ended,
+    TookTooLong,
+)
 from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.decoding.process import CannotStart, DecoderProcess
 from parecido.indexer.pictures.decoding.stock import STOCK
 from parecido.indexer.pictures.wanted import Drawn
 
-__all__ = ["STOPPING_KINDS", "DecoderProcesses"]
+__all__ = ["DecoderProcesses"]
 
 _log = logging.getLogger("parecido")
-
-CRASHED, TOO_SLOW = "crashed", "too-slow"
-STOPPING_KINDS = (CRASHED, TOO_SLOW, TOO_MUCH_MEMORY)
-"""Kinds of files that brought a process down."""
 
 
 class DecoderProcesses:
