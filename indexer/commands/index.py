@@ -110,6 +110,12 @@ _SHOWN_SKIPS = 10
 )
 @click.option("--hidden", is_flag=True, help="Go into hidden folders too.")
 @click.option(
+    "--rehash",
+    is_flag=True,
+    help="Read every file, and see also edits that kept size and time; what holds the same bytes "
+    "as before is not decoded.",
+)
+@click.option(
     "--workers",
     metavar="N",
     type=click.IntRange(min=0),

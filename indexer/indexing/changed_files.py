@@ -50,6 +50,8 @@ class ChangedFiles:
     seen_skips: set[bytes]
     again: Collection[int] = ()
     """Ids of pictures that need a look although they are unchanged."""
+    rehash: bool = False
+    """Whether every file needs one, whatever its size and time say."""
     files: int = 0
     """Files that the walk found."""
     missed: bool = False
@@ -89,7 +91,8 @@ class ChangedFiles:
                 _, picture_id, old_size, old_mtime_ns, reason, kind, decoder = row
                 has_changed = file_size != old_size or mtime_ns != old_mtime_ns
                 if (
-                    has_changed
+                    self.rehash
+                    or has_changed
                     or picture_id in self.again
                     or (kind and _may_be_read(kind, decoder))
                 ):

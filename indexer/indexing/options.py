@@ -51,6 +51,9 @@ class IndexOptions:
     exclude: Sequence[str] = ()
     """Patterns as in a ``.gitignore``; what they match leaves the library."""
     hidden: bool = False
+    rehash: bool = False
+    """Whether every file is read and hashed, although its size and time are as they were.  One that
+    holds other bytes than before is described anew."""
     inside: Sequence[str | os.PathLike[str]] = ()
     """Folders: a link that leads out of all of them is left out, and what is known of behind it
     stays.  By default links are followed anywhere."""

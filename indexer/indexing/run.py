@@ -79,6 +79,7 @@ class Run:
             self._pulse,
             self._seen_skips,
             frozenset(self._waiting),
+            self._plan.options.rehash,
         )
         try:
             for entry, known in changed.walk(walk):
@@ -192,7 +193,8 @@ class Run:
             and self._catalogue.content_hash(known.id) == prepared.content_hash
         ):
             self._seen.add(known.id)
-            self._changes.append(Touch(known.id, entry.file_size, entry.mtime_ns))
+            if entry[1:] != (known.file_size, known.mtime_ns):
+                self._changes.append(Touch(known.id, entry.file_size, entry.mtime_ns))
             self._report.unchanged += 1
             return
         gone = None
