@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from parecido.indexer.checkup.pictures import verify_pictures
     from parecido.indexer.checkup.repair import repair
     from parecido.indexer.checkup.verify import verify
     from parecido.indexer.encoders.encoder import Encoder
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from parecido.indexer.records.filters import Filter
     from parecido.indexer.records.pictures import Encoding, Label, Picture, Skip
     from parecido.indexer.records.regions import Region
-    from parecido.indexer.records.runs import IndexReport, Problem
+    from parecido.indexer.records.runs import IndexReport, PictureCheck, Problem
     from parecido.search.asking.ask import Ask
     from parecido.search.asking.words import label_filter, search_labels
     from parecido.search.engine import Engine
@@ -72,6 +73,7 @@ _HOMES = {
         "indexer.library.backup.backup": "backup",
         "indexer.library.backup.restore": "restore",
         "indexer.library.library": "Library",
+        "indexer.checkup.pictures": "verify_pictures",
         "indexer.checkup.repair": "repair",
         "indexer.checkup.verify": "verify",
         "indexer.pictures.limits": "Limits",
@@ -79,7 +81,7 @@ _HOMES = {
         "indexer.records.filters": "Filter",
         "indexer.records.pictures": "Encoding Label Picture Skip",
         "indexer.records.regions": "Region",
-        "indexer.records.runs": "IndexReport Problem",
+        "indexer.records.runs": "IndexReport PictureCheck Problem",
         "search.asking.ask": "Ask",
         "search.asking.words": "label_filter search_labels",
         "search.engine": "Engine",
@@ -124,6 +126,7 @@ __all__ = [
     "ParecidoError",
     "PathNotFound",
     "Picture",
+    "PictureCheck",
     "PictureUnreadable",
     "Problem",
     "Recipe",
@@ -147,6 +150,7 @@ __all__ = [
     "restore",
     "search_labels",
     "verify",
+    "verify_pictures",
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Known", "Root"]
+__all__ = ["FileRow", "Known", "Root"]
 
 
 class Known(NamedTuple):
@@ -25,3 +25,13 @@ class Root(NamedTuple):
     path: bytes
     device: int
     inode: int
+
+
+class FileRow(NamedTuple):
+    """A picture's file as the catalogue has it."""
+
+    id: int
+    path: bytes
+    file_size: int
+    mtime_ns: int
+    content_hash: bytes

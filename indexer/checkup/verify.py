@@ -25,6 +25,7 @@ from parecido.indexer.vectors.local.index import VectorIndex
 from parecido.indexer.vectors.neighbours import is_sound
 
 __all__ = [
+    "check_catalogue",
     "compare_index",
     "find_bad_descriptors",
     "find_bad_regions",
@@ -46,12 +47,15 @@ def verify(library: Library) -> list[Problem]:
     other caches are as they were written, and that a quantised model is the one that made the
     descriptors.  Reads every row once.
     """
+    # where the catalogue is damaged, nothing further can be trusted
+    return check_catalogue(library) or _check_contents(library)
+
+
+def check_catalogue(library: Library) -> list[Problem]:
+    """What of the catalogue's structure and rows is not as it was written."""
     catalogue = library.catalogue
     problems = catalogue.integrity() or catalogue.find_odd_structure()
-    problems = problems or catalogue.examine().tell()
-    if problems:
-        return [Problem(line, True) for line in problems]  # nothing further can be trusted
-    return _check_contents(library)
+    return [Problem(line, True) for line in problems or catalogue.examine().tell()]
 
 
 def _check_contents(library: Library) -> list[Problem]:

@@ -14,10 +14,10 @@ from parecido.indexer.errors import ParecidoError
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.indexing.plan import Progress
 from parecido.indexer.pictures.walk import Walk
-from parecido.indexer.records.runs import IndexReport
+from parecido.indexer.records.runs import IndexReport, PictureCheck
 from parecido.indexer.system.paths import absolute
 
-__all__ = ["progress_bar", "show_bytes", "stop_on_signal"]
+__all__ = ["progress_bar", "show_bytes", "show_pictures", "stop_on_signal"]
 
 
 @contextmanager
@@ -107,6 +107,42 @@ def show_bytes(what: str) -> Iterator[Callable[[int, int], None]]:
 
         with bar:
             yield show
+
+
+@contextmanager
+def show_pictures() -> Iterator[Callable[[PictureCheck], None]]:
+    """A bar on stderr of pictures whose files are read, with what was found; none elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[read]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[found]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task("reading", total=None, read="", found="")
+
+    def show(check: PictureCheck) -> None:
+        found = len(check.changed)
+        bar.update(
+            task,
+            completed=check.looked,
+            total=check.wanted,
+            read=f"{check.bytes / 1e6:,.0f} MB",
+            found=f"{found:,} changed" if found else "",
+        )
+
+    with bar:
+        yield show
 
 
 def _stop_if(stop: Callable[[], bool]) -> None:

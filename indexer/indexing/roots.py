@@ -13,7 +13,7 @@ from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.errors import PathNotFound
 from parecido.indexer.system.paths import SEPARATOR, signed64, within
 
-__all__ = ["Roots", "look_at_roots"]
+__all__ = ["Roots", "find_absent", "look_at_roots"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def look_at_roots(catalogue: Catalogue, given: Sequence[str], hidden: bool) -> R
     Raises :class:`~parecido.PathNotFound` for a path that is neither there nor known.
     """
     known = {root.path: root for root in catalogue.roots()}
-    absent = [path for path, root in known.items() if _is_absent(catalogue, root)]
+    absent = find_absent(catalogue)
     present, new, missing = [], [], []
     for path in dict.fromkeys(given):
         raw = os.fsencode(path)
@@ -76,6 +76,11 @@ def look_at_roots(catalogue: Catalogue, given: Sequence[str], hidden: bool) -> R
     if not hidden:
         absent += [raw for raw in known if _is_hidden(raw, present)]
     return Roots(tuple(known), tuple(present), tuple(new), tuple(absent), tuple(missing))
+
+
+def find_absent(catalogue: Catalogue) -> list[bytes]:
+    """The known roots that are unplugged disks: below them nothing is gone or damaged."""
+    return [root.path for root in catalogue.roots() if _is_absent(catalogue, root)]
 
 
 def _is_followed(path: bytes, status: os.stat_result, known: Iterable[bytes]) -> bool:

@@ -28,7 +28,7 @@ __all__ = ["check_own", "refuse_foreign"]
 _FOLDERS = {VECTORS: INDEXES, NEIGHBOURS: kinds.NEIGHBOURS, REGIONS: INDEXES}
 
 _WRITERS = WRITER.while_writing()
-_SESSIONS = kinds.SESSIONS.while_writing()
+_NOTES = (kinds.SESSIONS.while_writing(), kinds.SCRUB.while_writing())
 _LOOKS, _LOOK_SECONDS = 5, 0.02
 # what these files hold, and what is wrong with one that holds something else
 _CONTENTS = {
@@ -55,8 +55,9 @@ def refuse_foreign(folder: Path) -> None:
 def _is_left_over(path: Path) -> bool:
     """Whether this is what a killed creation or a lost catalogue leaves, and holds nothing else."""
     if is_file(path):
-        is_session = _SESSIONS.names.fullmatch(path.name) and is_own(path, _SESSIONS.is_made)
-        return _is_known(path.name) or bool(is_session)
+        return _is_known(path.name) or any(
+            note.names.fullmatch(path.name) and is_own(path, note.is_made) for note in _NOTES
+        )
     if path.name == UPLOADS:
         return is_folder(path)  # nothing in it is ever taken for the library's own by its place
     if path.name == THUMBNAILS:

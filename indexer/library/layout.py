@@ -11,6 +11,7 @@ __all__ = [
     "CATALOGUE",
     "NEIGHBOURS",
     "REGIONS",
+    "SCRUB",
     "SESSIONS",
     "SIGNATURE",
     "THUMBNAILS",
@@ -26,6 +27,8 @@ SIGNATURE = "writer.json"
 VECTORS = "vectors"
 NEIGHBOURS = "neighbours"
 REGIONS = "regions"
+SCRUB = "scrub.json"
+"""Up to which picture the files of pictures were read and compared."""
 SESSIONS = "sessions.json"
 """Which sessions of a server's were ended."""
 THUMBNAILS = "thumbnails"

@@ -1,4 +1,4 @@
-"""What an indexing run did, and what a check of a library found."""
+"""What an indexing run did, and what a check of a library or of its pictures found."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from parecido.indexer.records.pictures import Skip
 
-__all__ = ["IndexReport", "Problem"]
+__all__ = ["IndexReport", "PictureCheck", "Problem"]
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,51 @@ class IndexReport:
         """Pictures added or updated a second, the opening of the encoder left out."""
         working = self.seconds - self.preparing_seconds
         return (self.added + self.updated) / working if working > 0 else 0.0
+
+
+@dataclass
+class PictureCheck:
+    """What a check of the pictures' files found.  Paths are absolute.
+
+    Every picture that it came to, and that did not leave the library meanwhile, is among those that
+    were ``read``, or in one of ``outdated``, ``gone``, ``unreadable`` and ``away``.
+    """
+
+    share: float = 100.0
+    """Percent of the library that were asked for."""
+    total: int = 0
+    """Pictures in the library."""
+    wanted: int = 0
+    """Pictures that this check was to come to."""
+    looked: int = 0
+    """Pictures that it came to."""
+    read: int = 0
+    """Files that were read to their end."""
+    bytes: int = 0
+    """Of these files."""
+    changed: list[str] = field(default_factory=list)
+    """Read, and of other bytes than were indexed, though size and time are as they were: damage, or
+    an edit that kept both."""
+    outdated: list[str] = field(default_factory=list)
+    """Other by size or time; the next indexing run sees them."""
+    gone: list[str] = field(default_factory=list)
+    """Nothing lies there any more; the next indexing run sees that."""
+    unreadable: list[Skip] = field(default_factory=list)
+    """There, and not to be read; of the kind ``failing`` where the disk is the reason."""
+    away: int = 0
+    """Pictures below roots that are not there, as on an unplugged disk."""
+    first_id: int | None = None
+    last_id: int | None = None
+    """Of the pictures that it came to, in the order of their ids; None for no picture."""
+    resumed: bool = False
+    """Whether it went on where another ended or was interrupted."""
+    complete: bool = False
+    """Whether all pictures were come to, with those before it; the next begins with the first."""
+    interrupted: bool = False
+    not_kept: str = ""
+    """Why the next cannot go on from here; empty where it can."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether no file is other than its size and time say, and no disk failed."""
+        return not self.changed and all(one.kind != "failing" for one in self.unreadable)

@@ -26,6 +26,7 @@ __all__ = [
     "NEIGHBOURS",
     "NEIGHBOURS_SEAL",
     "PIXELS",
+    "SCRUB",
     "SESSIONS",
     "THUMBNAILS",
     "THUMBNAIL_MARK",
@@ -188,6 +189,8 @@ No walk takes these up, nor what they are called while they are written.
 """
 SESSIONS = Kind(re.compile(r"sessions\.json"), _begins(b'{"before": '))
 """Which sessions of a server's were ended."""
+SCRUB = Kind(re.compile(r"scrub\.json"), _begins(b'{"last_id": '))
+"""Up to which picture the files of pictures were read and compared."""
 
 MODELS = Kind(re.compile(r"model\.(xml|bin)"), any_content)
 """A quantised model; whose it is, is told by its digest."""

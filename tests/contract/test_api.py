@@ -27,10 +27,11 @@ def test_the_public_names_are_exactly_these() -> None:
     assert [name for name in parecido.__all__ if name not in parecido.indexer.errors.__all__] == [
         *("Ask", "Backup", "Collection", "Encoder", "Encoding", "Engine", "Evaluation"),
         *("EvaluationSetup", "EvaluationWatch", "Explanation", "Filter", "GivenPicture", "Hit"),
-        *("IndexOptions", "IndexReport", "Label", "Library", "Limits", "Picture", "Problem"),
-        *("Recipe", "Region", "Results", "Skip", "backup", "evaluate", "explain", "index"),
+        *("IndexOptions", "IndexReport", "Label", "Library", "Limits", "Picture"),
+        *("PictureCheck", "Problem", "Recipe", "Region", "Results", "Skip", "backup", "evaluate"),
+        *("explain", "index"),
         *("known_words", "label_filter", "load_collection", "load_encoder", "parse_recipe"),
-        *("remove", "repair", "restore", "search_labels", "verify"),
+        *("remove", "repair", "restore", "search_labels", "verify", "verify_pictures"),
     ]
     assert set(parecido.indexer.errors.__all__) < set(parecido.__all__)
     assert parecido.web.__all__ == ["Settings", "create_app", "running"]

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from parecido.indexer.arrays import Ids
-from parecido.indexer.catalogue.known import Known, Root
+from parecido.indexer.catalogue.known import FileRow, Known, Root
 from parecido.indexer.catalogue.sqlite.connections import SCHEMA_VERSION, Connections, check_version
 from parecido.indexer.catalogue.sqlite.errors import translate_errors
 from parecido.indexer.catalogue.sqlite.queries import chunks, marks, pages
@@ -188,6 +188,19 @@ class Catalogue:
         condition, values = where(wanted)
         rows = self._rows(f"SELECT id FROM pictures WHERE {condition} ORDER BY id", values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+    def files_after(self, last_id: int, limit: int) -> list[FileRow]:
+        """The files of up to so many pictures with larger ids, by id."""
+        query = (
+            "SELECT id, path, file_size, mtime_ns, content_hash FROM pictures"
+            " WHERE id > ? ORDER BY id LIMIT ?"
+        )
+        rows = self._rows(query, (last_id, limit), int, bytes, int, int, bytes)
+        return [FileRow(*row) for row in rows]
+
+    def count_after(self, last_id: int) -> int:
+        """How many pictures have larger ids."""
+        return int(self._rows("SELECT count(*) FROM pictures WHERE id > ?", (last_id,))[0][0])
 
     def list_pictures(
         self, wanted: Filter, order: str, limit: int, offset: int = 0
