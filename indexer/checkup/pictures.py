@@ -25,8 +25,9 @@ from parecido.indexer.system.paths import below_any, signed64
 
 __all__ = ["verify_pictures"]
 
-# Enough that a disk and a hash work at the same time, and that a network's answers overlap; a disk
-# that turns loses little to so few readers.
+# Enough that the disk and the hash work at the same time, and that a network's answers overlap.  On
+# two busy cores one thread reads 260 MB or 4,000 tiny files a second, four 420 MB or 15,700, and
+# eight no more; a disk that turns loses little to so few readers.
 _THREADS = 4
 _AHEAD = 8 * _THREADS  # files on their way, while one of them is large
 _PAGE = 1024  # rows of the catalogue that are asked for together
@@ -106,6 +107,7 @@ class _Scrub:
         check = self.check
         pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="scrub")
         waiting: deque[tuple[FileRow, Future[_Outcome] | None]] = deque()
+        progress(check)
         try:
             for row in self._rows():
                 away = below_any(row.path, self._absent)

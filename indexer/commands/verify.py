@@ -66,7 +66,10 @@ def verify_command(
 ) -> None:
     """Check a library from top to bottom.
 
-    Every row has a digest; the vector index and other caches are compared, too.
+    Every row has a digest; the vector index and other caches are compared, too.  With --pictures,
+    also whether the files still hold what was indexed where their size and time say so: disks lose
+    bits, and some programs keep a file's time when they change it.  What is unplugged is told, and
+    no failure.
     """
     from parecido.indexer.checkup.repair import repair as mend
     from parecido.indexer.checkup.verify import check_catalogue, verify

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -301,8 +302,8 @@ def test_ten_shares_read_all_that_were_there_although_others_come_and_go(
         verify_pictures(indexed, 10)
         seen |= set(looks.take())
         if number == 3:  # half of what was read leaves
-            for name in ("0000.png", "0001.png", "0002.png", "0003.png"):
-                (tmp_path / "pictures" / name).unlink()
+            for one in indexed.catalogue.pictures([1, 2, 3, 4]):
+                Path(one.path).unlink()
         if number == 5:
             save_pictures(tmp_path / "pictures", 7, first=200)
         index(indexed, [tmp_path / "pictures"], encoder=encoder)
@@ -612,6 +613,37 @@ def test_the_shell_is_told_what_changed_and_how_it_is_taken_in(
     assert f"parecido index --rehash {damaged}\n" in done.stderr
     told = json.loads(ask("verify", "--pictures", "--json", *library).stdout)
     assert (told["ok"], told["pictures"]["changed"]) == (False, [str(damaged)])
+
+
+def test_a_command_that_is_interrupted_ends_with_130_and_says_where_it_goes_on(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from parecido.indexer.commands import progress
+
+    asked: list[int] = []
+
+    @contextmanager
+    def stop_at_once() -> Iterator[Callable[[], bool]]:
+        yield lambda: len(asked) >= 3
+
+    real = scrub._Scrub._take
+
+    def take(self: Any, row: FileRow, future: Any) -> None:
+        real(self, row, future)
+        asked.append(row.id)
+
+    monkeypatch.setattr(scrub, "_AHEAD", 1)
+    monkeypatch.setattr(scrub._Scrub, "_take", take)
+    monkeypatch.setattr(progress, "stop_on_signal", stop_at_once)
+    done = ask("verify", "--pictures", "--library", indexed.folder)
+    assert done.exit_code == 130
+    assert done.stdout.endswith("Interrupted; the next run goes on from here.\n")
+    assert place_of(indexed) == Place(3, 100.0, 20)
+    asked.clear()
+    monkeypatch.setattr(scrub._Scrub, "_take", real)
+    done = ask("verify", "--pictures", "--library", indexed.folder)
+    assert done.exit_code == 0
+    assert "17 of 20 pictures read, behind those of earlier runs: " in done.stdout
 
 
 def test_an_unplugged_disk_is_no_failure_of_the_command(indexed: Library, tmp_path: Path) -> None:
