@@ -247,6 +247,25 @@ def test_what_a_writer_commits_meanwhile_is_what_files_are_compared_with(
     assert (check.looked, check.complete) == (20, True)
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no such wishes")
+@pytest.mark.parametrize("takes_it", [True, False])
+def test_the_disk_is_asked_and_not_the_memory_of_it_where_that_can_be_wished(
+    takes_it: bool, indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, wishes = os.posix_fadvise, []
+
+    def wish(descriptor: int, start: int, length: int, advice: int) -> None:
+        wishes.append((start, length, advice))
+        if not takes_it:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(descriptor, start, length, advice)
+
+    monkeypatch.setattr(os, "posix_fadvise", wish)
+    assert counts(verify_pictures(indexed)) == (20, 0, 0, 0, 0, 0)
+    # before each file is read and behind
+    assert wishes == [(0, 0, os.POSIX_FADV_DONTNEED)] * 40
+
+
 def test_no_picture_is_ever_written_to(indexed: Library, tmp_path: Path) -> None:
     def states() -> dict[str, tuple[bytes, int, int]]:
         files = sorted((tmp_path / "pictures").iterdir())
@@ -353,6 +372,14 @@ def test_a_check_that_is_interrupted_is_gone_on_with(
     assert (second.first_id, second.resumed) == (7, True)
     assert second.last_id == (20 if share == 100 else 16)
     assert second.complete is (share == 100)
+
+
+def test_a_share_goes_on_where_a_check_of_everything_was_interrupted(
+    indexed: Library, looks: Looks
+) -> None:
+    ScrubPlace(indexed.folder).keep(Place(11, 100.0, 20))
+    assert (verify_pictures(indexed, 25).first_id, looks.take()) == (12, [12, 13, 14, 15, 16])
+    assert place_of(indexed) == Place(16, 25, 20)
 
 
 def test_a_large_file_is_not_read_to_its_end_when_a_check_is_to_stop(
