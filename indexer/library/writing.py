@@ -63,10 +63,11 @@ class Writing:
         """Delete what was derived from a later generation than the catalogue's.
 
         It is of a catalogue that was removed, or put back to an older state; this one's generation
-        will reach theirs, and they would be taken for its own.
+        will reach theirs, and they would be taken for its own.  And what killed writers left half
+        written: there is one writer, and a run that finds nothing to do would leave it for ever.
         """
         newest = self.catalogue.generation()
         for name, names in _DERIVED:
             files = own_files(self.folder / name, names)
             kept = {path.name for path in files if generation_of(path) <= newest}
-            remove_own(self.folder / name, names, kept, unfinished=False)
+            remove_own(self.folder / name, names, kept)

@@ -34,6 +34,11 @@ def writing_folder(folder: Path) -> Iterator[None]:
                 f"The disk that holds the library {folder} is full.",
                 "Free some space and run the command again.",
             ) from error
+        if error.errno == errno.EIO:
+            raise NoSpace(
+                f"The disk under {folder} refused a read or a write; everything committed is kept.",
+                "Check the disk and its free space.",
+            ) from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             raise LibraryNotFound(
                 f"{folder} is not a folder.", "Choose a folder with --library."

@@ -150,10 +150,21 @@ class BySize:
         raise AssertionError("this file must not be opened")
 
 
+def _is_rollback(file: BinaryIO) -> bool:
+    """A rollback journal; until its first sync its header has no mark, and says how it is built."""
+    head = file.read(28)
+    built = (int.from_bytes(head[20:24], "big"), int.from_bytes(head[24:28], "big"))
+    is_begun = head[:12] == bytes(12) and all(
+        size.bit_count() == 1 and 512 <= size <= 65536 for size in built
+    )
+    file.seek(0)
+    return is_begun or _begins(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", _NONE)(file)
+
+
 _NONE = bytes(24)  # for a header: of a journal that is done with, or whose writer died
 JOURNALS: dict[str, Callable[[BinaryIO], bool]] = {
     "wal": _begins(b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83", _NONE),
-    "journal": _begins(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", _NONE),
+    "journal": _is_rollback,
     # Never opened: when a process closes a file, all locks that it holds on it are gone, SQLite's
     # too, and another process that comes then cuts the file short under its readers.
     # It grows by pages of 4 kB.

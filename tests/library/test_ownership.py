@@ -204,6 +204,18 @@ def test_what_lies_where_a_journal_belongs_is_not_emptied(
     assert journal.read_bytes() == content
 
 
+@pytest.mark.parametrize("name", ["catalogue.sqlite", "catalogue.sqlite.new"])
+def test_a_rollback_journal_whose_writer_was_killed_before_its_first_sync_is_known_as_one(
+    library: Library, name: str
+) -> None:
+    library.close()
+    # until then SQLite leaves out the mark and the number of pages
+    head = bytes(12) + bytes.fromhex("0badcafe 00000001 00000200 00004000")
+    (library.folder / f"{name}-journal").write_bytes(head.ljust(512, b"\0"))
+    with Library.create(library.folder) as opened:
+        assert opened.catalogue.counts()[0] == 0
+
+
 def test_a_users_picture_among_the_uploads_is_never_removed_nor_taken_in(
     tmp_path: Path, fakes: None
 ) -> None:
@@ -413,3 +425,20 @@ def test_files_are_changed_in_one_place() -> None:
 def test_a_call_that_changes_files_is_seen(line: str) -> None:
     (call,) = (node for node in ast.walk(ast.parse(line)) if isinstance(node, ast.Call))
     assert _changes_files(call)
+
+
+@pytest.mark.parametrize("folder", ["vectors", "neighbours"])
+def test_what_a_killed_writer_left_half_written_goes_with_the_next_one(
+    library: Library, folder: str
+) -> None:
+    begun, end = (b"IxM2", "faiss") if folder == "vectors" else (b"", "npy")
+    place = library.folder / folder
+    place.mkdir(exist_ok=True)
+    left = place / f"000000000007.{end}.77-01234567.tmp"
+    left.write_bytes(begun)
+    mine = place / f"000000000007.{end}.77-0123456x.tmp"
+    mine.write_bytes(begun)
+    with library.writer():
+        pass
+    assert not left.exists()
+    assert mine.exists()
