@@ -27,9 +27,10 @@ from parecido.indexer.catalogue.changes import Add
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.checkup.repair import repair
 from parecido.indexer.library.layout import CATALOGUE
-from tests.support.fakes import fake_encoder, save_picture, save_pictures
+from tests.support.fakes import fake_encoder
 from tests.support.harness import CHILDREN, Row, check_sound, cosine
 from tests.support.places import REPOSITORY
+from tests.support.scenes import Scene, check_complete, check_nothing_lost, scene_changed, scene_new
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 
@@ -116,50 +117,7 @@ def _run_child(work: Callable[..., None], *arguments: object) -> int:
     return child.exitcode
 
 
-@dataclass
-class Scene:
-    """A library (or none yet), the pictures as they are now, and what an undisturbed run gives."""
-
-    pictures: Path
-    before: Path | None
-    rows_before: dict[bytes, tuple[int, Row]]
-    rows_after: dict[bytes, tuple[int, Row]]
-
-
-def _scene_new(folder: Path) -> Scene:
-    save_pictures(folder / "pictures", 6)
-    shutil.copy(folder / "pictures" / "0003.png", folder / "pictures" / "twin.png")
-    return _scene(folder, None)
-
-
-def _scene_changed(folder: Path) -> Scene:
-    pictures = folder / "pictures"
-    save_pictures(pictures, 14)
-    with Library.create(folder / "before") as library:
-        index(library, [pictures], encoder=fake_encoder())
-    for number in (0, 1):
-        save_picture(pictures / f"{number:04d}.png", 100 + number, size=(40, 48))
-    for number in (2, 3, 4):
-        (pictures / f"{number:04d}.png").rename(pictures / f"moved{number}.png")
-    for number in (5, 6):
-        (pictures / f"{number:04d}.png").unlink()
-    (pictures / "0007.png").write_bytes(b"\x89PNG no more")
-    shutil.copy(pictures / "0008.png", pictures / "copy.png")
-    save_pictures(pictures, 4, first=200)
-    return _scene(folder, folder / "before")
-
-
-def _scene(folder: Path, before: Path | None) -> Scene:
-    undisturbed = folder / "undisturbed"
-    if before is not None:
-        shutil.copytree(before, undisturbed)
-    with Library.create(undisturbed) as library:
-        index(library, [folder / "pictures"], encoder=fake_encoder())
-    rows_before = check_sound(before) if before is not None else {}
-    return Scene(folder / "pictures", before, rows_before, check_sound(undisturbed))
-
-
-@pytest.fixture(scope="module", params=[_scene_new, _scene_changed], ids=["new", "changed"])
+@pytest.fixture(scope="module", params=[scene_new, scene_changed], ids=["new", "changed"])
 def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """A first run into no library; a second run after changes of every kind."""
     made: Scene = request.param(tmp_path_factory.mktemp("scene"))
@@ -188,44 +146,15 @@ def test_a_kill_at_every_call_that_changes_the_disk_loses_nothing_committed(
         given = (place, after, strike, library, scene.pictures, told)
         exit_code = _run_child(_index_until_killed, *given)
         found = check_sound(library)
-        _check_nothing_lost(scene, found, told.read_bytes().split(b"\n") if told.exists() else [])
+        check_nothing_lost(scene, found, told.read_bytes().split(b"\n") if told.exists() else [])
         if exit_code == 0:
             break
         assert exit_code == -signal.SIGKILL
         struck += 1
         with Library.create(library) as opened:
             index(opened, [scene.pictures], encoder=fake_encoder())
-        _check_complete(scene, found, check_sound(library))
+        check_complete(scene, found, check_sound(library))
     assert struck >= 1
-
-
-def _check_nothing_lost(
-    scene: Scene, found: dict[bytes, tuple[int, Row]], told: list[bytes]
-) -> None:
-    """Every row is as before or as after, never between; what was reported committed is there."""
-    for path, (_, row) in found.items():
-        ways = [rows[path][1] for rows in (scene.rows_before, scene.rows_after) if path in rows]
-        assert row in ways
-    for path in filter(None, told):
-        assert found[path][1] == scene.rows_after[path][1]
-    for path, (picture_id, _) in scene.rows_before.items():
-        if path in scene.rows_after:
-            assert found[path][0] == picture_id
-
-
-def _check_complete(
-    scene: Scene,
-    committed: dict[bytes, tuple[int, Row]],
-    completed: dict[bytes, tuple[int, Row]],
-) -> None:
-    assert {p: row for p, (_, row) in completed.items()} == {
-        p: row for p, (_, row) in scene.rows_after.items()
-    }
-    moved = {p: i for p, (i, _) in scene.rows_after.items() if b"/moved" in p}
-    assert {p: completed[p][0] for p in moved} == moved
-    for path, (picture_id, _) in committed.items():
-        if path in completed:
-            assert completed[path][0] == picture_id
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

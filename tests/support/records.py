@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -15,7 +16,15 @@ from parecido.indexer.catalogue.sqlite.sealing.digests import list_fields
 from parecido.indexer.library.layout import CATALOGUE
 from tests.support.fakes import fake_encoder, save_picture, save_pictures
 
-__all__ = ["Records", "find_wrong", "fold", "make_rich_library", "read_records", "tamper"]
+__all__ = [
+    "Records",
+    "digest_rows",
+    "find_wrong",
+    "fold",
+    "make_rich_library",
+    "read_records",
+    "tamper",
+]
 
 Records = dict[str, dict[Any, tuple[Any, ...]]]
 """Rows by table and key."""
@@ -77,6 +86,16 @@ def read_records(library: Path) -> Records:
             rows = connection.execute(f"SELECT {', '.join(fields)} FROM {table}")
             found[table] = {row[0]: tuple(row) for row in rows}
     return found
+
+
+def digest_rows(connection: sqlite3.Connection) -> str:
+    """A digest of every row of every table of a catalogue."""
+    digest = hashlib.sha256()
+    query = "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
+    for (table,) in sorted(connection.execute(query)):
+        rows = connection.execute(f"SELECT * FROM {table}").fetchall()
+        digest.update(f"{table} {sorted(map(repr, rows))}".encode())
+    return digest.hexdigest()
 
 
 def find_wrong(right: Records, found: Records) -> list[str]:
