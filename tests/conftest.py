@@ -33,6 +33,22 @@ OWN_FIXTURES = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 """Checks that Hypothesis leaves out where examples share the fixtures of their test."""
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show how many faults of each kind the campaigns met, which tests keep as ``counts``."""
+    lines = [
+        f"{report.nodeid.rpartition('::')[2]}: {value}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, value in report.user_properties
+        if name == "counts"
+    ]
+    if lines:
+        terminalreporter.section("campaigns")
+        for line in sorted(lines):
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the user's own library; built encoders are shared by all tests."""

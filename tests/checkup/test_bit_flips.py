@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,10 @@ def judge(folder: Path, copy: Path, right: Records, answers: list[Any]) -> str:
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_no_flipped_bit_that_changes_an_answer_or_a_record_passes(
-    share: int, folder: Path, tmp_path: Path
+    share: int,
+    folder: Path,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     random = np.random.default_rng((SEED, share))
     library = folder / "library"
@@ -115,5 +119,5 @@ def test_no_flipped_bit_that_changes_an_answer_or_a_record_passes(
             print(f"bit {bit} of {path.relative_to(copy)}, index lost: {lost}")
             raise
         told[path.relative_to(copy).parts[0], became] += 1
-    for (where, became), count in sorted(told.items()):
-        print(f"{where}: {count} {became}")
+    ends = ", ".join(f"{count} of {where} {end}" for (where, end), count in sorted(told.items()))
+    record_property("counts", f"{told.total()} flipped bits: {ends}")

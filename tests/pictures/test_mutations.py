@@ -9,10 +9,9 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import pytest
 
 from parecido import Limits, PictureUnreadable
 from parecido.indexer.pictures.decoding.allowance import after_header
@@ -39,7 +38,7 @@ def test_there_is_a_sample_of_every_format_and_each_is_read() -> None:
 
 
 def test_damaged_files_are_drawn_or_refused_and_nothing_else(
-    record_property: pytest.RecordProperty, capsys: pytest.CaptureFixture[str]
+    record_property: Callable[[str, object], None],
 ) -> None:
     samples, decoder = sample_files(), DecoderProcesses()
     names = sorted(samples)
@@ -67,10 +66,9 @@ def test_damaged_files_are_drawn_or_refused_and_nothing_else(
     told = sum(count for kind, count in ends.items() if ":" not in kind)
     assert told == COUNT
     peak = max(map(peak_bytes, STOCK.idle))
-    with capsys.disabled():
-        print(f"\n{COUNT} damaged files: {dict(ends)}; slowest {slowest}; peak {peak >> 20} MB")
+    summary = f"{COUNT} damaged files: {dict(ends)}; slowest {slowest}; peak {peak >> 20} MB"
+    record_property("counts", summary)
     assert peak < after_header(LIMITS.bytes, LIMITS.pixels).memory_bytes
-    record_property("ends", dict(ends))
 
 
 def peak_bytes(process: object) -> int:

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from tests.support.system_calls import Call, Kind
 
-__all__ = ["Disk"]
+__all__ = ["SYNCS", "Disk"]
 
 _BLOCK = 4096
-_SYNCS = (Kind.FSYNC, Kind.FDATASYNC)
+SYNCS = (Kind.FSYNC, Kind.FDATASYNC)
 
 
 class Piece(NamedTuple):

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from dataclasses import dataclass
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from parecido import IndexOptions, Library, index
+from parecido.indexer.library.layout import CATALOGUE
 from tests.support.fakes import fake_encoder, save_picture, save_pictures
 from tests.support.harness import Row, check_sound
 
 __all__ = [
+    "SCENES",
     "Scene",
     "check_complete",
     "check_nothing_lost",
+    "check_told",
     "scene_changed",
-    "scene_grown",
     "scene_new",
 ]
 
@@ -28,6 +34,8 @@ class Scene:
     before: Path | None
     rows_before: dict[bytes, tuple[int, Row]]
     rows_after: dict[bytes, tuple[int, Row]]
+    mount: str = ""
+    """A file system that the library is taken to lie on; none for the one that it lies on."""
 
 
 def scene_new(folder: Path) -> Scene:
@@ -64,6 +72,23 @@ def scene_grown(folder: Path) -> Scene:
     (pictures / "0002.png").rename(pictures / "moved2.png")
     save_pictures(pictures, 6, first=200)
     return _scene(folder, folder / "before")
+
+
+def scene_shared(folder: Path) -> Scene:
+    """As after changes of every kind, on a network's file system, where there is no WAL."""
+    scene = replace(scene_changed(folder), mount="nfs4")
+    with closing(sqlite3.connect(folder / "before" / CATALOGUE)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    return scene
+
+
+SCENES = {
+    "new": scene_new,
+    "changed": scene_changed,
+    "grown": scene_grown,
+    "shared": scene_shared,
+}
+"""All of them, by name."""
 
 
 def _scene(folder: Path, before: Path | None) -> Scene:
@@ -103,3 +128,18 @@ def check_complete(
     for path, (picture_id, _) in committed.items():
         if path in completed:
             assert completed[path][0] == picture_id
+
+
+def check_told(
+    scene: Scene, found: dict[bytes, tuple[int, Row]], told: list[dict[str, Any]]
+) -> None:
+    """What was told as committed is there, but for what a later commit changed."""
+    if not told:
+        return
+    for name, (picture_id, content) in told[-1]["pictures"].items():
+        path = os.fsencode(name)
+        if path not in scene.rows_after:
+            continue
+        assert found[path][0] == picture_id
+        if content == scene.rows_after[path][1].content_hash.hex():
+            assert found[path][1] == scene.rows_after[path][1]

@@ -7,8 +7,9 @@
  *   FAULT_DATA   anything, to record also the bytes that are written
  *   FAULT_CALL   the kind of call that is counted, a number of the list below
  *   FAULT_AT     the number of the call, from 1, that meets a fault
- *   FAULT_DO     "kill" (before the call), "torn" (after half of a write, or after another call), or
- *                the number of an error with which it fails
+ *   FAULT_DO     "kill" (before the call), "torn" (after half of a write, or after another call),
+ *                "cut" (ext4 gives up at once, with all that is not on the disk, and the process dies)
+ *                or the number of an error with which the call fails
  *   FAULT_LASTS  anything, so that later calls that need the disk fail as well
  *
  * The program's own children are left alone: they get neither this library nor its orders.
@@ -24,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -31,6 +33,7 @@
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 #define ROOM 4096
+#define EXT4_SHUTDOWN _IOR('X', 125, uint32_t)
 
 enum { WRITE, PWRITE, FSYNC, FDATASYNC, FTRUNCATE, CREATE, EMPTY, RENAME, LINK, UNLINK, MKDIR, RMDIR };
 
@@ -108,6 +111,16 @@ static void record(int call, int failed, const char *path, const char *other, in
     if (REAL(writev)(out, parts, 4) < 0) abort();
 }
 
+/* What a power cut leaves: nothing more comes to the disk, neither data nor the journal's end. */
+static void cut_power(void) {
+    uint32_t no_flush = 2;
+    char folder[ROOM];
+    snprintf(folder, ROOM, "%s", under);
+    *strrchr(folder, '/') = 0;
+    int fd = REAL(open)(folder, O_RDONLY);
+    if (fd < 0 || ioctl(fd, EXT4_SHUTDOWN, &no_flush)) abort();
+}
+
 static void die(void) {
     kill(getpid(), SIGKILL);
     for (;;) pause();
@@ -125,6 +138,11 @@ static int meet(int call, const char *path, const char *other) {
     if (!is_now && !(striking && lasts && takes_space(call))) return 0;
     if (!strcmp(order, "kill")) {
         record(call, 1000, path, other, 0, NULL, 0);
+        die();
+    }
+    if (!strcmp(order, "cut")) {
+        record(call, 1002, path, other, 0, NULL, 0);
+        cut_power();
         die();
     }
     if (!error) return -1;

@@ -19,13 +19,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from parecido.indexer.system.files import sync_tree
 from tests.support.places import PYTHONPATH, REPOSITORY
+from tests.support.scenes import Scene
 
 __all__ = ["Call", "Done", "Fault", "Kind", "build_shim", "read_calls", "run_index"]
 
 _HEAD = struct.Struct("<IIIIqQQ")
-KILLED, TORN = 1000, 1001
-"""What a call says that did not come to its end because its process was killed."""
+_NOTES = ("record.calls", "record.told")
 
 
 class Kind(IntEnum):
@@ -67,7 +68,9 @@ class Fault:
     kind: Kind
     at: int
     order: str
-    """``kill``, ``torn`` (killed in the middle of a write, or after another call), or an error."""
+    """``kill``, ``torn`` (killed in the middle of a write, or after another call), an error's name,
+    or ``cut``: ext4 below the library gives up with all that is not on the disk.
+    """
     lasts: bool = False
     """Whether later calls that need the disk fail, too."""
 
@@ -77,7 +80,7 @@ class Fault:
 
     def environment(self) -> dict[str, str]:
         """The order as the shim takes it."""
-        order = self.order if self.order in ("kill", "torn") else str(getattr(errno, self.order))
+        order = str(getattr(errno, self.order, self.order))
         given = {"FAULT_CALL": str(int(self.kind)), "FAULT_AT": str(self.at), "FAULT_DO": order}
         return given | ({"FAULT_LASTS": "1"} if self.lasts else {})
 
@@ -112,16 +115,28 @@ def build_shim(folder: Path) -> Path:
 
 
 def run_index(
-    shim: Path, pictures: Path, library: Path, fault: Fault | None = None, *, data: bool = False
+    shim: Path,
+    scene: Scene,
+    library: Path,
+    fault: Fault | None = None,
+    *,
+    data: bool = False,
+    notes: Path | None = None,
 ) -> Done:
-    """``parecido index`` in a process of its own, with what its calls met."""
+    """``parecido index`` in a process of its own, with what its calls met.
+
+    The record lies beside the library, or in the folder ``notes``.
+    """
+    if scene.before is not None:
+        shutil.copytree(scene.before, library)
+        sync_tree(library)
     library = Path(os.path.realpath(library))
-    log, told = library.with_suffix(".calls"), library.with_suffix(".told")
+    log, told = (Path(os.path.realpath(notes or library.parent)) / end for end in _NOTES)
     for path in (log, told):
         path.unlink(missing_ok=True)
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "tests.support.telling_cli", "index", str(pictures)),
+            *(sys.executable, "-m", "tests.support.telling_cli", "index", str(scene.pictures)),
             *("--library", str(library)),
         ],
         cwd=REPOSITORY,
@@ -137,6 +152,7 @@ def run_index(
             "FAULT_LOG": str(log),
             "FAKE_TOLD": str(told),
             **({"FAULT_DATA": "1"} if data else {}),
+            **({"FAKE_MOUNT": scene.mount} if scene.mount else {}),
             **(fault.environment() if fault else {}),
         },
     )
