@@ -4,7 +4,8 @@ Where ``FAKE_GATE`` names a path, the encoder makes the file ``PATH.reached`` wi
 and goes on when a file lies at the path itself.  ``FAKE_DIMENSION`` is how long the descriptors of
 new libraries are, 12 by default.  A server waits for uploads, and when it stops, as long
 as a test does; with ``FAKE_HURRY`` it stops as fast as any.  ``FAKE_MOUNT`` names a kind of file
-system that libraries lie on, where every lock is to be had; ``FAKE_SYSTEM`` the running system, and
+system that libraries lie on, where every lock is to be had (not SQLite's with ``FAKE_LOCKS``, which
+a process needs for its own connections); ``FAKE_SYSTEM`` the running system, and
 ``FAKE_SILENCE`` the seconds of silence.
 """
 
@@ -93,7 +94,8 @@ class NoLock:
 
 def _connect(connect: Callable[..., Any], path: str | Path, **given: Any) -> Any:
     """A connection whose locks nobody else sees, where the system has SQLite without any."""
-    if os.name == "nt" or not FileSystem(os.environ["FAKE_MOUNT"]).is_shared:
+    is_seen = "FAKE_LOCKS" in os.environ or not FileSystem(os.environ["FAKE_MOUNT"]).is_shared
+    if os.name == "nt" or is_seen:
         return connect(path, **given)
     uri = str(path) if given.pop("uri", False) else f"file:{quote(os.fsencode(path))}"
     return connect(f"{uri}{'&' if '?' in uri else '?'}vfs=unix-none", uri=True, **given)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from parecido import IndexOptions, Library, index
-from parecido.indexer.library.layout import CATALOGUE
 from tests.support.fakes import fake_encoder, save_picture, save_pictures
 from tests.support.harness import Row, check_sound
 
@@ -75,11 +72,8 @@ def scene_grown(folder: Path) -> Scene:
 
 
 def scene_shared(folder: Path) -> Scene:
-    """As after changes of every kind, on a network's file system, where there is no WAL."""
-    scene = replace(scene_changed(folder), mount="nfs4")
-    with closing(sqlite3.connect(folder / "before" / CATALOGUE)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")
-    return scene
+    """As after changes of every kind, moved to a network's file system, where there is no WAL."""
+    return replace(scene_changed(folder), mount="nfs4")
 
 
 SCENES = {

@@ -152,7 +152,7 @@ def run_index(
             "FAULT_LOG": str(log),
             "FAKE_TOLD": str(told),
             **({"FAULT_DATA": "1"} if data else {}),
-            **({"FAKE_MOUNT": scene.mount} if scene.mount else {}),
+            **({"FAKE_MOUNT": scene.mount, "FAKE_LOCKS": "kept"} if scene.mount else {}),
             **(fault.environment() if fault else {}),
         },
     )
