@@ -87,6 +87,7 @@ def many(
                 rows = scenes(1, COUNT)
                 changes = [fake(n, row) for n, row in enumerate(rows)]
                 writing.catalogue.write(changes, encoder=fake_spec(dimension=DIMENSION))
+                writing.vectors().save()
             assert library.vectors().is_exhaustive == (request.param == "exhaustive")
             yield library
 

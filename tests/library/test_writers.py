@@ -163,10 +163,11 @@ def test_a_busy_library_whose_writer_has_not_signed_yet_is_refused_too(
     with library.writer():
         for sign in ("", '{"pid": ', '{"pid": []}', '{"pid": 1}'):
             (library.folder / "writer.json").write_text(sign)
-            with pytest.raises(LibraryBusy, match="is being written by another process"):
+            # unless the child takes so long that the holder has signed again
+            with pytest.raises(LibraryBusy, match=r"is being written by (another )?process"):
                 in_child(_index, library.folder, tmp_path / "p")
         (library.folder / "writer.json").unlink()
-        with pytest.raises(LibraryBusy, match="is being written by another process"):
+        with pytest.raises(LibraryBusy, match=r"is being written by (another )?process"):
             in_child(_index, library.folder, tmp_path / "p")
 
 

@@ -227,7 +227,14 @@ def test_a_damaged_file_is_noticed_and_made_again(large: Library, place: str) ->
         vectorfile.read(path)
     assert large.vectors().count == COUNT
     assert recall(large, scenes(14, 10)) >= 0.99
+    # a reader leaves the file as it is
+    assert [problem.what for problem in verify(large)] == [
+        "the file of the vector index is damaged"
+    ]
+    repair(large.folder)
     assert verify(large) == []
+    (path,) = (large.folder / "vectors").glob("*.faiss")
+    vectorfile.read(path)
 
 
 def test_of_a_very_large_file_what_could_mislead_is_digested(
