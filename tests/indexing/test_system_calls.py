@@ -108,7 +108,10 @@ def test_a_call_that_fails_or_is_the_last_loses_nothing_that_was_committed(
 def names_of(library: Path) -> set[str]:
     """Which files lie in a library, whatever generation and space they are of.
 
-    An older index or table of neighbours may lie beside the one in use until the next is written.
+    An older index or table of neighbours may lie beside the one in use until the next is written,
+    and what SQLite leaves beside the catalogue.
     """
-    found = (path.relative_to(library) for path in library.rglob("*") if path.is_file())
+    files = (path for path in library.rglob("*") if path.is_file())
+    beside = ("-wal", "-shm", "-journal")
+    found = (path.relative_to(library) for path in files if not path.name.endswith(beside))
     return {re.sub("[0-9a-f]{12,}(-[0-9a-f]{16})?", "N", str(path)) for path in found}
