@@ -65,8 +65,8 @@ def is_sound(path: Path) -> bool:
         seal, length = read_seal(file)
         whole = seal.get("whole")
         if whole is not None:
-            return digest_of(file, [(0, length)]) == whole
-        return digest_of(file, seal["spans"]) == seal["digest"]
+            return bool(digest_of(file, [(0, length)]) == whole)
+        return bool(digest_of(file, seal["spans"]) == seal["digest"])
 
 
 def _spans(index: Any, facts: Facts, length: int) -> list[tuple[int, int]]:
