@@ -110,6 +110,21 @@ def test_bytes_that_nobody_claims_are_not_decoded(decoder: Decoder, tmp_path: Pa
     assert asked[0] == asked[1]
 
 
+def test_a_claim_that_fails_leaves_no_process_behind_that_waits_for_its_answer(
+    decoder: Decoder, tmp_path: Path
+) -> None:
+    path = save_picture(tmp_path / "a.png", 1)
+
+    def fail(_: bytes) -> bool:
+        raise InvalidRequest("the catalogue cannot be read")
+
+    for _ in range(3):
+        with pytest.raises(InvalidRequest):
+            decoder.decode(order_of(path), claim=fail)
+        assert decoder.decode(order_of(path), claim=lambda _: False) is None
+        assert decoder.decode(order_of(path), claim=lambda _: True) is not None
+
+
 def test_a_name_that_is_no_utf_8_reaches_the_file(decoder: Decoder, tmp_path: Path) -> None:
     plain = save_picture(tmp_path / "a.png", 1)
     odd = os.fsencode(tmp_path) + b"/\xff\xfe \xe4\n.png"

@@ -80,6 +80,8 @@ class DecoderProcess:
             raise CannotStart(f"{sys.executable} ended at once") from error
         self.orders = 0
         """How many it was given."""
+        self.is_at_rest = True
+        """Whether it waits for an order, and not for a word on the last one."""
 
     @property
     def pid(self) -> int:
@@ -117,6 +119,7 @@ class DecoderProcess:
         use any more.
         """
         self.orders += 1
+        self.is_at_rest = False
         size = len(content) or order.file_bytes
         self._channel.send(JOB, {"order": order.to_header(), "hash": claim is not None}, content)
         seconds = before_header(size).wall_seconds
@@ -126,14 +129,19 @@ class DecoderProcess:
             goes_on = claim(bytes.fromhex(message.header["hash"]))
             self._channel.send(ANSWER, {"go": goes_on})
             if not goes_on:
+                self.is_at_rest = True
                 return None
             message = self._channel.receive(seconds, stop)
         if message.letter != OPENED:
-            return _read_end(message)
+            return self._end_order(message)
         seconds = after_header(size, message.header["pixels"]).wall_seconds
         with _large if message.header["large"] else nullcontext():
             self._channel.send(ANSWER, {})
-            return _read_end(self._channel.receive(seconds, stop))
+            return self._end_order(self._channel.receive(seconds, stop))
+
+    def _end_order(self, message: Message) -> Drawn:
+        self.is_at_rest = message.letter in (DRAWN, REFUSED)
+        return _read_end(message)
 
 
 def _read_end(message: Message) -> Drawn:

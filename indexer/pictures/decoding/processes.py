@@ -7,7 +7,7 @@ import signal
 import threading
 from contextlib import suppress
 
-from parecido.indexer.errors import ParecidoError, PictureUnreadable
+from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.pictures.decoding.decoder import Claim, DecoderHere, Stopped
 from parecido.indexer.pictures.decoding.messages import (
     CRASHED,
@@ -70,21 +70,16 @@ class DecoderProcesses:
     ) -> Drawn | None:
         """What is wanted, by that process, which waits for others afterwards or is ended."""
         first = process.orders == 0
-        is_fit = False
+        has_fallen = False
         try:
             if self._stopped.is_set():
                 raise Stopped
-            drawn = process.work(order, content, claim, self._stopped.is_set)
-            is_fit = True
-            return drawn
+            return process.work(order, content, claim, self._stopped.is_set)
         except PictureUnreadable as error:
-            is_fit = error.kind != TOO_MUCH_MEMORY
-            if is_fit:
+            has_fallen = error.kind == TOO_MUCH_MEMORY
+            if not has_fallen:
                 raise
             raise _Fell(error.reason, TOO_MUCH_MEMORY, may_be_innocent=not first) from error
-        except ParecidoError:
-            is_fit = True
-            raise
         except TookTooLong as error:
             raise _Fell("decoding it does not come to an end", TOO_SLOW) from error
         except Ended as error:
@@ -95,7 +90,8 @@ class DecoderProcesses:
         finally:
             with self._lock:
                 self._busy.discard(process)
-            if is_fit:
+            # not one that waits for an answer which a claim that failed has not given
+            if process.is_at_rest and not has_fallen:
                 STOCK.give_back(process)
             else:
                 STOCK.end(process)
