@@ -68,6 +68,11 @@ class Holder:
         host, since, command = (one[:_SHOWN] for one in (self.host, self.since, self.command))
         return f"process {self.pid} on {host} since {since} ({command})"
 
+    def has_ended(self) -> bool:
+        """Whether it is certain that this was a process of this system, and has ended."""
+        is_here = (self.system, self.processes) == (system_here(), processes_here())
+        return bool(self.system) and is_here and is_gone(self.pid, self.started)
+
 
 def read_holder(folder: Path) -> Holder | None:
     """Who signed last; None where nobody did, and an unnamed one where that cannot be read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ __all__ = ["hold_lock"]
 
 _log = logging.getLogger("parecido")
 _WAIT_SECONDS = 0.2  # between two looks at whether to go on waiting
+# A process that was killed while it started another leaves the lock to that one until it runs a
+# program of its own, some milliseconds later.
+_LEFTOVER_LOOKS, _LEFTOVER_SECONDS = 100, 0.02
 # of a file system that has no locks, or whose server keeps none
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
@@ -60,12 +64,16 @@ def _take(lock: filelock.BaseFileLock, folder: Path, wait: bool, stop: Callable[
     """Take the lock; false where there is none to be had."""
     import filelock
 
-    told = False
+    told, left = False, _LEFTOVER_LOOKS
     while not lock.is_locked:
         try:
             lock.acquire(timeout=_WAIT_SECONDS if wait else 0)
         except filelock.Timeout:
             holder = read_holder(Path(os.path.realpath(folder))) or Holder()
+            if not wait and left and holder.has_ended():
+                left -= 1
+                time.sleep(_LEFTOVER_SECONDS)
+                continue
             if not wait or stop():
                 raise LibraryBusy(
                     f"The library {folder} is being written by {holder}.",

@@ -460,3 +460,31 @@ def test_a_process_is_gone_when_it_has_ended_or_its_number_is_anothers() -> None
     assert is_gone(process.pid, started)
     for unknown in ((process.pid, ""), (0, "1"), (-1, "1"), (1 << 70, "1")):
         assert not is_gone(*unknown)
+
+
+# -- what a killed holder leaves for a moment ------------------------------------------------------
+
+
+@posix
+def test_a_lock_that_a_killed_holders_child_still_has_for_a_moment_is_no_writers(
+    library: Library, tmp_path: Path
+) -> None:
+    """As between the fork and the exec of a process that it was starting."""
+    script = (
+        "import os, signal, sys, time\n"
+        "from pathlib import Path\n"
+        "from parecido.indexer.library.lock import hold_lock\n"
+        "with hold_lock(Path(sys.argv[1])):\n"
+        "    if os.fork() == 0:\n"
+        "        time.sleep(0.3)\n"
+        "        os._exit(0)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    holder = subprocess.run(
+        [sys.executable, "-c", script, library.folder],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=False,
+    )
+    assert holder.returncode == -signal.SIGKILL
+    save_pictures(tmp_path / "p", 2)
+    assert index(library, [tmp_path / "p"], encoder=fake_encoder()).added == 2
