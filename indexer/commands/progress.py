@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from parecido.indexer.errors import ParecidoError
 from parecido.indexer.indexing.options import IndexOptions
@@ -16,6 +17,9 @@ from parecido.indexer.indexing.plan import Progress
 from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.runs import IndexReport, PictureCheck
 from parecido.indexer.system.paths import absolute
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 __all__ = ["progress_bar", "show_bytes", "show_pictures", "stop_on_signal"]
 
@@ -26,27 +30,7 @@ def progress_bar(paths: Sequence[str], options: IndexOptions, library: Path) -> 
 
     The files are counted beside the run, so that it starts at once and knows its end soon.
     """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        SpinnerColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bar
-
-    bar = Bar(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[skips]}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
+    bar = _make_bar("speed", "skips")
     task = bar.add_task("indexing", total=None, speed="", skips="")
     ended = threading.Event()
 
@@ -80,6 +64,31 @@ def progress_bar(paths: Sequence[str], options: IndexOptions, library: Path) -> 
             ended.set()
 
 
+def _make_bar(*fields: str, counts_bytes: bool = False) -> Bar:
+    """A bar on stderr that goes when it has ended: what is done, how far, time left, fields."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bar
+
+    return Bar(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn() if counts_bytes else MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        *(TextColumn(f"{{task.fields[{field}]}}") for field in fields),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
 @contextmanager
 def show_bytes(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar of bytes on stderr, where that is a terminal; Ctrl-C and SIGTERM end the work."""
@@ -87,18 +96,7 @@ def show_bytes(what: str) -> Iterator[Callable[[int, int], None]]:
         if not sys.stderr.isatty():
             yield lambda done, total: _stop_if(stop)
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
+        bar = _make_bar(counts_bytes=True)
         task = bar.add_task(what, total=None)
 
         def show(done: int, total: int) -> None:
@@ -115,20 +113,7 @@ def show_pictures() -> Iterator[Callable[[PictureCheck], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    bar = Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[read]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[found]}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
+    bar = _make_bar("read", "found")
     task = bar.add_task("reading", total=None, read="", found="")
 
     def show(check: PictureCheck) -> None:

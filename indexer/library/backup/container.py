@@ -26,6 +26,8 @@ Advance = Callable[[int], None]
 
 _PIECE = 1 << 20
 _MANIFEST_BYTES = 1 << 30
+# what zipfile raises of a damaged file; the last for a way of packing that its bits name by chance
+_NO_ZIP = (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError)
 
 
 class Writing:
@@ -129,7 +131,7 @@ class Reading:
     def _expect_whole(self) -> Iterator[None]:
         try:
             yield
-        except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+        except _NO_ZIP as error:
             raise self._make_error(str(error)) from error
 
     def _make_error(self, what: str) -> LibraryDamaged:
@@ -150,7 +152,7 @@ def open_backup(path: Path) -> Iterator[Reading]:
         raise PathNotFound(f"There is no file {path}.", "Check the path; nothing was changed.")
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
+    except _NO_ZIP as error:
         raise InvalidRequest(
             f"{path} is no backup of a library, or was cut short ({error}).",
             "Use another backup.",
