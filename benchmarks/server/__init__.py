@@ -1,4 +1,4 @@
-"""A server under load: how many answers a second, and whether every one is right.
+"""A server under load and under attack: how many answers a second, and whether all are right.
 
 May use the material, the baselines and what is measured without a server.
 """

@@ -141,7 +141,7 @@ class _Scrub:
         if future is None:
             self.check.away += 1
         else:
-            self._count(row, self._settle(row, future.result()))
+            self._count(*self._settle(row, future.result()))
         check = self.check
         check.looked += 1
         check.last_id = row.id
@@ -149,8 +149,8 @@ class _Scrub:
         if time.monotonic() - self._kept_at >= KEEP_SECONDS:
             self._keep()
 
-    def _settle(self, row: FileRow, outcome: _Outcome) -> _Outcome | None:
-        """The outcome for what the catalogue has by now, which a writer may have changed meanwhile.
+    def _settle(self, row: FileRow, outcome: _Outcome) -> tuple[FileRow, _Outcome | None]:
+        """The row as it is by now, which a writer may have changed meanwhile, and its outcome.
 
         None for a picture that left the library.
         """
@@ -159,11 +159,11 @@ class _Scrub:
                 break
             now = next(iter(self._catalogue.files_after(row.id - 1, 1)), None)
             if now is None or now.id != row.id:
-                return None
+                return row, None
             if now == row:
                 break
             row, outcome = now, _look(now, self._stop)
-        return outcome
+        return row, outcome
 
     def _count(self, row: FileRow, outcome: _Outcome | None) -> None:
         if outcome is None:

@@ -8,7 +8,7 @@ next repair or the next indexing run goes on.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from parecido.indexer.catalogue.changes import SetAside
@@ -70,7 +70,7 @@ def repair(
                 Writing(path, catalogue).remove_vectors()  # it has lost pictures
                 if not knows_uploads:
                     catalogue.take_over_uploads(path / UPLOADS)
-        done += _mend_rows(path)
+        done += _mend_rows(path, holding.check)
         with CatalogueWriter(path / CATALOGUE, holding.check) as catalogue:
             writing = Writing(path, catalogue)
             writing.remove_newer()
@@ -81,19 +81,19 @@ def repair(
     return done
 
 
-def _mend_rows(folder: Path) -> list[str]:
+def _mend_rows(folder: Path, check: Callable[[], None]) -> list[str]:
     """Take out of the catalogue what is not what was written; what was done, in words."""
     path = folder / CATALOGUE
-    CatalogueWriter(path).close()  # brings an older one up to date
+    CatalogueWriter(path, check).close()  # brings an older one up to date
     with Catalogue(path) as catalogue:
         damage = catalogue.examine()
     if damage.is_none:
         return []
-    done = mend(path, damage)
+    done = mend(path, damage, check)
     numbers = (damage.of("removals"), damage.of("facts"), damage.of("spare_facts"))
     if damage.counters or not all(one.is_sound for one in numbers):
         # files of an index may be named after a generation that it never was
-        with CatalogueWriter(path) as catalogue:
+        with CatalogueWriter(path, check) as catalogue:
             writing = Writing(folder, catalogue)
             writing.remove_vectors()
             writing.remove_regions()

@@ -26,6 +26,7 @@ from parecido.indexer.vectors.neighbours import is_sound
 
 __all__ = [
     "check_catalogue",
+    "check_contents",
     "compare_index",
     "find_bad_descriptors",
     "find_bad_regions",
@@ -48,7 +49,7 @@ def verify(library: Library) -> list[Problem]:
     descriptors.  Reads every row once.
     """
     # where the catalogue is damaged, nothing further can be trusted
-    return check_catalogue(library) or _check_contents(library)
+    return check_catalogue(library) or check_contents(library)
 
 
 def check_catalogue(library: Library) -> list[Problem]:
@@ -58,7 +59,7 @@ def check_catalogue(library: Library) -> list[Problem]:
     return [Problem(line, True) for line in problems or catalogue.examine().tell()]
 
 
-def _check_contents(library: Library) -> list[Problem]:
+def check_contents(library: Library) -> list[Problem]:
     """What is wrong with rows that are what was written, and with what is made from them."""
     catalogue, problems = library.catalogue, []
     bare = catalogue.descriptors.find_missing()

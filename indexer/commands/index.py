@@ -120,7 +120,8 @@ _SHOWN_SKIPS = 10
     metavar="N",
     type=click.IntRange(min=0),
     default=0,
-    help="Threads that read, decode and encode.  [default: one more than cores]",
+    help="Threads that encode, each with a process that reads and decodes.  [default: one more "
+    "than cores]",
 )
 @click.option(
     "--batch-size",

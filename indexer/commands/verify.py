@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parecido.indexer.commands.terminal import common_options, fail, print_json
+from parecido.indexer.system.paths import within
 from parecido.indexer.system.text import plural, printable
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["verify_command"]
 
 _SHOWN = 10  # files of a kind; --json lists all
-_NAMED = 3  # files that a remedy names; of more, the folder that holds them
+_NAMED = 3  # files that a remedy names; of more, the roots that hold them
 
 
 class _Share(click.ParamType[float]):
@@ -72,7 +73,7 @@ def verify_command(
     no failure.
     """
     from parecido.indexer.checkup.repair import repair as mend
-    from parecido.indexer.checkup.verify import check_catalogue, verify
+    from parecido.indexer.checkup.verify import check_catalogue, check_contents
     from parecido.indexer.library.library import Library
 
     if share is not None and not pictures:
@@ -80,11 +81,11 @@ def verify_command(
     done = mend(library, wait=wait) if repair else []
     check = None
     with Library.open(library) as opened:
-        problems = verify(opened)
+        damage = check_catalogue(opened)
+        problems = damage or check_contents(opened)
         aside = [] if problems else opened.catalogue.aside.list_aside()
-        # a damaged row would pass for a damaged file
-        is_known = not problems or (pictures and not check_catalogue(opened))
-        if pictures and is_known:
+        roots = [root.path for root in opened.catalogue.roots()] if pictures and not damage else []
+        if pictures and not damage:  # a damaged row would pass for a damaged file
             check = _read_pictures(opened, share or 100.0)
     if as_json:
         is_sound = not problems and (check is None or check.is_sound)
@@ -105,7 +106,7 @@ def verify_command(
             _print_check(check)
         elif pictures:
             click.echo("The pictures were not read: the catalogue does not say what they were.")
-    _exit(problems, check)
+    _exit(problems, check, roots)
 
 
 def _read_pictures(library: Library, share: float) -> PictureCheck:
@@ -116,7 +117,7 @@ def _read_pictures(library: Library, share: float) -> PictureCheck:
         return verify_pictures(library, share, progress=progress, stop=stop)
 
 
-def _exit(problems: list[Problem], check: PictureCheck | None) -> None:
+def _exit(problems: list[Problem], check: PictureCheck | None, roots: list[bytes]) -> None:
     """Say what to do, and end with 130 for an interruption, 1 for anything wrong."""
     if any(problem.repairable for problem in problems):
         fail(f"{plural(len(problems), 'problem')} found.", "Mend: parecido verify --repair")
@@ -125,7 +126,7 @@ def _exit(problems: list[Problem], check: PictureCheck | None) -> None:
         fail(
             f"{count} changed without size and time telling: damage, or an edit that kept both.",
             "Put back a copy of what is damaged; take in what was edited: "
-            f"parecido index --rehash {_name(check.changed)}",
+            f"parecido index --rehash {_name(check.changed, roots)}",
         )
     if check is not None and any(one.kind == "failing" for one in check.unreadable):
         fail("A disk cannot read what it holds.", "Save what can be read of it.")
@@ -135,9 +136,12 @@ def _exit(problems: list[Problem], check: PictureCheck | None) -> None:
         raise SystemExit(1)
 
 
-def _name(paths: list[str]) -> str:
-    """Paths as a shell takes them: a few, or the folder that holds many."""
-    named = paths if len(paths) <= _NAMED else [os.path.commonpath(paths)]
+def _name(paths: list[str], roots: list[bytes]) -> str:
+    """Paths as a shell takes them: a few, or what was given to be indexed and holds many."""
+    named = paths
+    if len(paths) > _NAMED:
+        raw = [os.fsencode(path) for path in paths]
+        named = [os.fsdecode(root) for root in roots if any(within(path, root) for path in raw)]
     return " ".join(shlex.quote(path) for path in named)
 
 

@@ -58,7 +58,8 @@ class IndexOptions:
     """Folders: a link that leads out of all of them is left out, and what is known of behind it
     stays.  By default links are followed anywhere."""
     workers: int = 0
-    """Threads that read, decode and encode; 0 is one more than cores."""
+    """Threads that encode, each with a process that reads and decodes unless ``isolate`` is false;
+    0 is one more than cores."""
     batch_size: int = 0
     """Pictures in a full batch; 0 is the device's own."""
     limits: Limits = field(default_factory=Limits)

@@ -1,4 +1,4 @@
-"""A library as a folder: opened, locked, kept up to date, verified, repaired.
+"""A library as a folder: opened, locked, kept up to date, backed up, restored.
 
 May use: all below.  Must not know how its pictures came.
 """

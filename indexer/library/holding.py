@@ -129,7 +129,11 @@ class Holding:
             # Whoever else saw that it is free has signed before this one looks again, or was too
             # slow for that and does as this one does then.
             took = time.monotonic() - looked
-            time.sleep(_SETTLE_SECONDS)
+            try:
+                time.sleep(_SETTLE_SECONDS)
+            except BaseException:  # Ctrl-C: a sign that is left keeps others out for long
+                self.withdraw()
+                raise
             found = read_holder(self._folder)
             stayed = found is not None and found.token == self._me.token
             is_mine = stayed and took < _SETTLE_SECONDS / 2
@@ -143,8 +147,7 @@ class Holding:
         if found.system != self._me.system:
             # on a disk of its own, a machine that was restarted has no process of before
             return self._lock_decides and found.host == self._me.host
-        is_here = found.processes == self._me.processes
-        return self._lock_decides or (is_here and is_gone(found.pid, found.started))
+        return self._lock_decides or found.has_ended()
 
     def _outlast(self, found: Holder, wait: bool, stop: Callable[[], bool]) -> None:
         """Return when a holder has gone, or has given no sign of life for long enough."""

@@ -12,7 +12,7 @@ from parecido.indexer.pictures.decode import Decoded, check_bytes, decode, open_
 from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.records.encoder import EncoderSpec
 
-__all__ = ["decode_file", "open_file", "probe"]
+__all__ = ["decode_file", "open_file", "probe", "read_bytes"]
 
 
 def probe(path: Path, limits: Limits) -> bytes:
@@ -21,6 +21,15 @@ def probe(path: Path, limits: Limits) -> bytes:
     Only the header is read of a large file that is no picture; of a small one, whether it is shows
     when it is decoded.  Raises :class:`PictureUnreadable`.
     """
+    return _read(path, limits, looks_first=True)
+
+
+def read_bytes(path: Path, limits: Limits) -> bytes:
+    """As :func:`probe`, of a file whose header only a process of its own may look into."""
+    return _read(path, limits, looks_first=False)
+
+
+def _read(path: Path, limits: Limits, *, looks_first: bool) -> bytes:
     try:
         with open_file(path) as file:
             status = os.fstat(file.fileno())
@@ -29,7 +38,7 @@ def probe(path: Path, limits: Limits) -> bytes:
             if status.st_size == 0:
                 raise PictureUnreadable("the file is empty (zero bytes)", "empty")
             check_bytes(status.st_size, limits)
-            if status.st_size > _SMALL_BYTES:
+            if looks_first and status.st_size > _SMALL_BYTES:
                 with open_picture(file, limits):
                     pass
                 file.seek(0)

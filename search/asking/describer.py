@@ -15,7 +15,7 @@ from parecido.indexer.pictures.decoding.decoder import Decoder
 from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.in_memory import Content, Source
 from parecido.indexer.pictures.limits import Limits, pillow_limit
-from parecido.indexer.pictures.read import probe
+from parecido.indexer.pictures.read import read_bytes
 from parecido.indexer.pictures.wanted import Drawn, ForEncoder, draw
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import Picture
@@ -80,8 +80,7 @@ class Describer:
                 f"{given.name} is not there, and the library holds no picture by that path.",
                 "Give a picture file, an indexed path, or - for standard input.",
             )
-        with pillow_limit(self._limits):
-            return probe(Path(given.path), self._limits)
+        return read_bytes(Path(given.path), self._limits)
 
     def look(self, content: Content, region: Region | None = None) -> Drawn:
         """A picture, or a part of it, at the encoder's size.

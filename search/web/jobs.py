@@ -261,7 +261,8 @@ class Jobs:
         It does take up what waits when this one ends.
         """
         if job.arrival is not None and not self._closed:
-            self._uploads.discard(job.arrival)
+            with suppress(OSError):  # what stays is taken up by the next start
+                self._uploads.discard(job.arrival)
 
     def _settle_waiting(self, catalogue: CatalogueWriter) -> None:
         """Let no upload wait that was in the library already, or was moved there."""

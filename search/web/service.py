@@ -29,8 +29,8 @@ from parecido.indexer.pictures.decoding.decoder import Stopped
 from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.decoding.processes import DecoderProcesses
 from parecido.indexer.pictures.limits import Limits
-from parecido.indexer.pictures.read import probe
-from parecido.indexer.pictures.wanted import Drawn, ForEncoder
+from parecido.indexer.pictures.read import read_bytes
+from parecido.indexer.pictures.wanted import Drawn, Fitting, ForEncoder
 from parecido.indexer.records.pictures import Picture
 from parecido.indexer.records.regions import Region
 from parecido.indexer.system.files import content_hash
@@ -42,6 +42,7 @@ from parecido.search.engine import Engine
 from parecido.search.explaining.explanation import Explanation, Look, View, explain_views
 from parecido.search.results import Hit
 from parecido.search.web.batching import Gatherer
+from parecido.search.web.callers.turns import stopping
 from parecido.search.web.errors import Refused, no_picture, report_change, report_loss
 from parecido.search.web.jobs import Jobs
 from parecido.search.web.settings import Settings
@@ -197,8 +198,7 @@ class Service:
         try:
             return await loop.run_in_executor(self._pool, function, *arguments)
         except Stopped:
-            retry = {"Retry-After": "5"}
-            raise Refused(503, "stopping", "The server is stopping.", "Try again.", retry) from None
+            raise stopping() from None
 
     async def ask(self, function: Callable[..., _T], *arguments: object) -> _T:
         """As :meth:`call`, for a question about the catalogue, which waits for no picture."""
@@ -224,6 +224,14 @@ class Service:
             drawn = await self.call(self._decoder.decode, order, data)
         assert drawn is not None  # nobody was asked whether it is wanted
         return drawn
+
+    async def check_picture(self, data: bytes) -> None:
+        """Raise for what is no picture, whether the library has an encoder yet or not."""
+        if self.library.encoder is not None:
+            await self.see(data)
+        else:
+            order = Order(Fitting(1), self.settings.limits)
+            await self.call(self._decoder.decode, order, data)
 
     async def describe(
         self,
@@ -259,7 +267,7 @@ class Service:
         Raises ``Refused`` where it cannot be read, or is another one than was indexed.
         """
         try:
-            data = await self.call(probe, Path(picture.path), _OF_LIBRARY)
+            data = await self.call(read_bytes, Path(picture.path), _OF_LIBRARY)
         except PictureUnreadable as error:
             raise report_loss(error) from error
         if await self._hash(data) != picture.content_hash:

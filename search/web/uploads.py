@@ -162,9 +162,11 @@ class Uploads:
 
     def discard(self, arrival: Arrival) -> None:
         """Let go of bytes that get no place after all."""
-        _remove(arrival.path, arrival.holds)
-        if self._space is not None:
-            self._space.leave(arrival.path)
+        try:
+            _remove(arrival.path, arrival.holds)
+        finally:
+            if self._space is not None:
+                self._space.leave(arrival.path)
 
     def list_arrivals(self, catalogue: Catalogue) -> list[Arrival]:
         """What has come and has no place yet, in the order in which it came; broken pieces go."""

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parecido import Library, LibraryDamaged, index, verify
+from parecido import Library, LibraryDamaged, index, repair, verify
 from parecido.indexer.catalogue.changes import (
     Add,
     Change,
@@ -159,15 +159,26 @@ def test_after_any_changes_the_seals_are_those_that_are_computed_anew(
     assert read_seals(path) == before
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE seals SET entries = zeroblob(24) WHERE table_name = 'pictures'",
+        "DELETE FROM seals WHERE table_name = 'pictures' AND bucket = -1",
+    ],
+    ids=["a sheet", "the sum of all sheets is gone"],
+)
 def test_a_write_among_damaged_seals_is_refused_and_seals_nothing(
-    indexed: Library, tmp_path: Path
+    statement: str, indexed: Library, tmp_path: Path
 ) -> None:
-    tamper(indexed.folder, "UPDATE seals SET entries = zeroblob(24) WHERE table_name = 'pictures'")
+    tamper(indexed.folder, statement)
     before = read_records(indexed.folder)
     save_pictures(tmp_path / "pictures", 3, first=50)
     with pytest.raises(LibraryDamaged, match="the seals of its pictures"):
         index(indexed, [tmp_path / "pictures"], encoder=fake_encoder())
     assert read_records(indexed.folder) == before
+    repair(indexed.folder, encoder=fake_encoder())
+    assert verify(indexed) == []
+    assert read_records(indexed.folder).keys() == before.keys()
 
 
 # -- a library from before -------------------------------------------------------------------------

@@ -26,10 +26,15 @@ WORDS = {"crashes": "crashed", "hangs": "too-slow", "eats": "too-much-memory"}
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A library, and an environment in which a server has a bad decoder."""
+def bad_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment in which a server has a bad decoder."""
     monkeypatch.syspath_prepend(str(BAD_DECODER))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, bad_decoder: None) -> Path:
+    """A library, and what is indexed in it."""
     save_pictures(tmp_path / "pictures", 8)
     with Library.create(tmp_path / "library") as library:
         index(library, [tmp_path / "pictures"], encoder=fake_encoder())
@@ -72,6 +77,19 @@ def test_an_upload_that_brings_its_decoder_down_is_refused_and_the_others_are_th
     told = dict(statuses)
     assert told.pop(3) in (413, 422)
     assert set(told.values()) == {201}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_the_first_upload_to_an_empty_library_is_decoded_apart_as_well(
+    word: str, tmp_path: Path, bad_decoder: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_WALL_SECONDS", "2")
+    Library.create(tmp_path / "library").close()
+    data = bad_file(tmp_path / "bad.heic", word).read_bytes()
+    with started(tmp_path) as server:
+        assert server.ask("POST", "/v1/pictures", data).status in (413, 422)
+        assert server.ask("POST", "/v1/pictures", picture_bytes(3)).status == 201
+        server.assert_well()
 
 
 def test_a_job_over_300_files_names_the_bad_ones_and_a_second_one_does_not_meet_them(

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from parecido.indexer.errors import LibraryDamaged
 
-__all__ = ["SCHEMAS", "check_schema", "describe_schema"]
+__all__ = ["SCHEMAS", "STATISTICS", "check_schema", "describe_schema"]
 
 _MOST_OBJECTS = 200
-# what SQLite keeps for itself where somebody analysed the file
-_STATISTICS = ("sqlite_stat1", "sqlite_stat4")
+STATISTICS = ("sqlite_stat1", "sqlite_stat4")
+"""Tables that SQLite keeps for itself where somebody analysed the file."""
 _AFFINITIES = (
     *(("integer", ("INT",)), ("text", ("CHAR", "CLOB", "TEXT")), ("bytes", ("BLOB",))),
     ("real", ("REAL", "FLOA", "DOUB")),
@@ -98,7 +98,7 @@ def describe_schema(connection: sqlite3.Connection) -> dict[str, str]:
             found[f"computed index {name}"[:200]] = table
         elif kind != "table" or not root:
             found[f"{'virtual ' if kind == 'table' else ''}{kind} {name}"[:200]] = table
-        elif name not in _STATISTICS:
+        elif name not in STATISTICS:
             found[f"table {name}"[:200]] = _columns(connection, name, sql)
     return found
 

@@ -7,9 +7,11 @@ is written.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +66,7 @@ def backup(
     started = time.monotonic()
     with writing_into(path, _NOTHING):
         if os.path.lexists(path):
-            raise FileExistsError(17, "it is there", str(path))
+            raise FileExistsError(errno.EEXIST, "it is there", str(path))
         job = _Job(library, progress)
         check_space(path.parent, job.total, _NOTHING)
         with (
@@ -115,7 +117,7 @@ class _Job:
 def _fill(archive: Writing, job: _Job, scratch: Path, allow_missing: bool) -> Manifest:
     copies = UploadCopies(archive)
     for round_ in range(_ROUNDS):
-        copy = scratch / f"{round_}.sqlite"
+        copy = scratch / "catalogue.sqlite"  # over that of the round before
         copy_catalogue(job.catalogue, copy, job.advance)
         with Catalogue(copy) as catalogue:
             uploads, missing = copies.add(catalogue)
@@ -138,7 +140,7 @@ def _fill(archive: Writing, job: _Job, scratch: Path, allow_missing: bool) -> Ma
         with copy.open("rb") as source:
             archive.add(CATALOGUE_MEMBER, source)
         break
-    told = Manifest(**{**vars(manifest), "members": tuple(archive.members)})
+    told = replace(manifest, members=tuple(archive.members))
     told.check()
     archive.finish(told)
     return told

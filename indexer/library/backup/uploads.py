@@ -34,6 +34,8 @@ class UploadCopies:
     archive: Writing
     entries: dict[tuple[bytes, bytes], UploadEntry] = field(default_factory=dict)
     """By the path and the hash of what was copied."""
+    taken: set[str] = field(default_factory=set)
+    """Names of members, in small letters: some disks keep no others apart."""
 
     def add(self, catalogue: Catalogue) -> tuple[list[UploadEntry], list[bytes]]:
         """Copy what a catalogue tells of and is not copied yet.
@@ -77,10 +79,11 @@ class UploadCopies:
         name = path.name
         if not _NAME.fullmatch(name) or len(os.fsencode(name)) > 200 or not _is_text(name):
             name = f"upload-{upload.content_hash.hex()[:16]}"
-        taken = {member.name.casefold() for member in self.archive.members}
-        return next(
-            n for n in _number_names(f"uploads/{shelf}/", name) if n.casefold() not in taken
+        found = next(
+            n for n in _number_names(f"uploads/{shelf}/", name) if n.casefold() not in self.taken
         )
+        self.taken.add(found.casefold())
+        return found
 
 
 def _is_text(name: str) -> bool:

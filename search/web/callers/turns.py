@@ -13,7 +13,7 @@ from parecido.search.web.callers.places import Place, Places
 from parecido.search.web.errors import Refused
 from parecido.search.web.settings import Settings
 
-__all__ = ["TURN", "Turn", "Turns"]
+__all__ = ["TURN", "Turn", "Turns", "stopping"]
 
 TURN = "parecido.turn"
 """Where a scope holds its request's turn."""
@@ -46,8 +46,7 @@ class Turns:
 
     def stop(self) -> None:
         """Let every request end now, and take on no other."""
-        words = "The server is stopping.", "Try again when it runs."
-        self._stopped = Refused(503, "stopping", *words, {**_RETRY, "Connection": "close"})
+        self._stopped = stopping()
         for turn in list(self.running):
             turn.end(self._stopped)
 
@@ -138,6 +137,12 @@ class Turn:
     def _rest(self) -> None:
         self._turns.working -= self._is_working
         self._is_working = False
+
+
+def stopping() -> Refused:
+    """For whoever asks a server that ends."""
+    words = "The server is stopping.", "Try again when it runs."
+    return Refused(503, "stopping", *words, {**_RETRY, "Connection": "close"})
 
 
 def busy(headers: dict[str, str] | None = None) -> Refused:

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from parecido.search.web.errors import Refused
 
-__all__ = ["PICTURE_BODY", "Upload", "cut_short", "one_picture", "several_pictures", "whole_body"]
+__all__ = ["PICTURE_BODY", "Upload", "cut_short", "kind_of", "one_picture", "several_pictures"]
 
 FIELD = "image"
 _BINARY = {"type": "string", "format": "binary"}
@@ -47,7 +47,7 @@ class Upload:
 
 async def one_picture(request: Request) -> Upload:
     """The one picture of a request.  Raises :class:`~parecido.search.web.errors.Refused`."""
-    kind = _kind(request)
+    kind = kind_of(request)
     if kind == "multipart/form-data":
         found = await several_pictures(request, 1)
         return found[0]
@@ -58,13 +58,13 @@ async def one_picture(request: Request) -> Upload:
             f"A body of type {kind[:80]} is no picture.",
             "Send the picture as image/… or application/octet-stream, or a form with it.",
         )
-    data = await whole_body(request)
+    data = await _whole_body(request)
     if not data:
         raise Refused(400, "no_picture", "The body is empty.", "Send a picture in it.")
     return Upload(data, "-")
 
 
-async def whole_body(request: Request) -> bytes:
+async def _whole_body(request: Request) -> bytes:
     """The bytes of a body.  Raises :class:`~parecido.search.web.errors.Refused` where it ends too
     soon.
     """
@@ -97,10 +97,11 @@ async def several_pictures(request: Request, most: int) -> list[Upload]:
 
 def is_form(request: Request) -> bool:
     """Whether the body is a multipart form."""
-    return _kind(request) == "multipart/form-data"
+    return kind_of(request) == "multipart/form-data"
 
 
-def _kind(request: Request) -> str:
+def kind_of(request: Request) -> str:
+    """The media type of a body, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

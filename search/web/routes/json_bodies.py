@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from parecido.indexer.errors import InvalidRequest
 from parecido.search.web.errors import Refused
-from parecido.search.web.routes.bodies import cut_short
+from parecido.search.web.routes.bodies import cut_short, kind_of
 from parecido.search.web.routes.shared import service_of
 from parecido.search.web.schemas.requests import BatchIn, QueryIn
 
@@ -101,8 +101,7 @@ def _read_large(body: bytes, pictures: int) -> list[Query]:
 
 async def _read_at_most(request: Request, most: int) -> bytes:
     """A body of JSON with at most so many bytes."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+    if kind_of(request) != "application/json":
         raise Refused(415, "unsupported_media_type", "Expected JSON.", "See /docs for its shape.")
     pieces, size = [], 0
     try:

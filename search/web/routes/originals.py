@@ -7,11 +7,11 @@ digest of those that were indexed, and what was opened is sent.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import threading
 from collections import OrderedDict
+from functools import partial
 from typing import Any, BinaryIO
 
 from starlette.responses import FileResponse
@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from parecido.indexer.pictures.read import open_file
 from parecido.indexer.records.pictures import Picture
+from parecido.indexer.system.files import hash_pieces
 from parecido.indexer.system.paths import signed64
 from parecido.search.web.errors import report_change, report_loss
 
@@ -63,11 +64,9 @@ def _is_same(file: BinaryIO, status: os.stat_result, digest: bytes) -> bool:
         if key in _compared:
             _compared.move_to_end(key)
             return True
-    found = hashlib.blake2b(digest_size=16)
-    while piece := file.read(_PIECE):
-        found.update(piece)
+    found = hash_pieces(iter(partial(file.read, _PIECE), b""))
     file.seek(0)
-    if found.digest() != digest:
+    if found != digest:
         return False
     with _lock:
         _compared[key] = None

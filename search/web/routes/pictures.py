@@ -12,13 +12,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from parecido.indexer.errors import PictureUnreadable
-from parecido.indexer.pictures.decode import render
 from parecido.indexer.records.pictures import Picture
 from parecido.search.asking.words import require_labels
 from parecido.search.web.callers.turns import TURN, Turn
 from parecido.search.web.errors import Refused, json_response, report_loss
 from parecido.search.web.jobs import Job
-from parecido.search.web.routes.bodies import PICTURE_BODY, Upload, one_picture
+from parecido.search.web.routes.bodies import PICTURE_BODY, one_picture
 from parecido.search.web.routes.originals import OpenFile, open_original
 from parecido.search.web.routes.shared import (
     PICTURE_ID,
@@ -180,9 +179,14 @@ async def add(
 ) -> Response:
     """Put a picture into the server's own folder and into the library."""
     upload = await one_picture(request)
-    await _check(service, upload)
-    arrival = await service.write(service.uploads.take, upload.data, name or upload.name)
-    job = service.jobs.put(Job("add", str(arrival.place), arrival=arrival))
+    await service.check_picture(upload.data)
+
+    def take() -> Job:
+        # in one step: a request that ends in between must leave no bytes without a job
+        arrival = service.uploads.take(upload.data, name or upload.name)
+        return service.jobs.put(Job("add", str(arrival.place), arrival=arrival))
+
+    job = await service.write(take)
     return await _answer_change(request, job, 201)
 
 
@@ -204,10 +208,13 @@ async def replace(picture_id: PICTURE_ID, request: Request, service: Writable) -
             "Change the file itself, and index its folder.",
         )
     upload = await one_picture(request)
-    await _check(service, upload)
-    path = Path(picture.path)
-    arrival = await service.write(service.uploads.take_other, path, upload.data)
-    job = service.jobs.put(Job("replace", picture.path, picture_id, arrival))
+    await service.check_picture(upload.data)
+
+    def take() -> Job:
+        arrival = service.uploads.take_other(Path(picture.path), upload.data)
+        return service.jobs.put(Job("replace", picture.path, picture_id, arrival))
+
+    job = await service.write(take)
     return await _answer_change(request, job, 200)
 
 
@@ -258,14 +265,6 @@ def _show(service: Service, picture: Picture) -> dict[str, Any]:
 
 def _answer_later(request: Request, job: Job) -> Response:
     return json_response(job_dict(job), 202, location_header(request, f"/v1/jobs/{job.id}"))
-
-
-async def _check(service: Service, upload: Upload) -> None:
-    """Raise for what is no picture, before anything is written."""
-    if service.library.encoder is not None:
-        await service.see(upload.data)
-        return
-    await service.call(render, upload.data, lambda width, height: (1, 1), service.settings.limits)
 
 
 def _check_range(request: Request, size: int) -> None:

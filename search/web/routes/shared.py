@@ -22,15 +22,15 @@ _REASONS = {
     404: "There is no such thing, or the library holds nothing yet.",
     408: "The body came too slowly.",
     409: "The state of the library does not allow it now.",
-    413: "The body or the picture is too large.",
+    413: "The body, a list in it, or the picture is too large.",
     415: "The body is of a type that is not read.",
     416: "The file is shorter than the range.",
     421: "The server does not go by that name.",
     422: "The picture cannot be read.",
     429: "Too many wrong tokens came from this address.",
     431: "The request's head is too long.",
-    503: "Busy, starting, or without an encoder: try again.",
-    507: "The disk is full.",
+    503: "Busy, starting, stopping, out of time, or without an encoder: try again.",
+    507: "The disk is full, or uploads take all that they may.",
 }
 _EVERYWHERE = (401, 403, 421, 429, 431, 503)
 

@@ -19,17 +19,18 @@ from parecido.indexer.catalogue.sqlite.sealing.digests import (
     list_fields,
     row_digest,
 )
-from parecido.indexer.catalogue.sqlite.sealing.structure import LARGEST_ID, SCHEMA, describe_schema
+from parecido.indexer.catalogue.sqlite.sealing.structure import (
+    LARGEST_ID,
+    SCHEMA,
+    digest_schema,
+    find_last_id,
+)
 from parecido.indexer.errors import LibraryDamaged
 
 __all__ = ["Seals", "seal_everything"]
 
 _PUT = "INSERT OR REPLACE INTO seals (table_name, bucket, version, entries, digest) VALUES"
 _CAME, _LEFT = "parecido_came", "parecido_left"
-_SEQUENCE = (
-    "SELECT coalesce(max(seq), 0) FROM sqlite_sequence"
-    " WHERE name = 'pictures' AND typeof(seq) = 'integer'"
-)
 
 
 class Seals:
@@ -75,7 +76,7 @@ class Seals:
 
 def _keep_largest_id(connection: sqlite3.Connection) -> None:
     """Remember the largest id that was given, which SQLite keeps outside every seal."""
-    (largest,) = connection.execute(_SEQUENCE).fetchone()
+    largest = find_last_id(connection)
     known = connection.execute("SELECT value FROM facts WHERE key = ?", (LARGEST_ID,)).fetchone()
     if known != (str(largest),):
         connection.execute(
@@ -90,16 +91,19 @@ def _write_sheets(
     for key, digest in changed.items():
         buckets.setdefault(bucket_of(key), {})[key_bytes(key)] = digest
     before = _read_sheets(connection, table, [TOP, *buckets])
-    top = Top.unpack(table, before.pop(TOP, Top().pack(table)))
+    # every table has one from its making: a lost one is damage, and the sum of what is touched now
+    # would call all other rows lost
+    sheet = before.pop(TOP, None)
+    top = Top.unpack(table, sheet) if sheet is not None else None
     if top is None:
         raise _refusal(table)
     written: dict[int, Sheet] = {}
     for bucket, rows in buckets.items():
-        sheet = before.get(bucket)
+        known = before.get(bucket)
         # one that is damaged must not be sealed anew with what it says
-        if sheet is not None and not sheet.is_sound((table, bucket)):
+        if known is not None and not known.is_sound((table, bucket)):
             raise _refusal(table)
-        own = {**(sheet.rows() if sheet else {}), **rows}
+        own = {**(known.rows() if known else {}), **rows}
         kept = {key: digest for key, digest in own.items() if digest is not None}
         if kept:
             written[bucket] = Sheet.of((table, bucket), kept)
@@ -145,8 +149,7 @@ def seal_everything(connection: sqlite3.Connection) -> None:
     For what was just made, brought up to date or mended.
     """
     connection.execute("DELETE FROM seals")
-    (largest,) = connection.execute(_SEQUENCE).fetchone()
-    facts = {SCHEMA: describe_schema(connection), LARGEST_ID: str(largest)}
+    facts = {SCHEMA: digest_schema(connection), LARGEST_ID: str(find_last_id(connection))}
     connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
     connection.execute("DELETE FROM spare_facts")
     connection.execute("INSERT INTO spare_facts SELECT key, value FROM facts")

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
+from parecido.indexer.catalogue.sqlite.known_schemas import STATISTICS
+
 __all__ = [
     "LARGEST_ID",
     "SCHEMA",
     "Rows",
-    "describe_schema",
+    "digest_schema",
+    "find_last_id",
     "find_odd_structure",
     "find_wrong_counters",
     "is_number",
@@ -25,21 +28,28 @@ LARGEST_ID = "largest id"
 Rows = Callable[[str], list[Any]]
 """What gives all rows of a query."""
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
-# what SQLite makes and keeps itself
-_NONE_OF_OURS = ("sqlite_stat1", "sqlite_stat4")
 _DIGITS = 16
 _SETTINGS = {"user_version": 0, "application_id": 0}
 
 
-def describe_schema(connection: sqlite3.Connection) -> str:
+def digest_schema(connection: sqlite3.Connection) -> str:
     """A digest of all tables and indexes as they are defined, and of how the file is laid out."""
-    return _describe(lambda query: connection.execute(query).fetchall())
+    return _digest(lambda query: connection.execute(query).fetchall())
 
 
-def _describe(rows: Rows) -> str:
-    objects = [row for row in rows(_OBJECTS) if row[1] not in _NONE_OF_OURS]
+def _digest(rows: Rows) -> str:
+    objects = [row for row in rows(_OBJECTS) if row[1] not in STATISTICS]
     settings = [rows(f"PRAGMA {name}") for name in ("page_size", "encoding", "auto_vacuum")]
     return blake2b(repr([objects, settings]).encode(), digest_size=16).hexdigest()
+
+
+def find_last_id(connection: sqlite3.Connection) -> int:
+    """The largest id that SQLite's own counter has given, which no seal covers."""
+    query = (
+        "SELECT coalesce(max(seq), 0) FROM sqlite_sequence"
+        " WHERE name = 'pictures' AND typeof(seq) = 'integer'"
+    )
+    return int(connection.execute(query).fetchone()[0])
 
 
 def find_odd_structure(rows: Rows) -> list[str]:
@@ -49,7 +59,7 @@ def find_odd_structure(rows: Rows) -> list[str]:
     """
     query = f"SELECT value FROM facts WHERE key = '{SCHEMA}'"
     told = {row[0] for row in rows(f"{query} UNION {query.replace('facts', 'spare_facts')}")}
-    return [] if _describe(rows) in told else ["the schema is not as it was made"]
+    return [] if _digest(rows) in told else ["the schema is not as it was made"]
 
 
 def find_wrong_counters(rows: Rows) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,11 @@ from parecido.indexer.catalogue.sqlite.queries import chunks, marks
 from parecido.indexer.catalogue.sqlite.sealing.check import Damage, Findings
 from parecido.indexer.catalogue.sqlite.sealing.digests import Key, Text, list_fields
 from parecido.indexer.catalogue.sqlite.sealing.seals import seal_everything
-from parecido.indexer.catalogue.sqlite.sealing.structure import LARGEST_ID, is_number
+from parecido.indexer.catalogue.sqlite.sealing.structure import (
+    LARGEST_ID,
+    find_last_id,
+    is_number,
+)
 from parecido.indexer.system.paths import bounds_below, signed64
 from parecido.indexer.system.text import plural
 
@@ -38,9 +42,10 @@ _WITHOUT = {
 """Facts that cannot be learned or counted again."""
 
 
-def mend(path: Path, damage: Damage) -> list[str]:
+def mend(path: Path, damage: Damage, check: Callable[[], None]) -> list[str]:
     """Take out what is damaged, in one transaction; what was done, in words.
 
+    ``check`` is asked before the commit; what it raises undoes all.
     Pictures whose rows are damaged are set aside; descriptors go, so that their pictures have none.
     """
     with translate_errors(path), closing(open_for_writing(path)) as connection:
@@ -49,6 +54,7 @@ def mend(path: Path, damage: Damage) -> list[str]:
         done = list(_mend(connection, damage))
         connection.text_factory = str
         seal_everything(connection)
+        check()
         connection.execute("COMMIT")
     return done
 
@@ -166,24 +172,23 @@ def raise_numbers(connection: sqlite3.Connection) -> None:
     In the caller's transaction; both are raised once more, for files may lie there that are named
     after later ones.
     """
-    newest = _most(
-        connection, "generation", ("descriptors", "generation"), ("removals", "generation")
-    )
+    newest = _newest_generation(connection)
     largest = _most(
         connection,
         LARGEST_ID,
         *(("pictures", "id"), ("removals", "picture_id"), ("aside", "picture_id")),
     )
     if _fact(connection, LARGEST_ID) is None:
-        query = (
-            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence"
-            " WHERE name = 'pictures' AND typeof(seq) = 'integer'"
-        )
-        largest = max(largest, connection.execute(query).fetchone()[0])
+        largest = max(largest, find_last_id(connection))
     for key, value in (("generation", newest + 1), (LARGEST_ID, largest)):
         connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, str(value)))
     connection.execute("DELETE FROM sqlite_sequence WHERE name = 'pictures'")
     connection.execute("INSERT INTO sqlite_sequence VALUES ('pictures', ?)", (largest,))
+
+
+def _newest_generation(connection: sqlite3.Connection) -> int:
+    tables = (("descriptors", "generation"), ("removals", "generation"))
+    return _most(connection, "generation", *tables)
 
 
 def _most(connection: sqlite3.Connection, fact: str, *columns: tuple[str, str]) -> int:
@@ -236,9 +241,7 @@ def _mend_pictures(connection: sqlite3.Connection, found: Findings) -> Iterator[
     if not bad:
         return
     known = 0
-    newest = _most(
-        connection, "generation", ("descriptors", "generation"), ("removals", "generation")
-    )
+    newest = _newest_generation(connection)
     gone = {row[0] for row in connection.execute("SELECT picture_id FROM removals")}
     gone |= found.unknown
     for chunk in chunks(sorted(key for key in bad if isinstance(key, int))):
