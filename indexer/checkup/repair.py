@@ -21,6 +21,7 @@ from parecido.indexer.checkup.verify import (
     find_bad_descriptors,
     find_bad_regions,
     find_damaged_neighbours,
+    find_damaged_thumbnails,
 )
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import (
@@ -37,6 +38,8 @@ from parecido.indexer.library.layout import CATALOGUE, UPLOADS, library_path
 from parecido.indexer.library.lock import hold_lock
 from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.indexer.library.writing import Writing
+from parecido.indexer.system import kinds
+from parecido.indexer.system.own_files import remove_own
 from parecido.indexer.system.text import plural
 
 __all__ = ["repair"]
@@ -78,6 +81,7 @@ def repair(
             done += _read_again(writing, encoder)
             if writing.encoder is not None:
                 done += _mend_derivations(writing)
+        done += _remove_thumbnails(path)
     return done
 
 
@@ -161,6 +165,15 @@ def _mend_derivations(writing: Writing) -> list[str]:
     bring_up_to_date(writing)
     writing.vectors().save()
     return done
+
+
+def _remove_thumbnails(folder: Path) -> Iterator[str]:
+    """Remove damaged thumbnails, which are made again when they are asked for; in words."""
+    damaged = find_damaged_thumbnails(folder)
+    for thumbnail in damaged:
+        remove_own(thumbnail.parent, kinds.THUMBNAILS.only(thumbnail.name))
+    if damaged:
+        yield f"removed {plural(len(damaged), 'damaged thumbnail')}"
 
 
 def _drop_damaged_space(catalogue: CatalogueWriter) -> bool:

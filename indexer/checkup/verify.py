@@ -13,13 +13,14 @@ from parecido.indexer.arrays import Ids, pages
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.catalogue.sqlite.reading.descriptors import unpack
 from parecido.indexer.errors import EncoderUnavailable, LibraryDamaged
-from parecido.indexer.library.layout import NEIGHBOURS
+from parecido.indexer.library.layout import NEIGHBOURS, THUMBNAILS
 from parecido.indexer.library.library import Library
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.runs import Problem
 from parecido.indexer.regional.codes import is_sound as is_sound_code
 from parecido.indexer.system import kinds
-from parecido.indexer.system.own_files import own_files
+from parecido.indexer.system.own_files import is_folder, own_files, read_file
+from parecido.indexer.system.sealed import is_sealed, unseal
 from parecido.indexer.system.text import plural
 from parecido.indexer.vectors.local.index import VectorIndex
 from parecido.indexer.vectors.neighbours import is_sound
@@ -31,6 +32,7 @@ __all__ = [
     "find_bad_descriptors",
     "find_bad_regions",
     "find_damaged_neighbours",
+    "find_damaged_thumbnails",
     "verify",
 ]
 
@@ -86,6 +88,9 @@ def check_contents(library: Library) -> list[Problem]:
         problems += _region_problems(library, spec.dimension)
     if find_damaged_neighbours(library.folder):
         problems.append(Problem("the file of neighbours is damaged", True))
+    if thumbnails := find_damaged_thumbnails(library.folder):
+        many = plural(len(thumbnails), "thumbnail is", "thumbnails are")
+        problems.append(Problem(f"{many} not what was written", True))
     return problems
 
 
@@ -176,3 +181,18 @@ def compare_index(
 def find_damaged_neighbours(folder: Path) -> list[Path]:
     """Files of neighbours below a library's folder that are not what was written."""
     return [path for path in own_files(folder / NEIGHBOURS, kinds.NEIGHBOURS) if not is_sound(path)]
+
+
+def find_damaged_thumbnails(folder: Path) -> list[Path]:
+    """Thumbnails below a library's folder that are not what was written.
+
+    One without a whole seal is none of them: it is made again when it is asked for.
+    """
+    thumbnails = folder / THUMBNAILS
+    sizes = sorted(thumbnails.iterdir()) if is_folder(thumbnails) else []
+    return [
+        path
+        for size in sizes
+        for path in own_files(size, kinds.THUMBNAILS)
+        if is_sealed(data := read_file(path) or b"") and unseal(data) is None
+    ]

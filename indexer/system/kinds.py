@@ -24,9 +24,9 @@ __all__ = [
     "LOCK",
     "MODELS",
     "NEIGHBOURS",
-    "NEIGHBOURS_SEAL",
     "PIXELS",
     "SCRUB",
+    "SEAL",
     "SESSIONS",
     "THUMBNAILS",
     "THUMBNAIL_MARK",
@@ -47,8 +47,8 @@ _SQLITE = b"SQLite format 3\0"
 
 INDEX_SEAL = b"parecido"
 """With which a vector index's file ends."""
-NEIGHBOURS_SEAL = b"\nsealed\n"
-"""With which a file of neighbours ends."""
+SEAL = b"\nsealed\n"
+"""With which a file of neighbours ends, and a thumbnail's."""
 THUMBNAIL_MARK = b"parecido"
 """The comment of a thumbnail."""
 
@@ -104,8 +104,8 @@ def _is_neighbours(file: BinaryIO) -> bool:
     fields = (b"'id'", b"'near'", b"'cosine'")
     is_table = head.startswith(b"\x93NUMPY") and all(name in head for name in fields)
     length = file.seek(0, 2)
-    file.seek(max(0, length - len(NEIGHBOURS_SEAL)))
-    return is_table or file.read() == NEIGHBOURS_SEAL or is_blank(file)
+    file.seek(max(0, length - len(SEAL)))
+    return is_table or file.read() == SEAL or is_blank(file)
 
 
 def _is_thumbnail(file: BinaryIO) -> bool:

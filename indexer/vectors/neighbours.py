@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import logging
-import struct
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -20,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from parecido.indexer.arrays import Ids, Vectors
-from parecido.indexer.system.kinds import NEIGHBOURS, NEIGHBOURS_SEAL
+from parecido.indexer.system.kinds import NEIGHBOURS, SEAL
 from parecido.indexer.system.own_files import make_folder, own_files, remove_own, replacing
+from parecido.indexer.system.sealed import TAIL
 from parecido.indexer.vectors.gallery import Gallery, generation_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ USED = 5
 KEPT = 8
 """Neighbours of each picture that are kept: some for those that leave."""
 _ROW = np.dtype([("id", "<i8"), ("near", "<i8", KEPT), ("cosine", "<f2", KEPT)])
-_TAIL = struct.Struct("<32s8s")  # a digest of everything before it, and the seal
 _CHECKED_BYTES = 256 << 20  # up to here it is compared whenever a file is opened: 0.3 s
 _BLOCK = 1024
 # A new picture takes its place in the lists of so many of its own nearest ones; it could belong
@@ -107,7 +106,7 @@ def update(folder: Path, gallery: Gallery, index: NearestIndex) -> Neighbours:
             np.lib.format.write_array(file, rows, (1, 0))
             digest = blake2b(_header(len(rows)), digest_size=32)
             digest.update(np.ascontiguousarray(rows).view(np.uint8).data)
-            file.write(_TAIL.pack(digest.digest(), NEIGHBOURS_SEAL))
+            file.write(TAIL.pack(digest.digest(), SEAL))
         remove_own(folder, NEIGHBOURS, keep={path.name})
     except OSError as error:
         _log.warning("The neighbours could not be cached (%s); no harm done.", error)
@@ -120,7 +119,7 @@ def _rows_of(path: Path) -> npt.NDArray[np.void]:
     count, rest = divmod(size - head, _ROW.itemsize)
     with path.open("rb") as file:
         # compared, not parsed: NumPy's parser of headers runs Python's tokenizer on what lies there
-        if rest not in (0, _TAIL.size) or count < 0 or file.read(head) != _header(count):
+        if rest not in (0, TAIL.size) or count < 0 or file.read(head) != _header(count):
             raise ValueError("it is incomplete or damaged")
     # those of before they were sealed have nothing behind their rows
     if rest and size <= _CHECKED_BYTES and not is_sound(path):
@@ -131,15 +130,15 @@ def _rows_of(path: Path) -> npt.NDArray[np.void]:
 def is_sound(path: Path) -> bool:
     """Whether a file is what was written; of one without a seal, whether it is whole."""
     head = len(_header(0))
-    digest, left = blake2b(digest_size=32), path.stat().st_size - _TAIL.size
-    count, rest = divmod(left + _TAIL.size - head, _ROW.itemsize)
+    digest, left = blake2b(digest_size=32), path.stat().st_size - TAIL.size
+    count, rest = divmod(left + TAIL.size - head, _ROW.itemsize)
     with path.open("rb") as file:
         if rest == 0 and count >= 0:
             return file.read(head) == _header(count)
         while left > 0 and (piece := file.read(min(1 << 20, left))):
             digest.update(piece)
             left -= len(piece)
-        return file.read() == _TAIL.pack(digest.digest(), NEIGHBOURS_SEAL)
+        return file.read() == TAIL.pack(digest.digest(), SEAL)
 
 
 def _header(count: int) -> bytes:

@@ -23,6 +23,7 @@ from parecido.indexer.system.own_files import (
     remove_own,
     replacing,
 )
+from parecido.indexer.system.sealed import seal, unseal
 from parecido.search.web.errors import report_change
 
 __all__ = ["SIZES", "Thumbnails"]
@@ -31,13 +32,12 @@ SIZES = (128, 256, 512, 1024)
 """Pixels of the longer side."""
 
 _log = logging.getLogger("parecido")
-_JPEG = b"\xff\xd8"
 _QUALITY = 82
 _SPARE = 0.9  # of the bound is kept when something must go
 
 
 class Thumbnails:
-    """JPEG files in a folder, by the content of their originals and their size.
+    """JPEG files in a folder, by the content of their originals and their size, each with a seal.
 
     When they take more than ``limit`` bytes, those not asked for longest go.  Where the folder
     cannot be written, thumbnails are made each time.
@@ -59,8 +59,8 @@ class Thumbnails:
         """
         path = self._path(picture, size)
         try:
-            data = path.read_bytes() if self._holds(path) else b""
-            if data.startswith(_JPEG):  # not nothing, and not zeros, as a power cut may leave
+            data = unseal(path.read_bytes()) if self._holds(path) else None
+            if data is not None:
                 os.utime(path)  # asked for now
                 return data
         except OSError:
@@ -103,6 +103,7 @@ class Thumbnails:
 
     def _keep(self, path: Path, data: bytes) -> None:
         """Whole or not at all; a power cut may leave it empty, which :meth:`get` sees."""
+        data = seal(data)
         try:
             make_folder(self._folder)
             make_folder(path.parent)

@@ -17,7 +17,10 @@ import numpy as np
 import pytest
 
 from parecido import Engine, Library, LibraryDamaged, ParecidoError, repair, verify
-from parecido.indexer.library.layout import CATALOGUE
+from parecido.indexer.library.layout import CATALOGUE, THUMBNAILS
+from parecido.indexer.pictures.decoding.decoder import DecoderHere
+from parecido.indexer.pictures.limits import Limits
+from parecido.search.web.thumbnails import Thumbnails
 from tests.support.fakes import fake_encoder, save_picture
 from tests.support.records import Records, find_wrong, make_rich_library, read_records
 
@@ -33,7 +36,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("rich")
     make_rich_library(made)
     save_picture(made / "query.png", 99)
+    see_thumbnails(made / "library")
     return made
+
+
+def see_thumbnails(library: Path) -> list[bytes]:
+    """Thumbnails of some pictures of a library, which are kept in it."""
+    thumbnails = Thumbnails(library / THUMBNAILS, 1 << 20, Limits(), DecoderHere())
+    with Library.open(library) as opened:
+        pictures = opened.catalogue.pictures([1, 5, 9])
+        return [thumbnails.get(picture, 128) for picture in pictures]
 
 
 def ask(folder: Path, library: Path) -> list[Any]:
@@ -44,7 +56,7 @@ def ask(folder: Path, library: Path) -> list[Any]:
             for how in ({}, {"expand": True, "rerank": True}, {"within": True}, {"exact": True}):
                 hits = engine.search(folder / name, k=12, **how).hits  # type: ignore[arg-type]
                 found.append([asdict(hit) for hit in hits])
-    return found
+    return [*found, see_thumbnails(library)]
 
 
 def files_of(library: Path) -> list[Path]:

@@ -442,7 +442,12 @@ def test_sessions_whose_file_is_damaged_are_all_ended(tmp_path: Path) -> None:
     session = sessions.begin()
     sessions.end(sessions.begin())
     assert sessions.is_valid(session)
-    (tmp_path / "sessions.json").write_bytes(b'{"before": ')
+    path = tmp_path / "sessions.json"
+    path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))  # one bit
+    assert not sessions.is_valid(session)
+    session = sessions.begin()
+    sessions.end(sessions.begin())
+    path.write_bytes(b'{"before": ')
     assert not sessions.is_valid(session)
 
 

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from parecido import repair, verify
 from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.library.layout import THUMBNAILS
 from parecido.indexer.library.library import Library
+from parecido.indexer.system.sealed import unseal
 from parecido.web import Settings
 from tests.support.fakes import fake_encoder, quadrants, save_picture
 from tests.support.serving import (
@@ -202,7 +204,7 @@ def test_a_thumbnail_that_a_power_cut_left_empty_is_made_again(
     whole = client.get("/v1/pictures/1/thumbnail").content
     (path,) = (library.folder / THUMBNAILS).rglob("*.jpg")
     path.write_bytes(left)
-    assert client.get("/v1/pictures/1/thumbnail").content == whole == path.read_bytes()
+    assert client.get("/v1/pictures/1/thumbnail").content == whole == unseal(path.read_bytes())
 
 
 def test_what_lies_in_a_thumbnails_place_stays_and_is_not_shown(
@@ -216,16 +218,40 @@ def test_what_lies_in_a_thumbnails_place_stays_and_is_not_shown(
     assert path.read_bytes() == mine
 
 
-def test_a_thumbnail_of_before_they_had_a_mark_is_still_shown(
+def test_a_thumbnail_of_before_they_had_a_seal_is_made_again(
     client: Client, library: Library
 ) -> None:
     whole = client.get("/v1/pictures/1/thumbnail").content
     (path,) = (library.folder / THUMBNAILS).rglob("*.jpg")
-    with Image.open(io.BytesIO(whole)) as image:
-        image.info.pop("comment")
-        image.save(path, "JPEG", quality=82, optimize=True, progressive=True)
-    assert b"parecido" not in path.read_bytes()
-    assert client.get("/v1/pictures/1/thumbnail").content == path.read_bytes()
+    sealed = path.read_bytes()
+    for keeps_mark in (True, False):
+        with Image.open(io.BytesIO(whole)) as image:
+            if not keeps_mark:
+                image.info.pop("comment")
+            image.save(path, "JPEG", quality=82, optimize=True, progressive=True)
+        assert (b"parecido" in path.read_bytes()) == keeps_mark
+        assert client.get("/v1/pictures/1/thumbnail").content == whole
+        assert path.read_bytes() == sealed
+
+
+def test_a_damaged_thumbnail_is_never_shown_and_is_found_by_a_check(
+    client: Client, library: Library
+) -> None:
+    whole = client.get("/v1/pictures/1/thumbnail").content
+    (path,) = (library.folder / THUMBNAILS).rglob("*.jpg")
+    sealed = path.read_bytes()
+    assert sealed.startswith(whole)
+    middle = len(whole) // 2
+    damaged = sealed[:middle] + bytes([sealed[middle] ^ 1]) + sealed[middle + 1 :]
+    path.write_bytes(damaged)
+    assert [problem.what for problem in verify(library)] == ["1 thumbnail is not what was written"]
+    assert client.get("/v1/pictures/1/thumbnail").content == whole
+    assert path.read_bytes() == sealed
+    assert verify(library) == []
+    path.write_bytes(damaged)
+    assert repair(library.folder) == ["removed 1 damaged thumbnail"]
+    assert not path.exists()
+    assert verify(library) == []
 
 
 def test_thumbnails_are_kept_and_those_not_asked_for_longest_go_first(

@@ -20,6 +20,7 @@ from typing import Any
 from parecido.indexer.system.disk import writing_folder
 from parecido.indexer.system.kinds import SESSIONS
 from parecido.indexer.system.own_files import replacing
+from parecido.indexer.system.sealed import seal, unseal
 
 __all__ = ["Sessions"]
 
@@ -80,7 +81,7 @@ class Sessions:
             ended, before = {}, self._clock()
         if self._is_kept:
             with writing_folder(self._file.parent), replacing(self._file, SESSIONS.is_made) as file:
-                file.write(json.dumps({"before": before, "ended": ended}).encode())
+                file.write(seal(json.dumps({"before": before, "ended": ended}).encode()))
         self._ended, self._before = ended, before
 
     def _refresh(self) -> None:
@@ -94,7 +95,7 @@ class Sessions:
             return
         self._read = (status.st_mtime_ns, status.st_ino)
         try:
-            kept: dict[str, Any] = json.loads(self._file.read_bytes())
+            kept: dict[str, Any] = json.loads(unseal(self._file.read_bytes()) or b"")
             self._before, self._ended = float(kept["before"]), dict(kept["ended"])
         except (OSError, ValueError, KeyError, TypeError):
             self._before, self._ended = self._clock(), {}  # what was in it is not known any more
