@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from parecido.indexer.encoders.encoder import Encoder
@@ -67,10 +68,15 @@ class Plan:
         asleep = 3 if self.options.device != "cpu" and gpu_visible() else 1
         return self.options.workers or (os.cpu_count() or 1) + asleep
 
+    @cached_property
+    def inside(self) -> tuple[str, ...]:
+        """Real paths of the folders out of which no link may lead."""
+        return tuple(os.path.realpath(os.fspath(folder)) for folder in self.options.inside)
+
     def walk(self) -> Walk:
         """A walk over the roots that are there."""
         options = self.options
-        inside = [os.path.realpath(os.fsencode(folder)) for folder in options.inside]
+        inside = [os.fsencode(folder) for folder in self.inside]
         return Walk(self.roots.present, options.exclude, options.hidden, self.folder, inside)
 
 

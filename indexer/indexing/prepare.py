@@ -49,8 +49,9 @@ def prepare(
         digest = hashed
         return claim(hashed)
 
-    wanted = ForEncoder(plan.spec)
-    order = Order(wanted, plan.options.limits, os.fsdecode(entry.path), entry.file_size)
+    path = os.fsdecode(entry.path)
+    limits = plan.options.limits
+    order = Order(ForEncoder(plan.spec), limits, path, entry.file_size, plan.inside)
     try:
         decoded = plan.decoder.decode(order, claim=ask)
         return Prepared(entry, known, digest, decoded)
@@ -67,7 +68,8 @@ def read_pixels(plan: Plan, path: Path) -> tuple[bytes, Pixels] | None:
         found = digest
         return True
 
-    order = Order(ForEncoder(plan.spec), plan.options.limits, os.fspath(path))
+    limits = plan.options.limits
+    order = Order(ForEncoder(plan.spec), limits, os.fspath(path), inside=plan.inside)
     try:
         drawn = plan.decoder.decode(order, claim=take)
     except (PictureUnreadable, Stopped):

@@ -21,6 +21,7 @@ from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
 from parecido.indexer.pictures.decoding.messages import STOPPING_KINDS
 from parecido.indexer.pictures.decoding.versions import decoder_versions
+from parecido.indexer.pictures.read import LEADS_OUT
 from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.pictures import Described, Picture, Skip, Taken
 from parecido.indexer.records.runs import IndexReport
@@ -103,7 +104,7 @@ class Run:
             for path in walk.broken:
                 self._skip(path, "the link leads nowhere", "vanished")
             for path in walk.outside:
-                self._skip(path, "the link leads out of what may be indexed", "unreadable")
+                self._skip(path, LEADS_OUT, "unreadable")
             for path in walk.unreadable:
                 self._skip(path, "it cannot be looked into; its pictures are kept", "unreadable")
         if changed.files or report.removed or report.skipped:

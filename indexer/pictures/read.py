@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,30 +12,37 @@ from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.pictures.decode import Decoded, check_bytes, decode, open_picture
 from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.records.encoder import EncoderSpec
+from parecido.indexer.system.paths import within
 
-__all__ = ["decode_file", "open_file", "probe", "read_bytes"]
+__all__ = ["LEADS_OUT", "decode_file", "open_file", "probe", "read_bytes"]
+
+LEADS_OUT = "the link leads out of what may be indexed"
+"""Why a file is left out whose path ends elsewhere than it may."""
 
 
-def probe(path: Path, limits: Limits) -> bytes:
+def probe(path: Path, limits: Limits, inside: Sequence[str] = ()) -> bytes:
     """The bytes of a picture file that passes the limits.
 
     Only the header is read of a large file that is no picture; of a small one, whether it is shows
-    when it is decoded.  Raises :class:`PictureUnreadable`.
+    when it is decoded.  ``inside`` are real paths of folders, where the file must lie in one of
+    them.  Raises :class:`PictureUnreadable`.
     """
-    return _read(path, limits, looks_first=True)
+    return _read(path, limits, inside, looks_first=True)
 
 
 def read_bytes(path: Path, limits: Limits) -> bytes:
     """As :func:`probe`, of a file whose header only a process of its own may look into."""
-    return _read(path, limits, looks_first=False)
+    return _read(path, limits, (), looks_first=False)
 
 
-def _read(path: Path, limits: Limits, *, looks_first: bool) -> bytes:
+def _read(path: Path, limits: Limits, inside: Sequence[str], *, looks_first: bool) -> bytes:
     try:
         with open_file(path) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PictureUnreadable("not a regular file", "not-a-picture")
+            if inside and not _lies_inside(path, status, inside):
+                raise PictureUnreadable(LEADS_OUT, "unreadable")
             if status.st_size == 0:
                 raise PictureUnreadable("the file is empty (zero bytes)", "empty")
             check_bytes(status.st_size, limits)
@@ -59,6 +67,17 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 def _without_waiting(path: str, flags: int) -> int:
     """Open a named pipe that replaced the file without waiting for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _lies_inside(path: Path, status: os.stat_result, folders: Sequence[str]) -> bool:
+    """Whether a file that was opened lies in one of some folders.
+
+    Whatever is put at its path meanwhile: what lies in them by now must be what was opened.
+    """
+    real = os.path.realpath(os.fsencode(path))
+    return any(within(real, os.fsencode(folder)) for folder in folders) and os.path.samestat(
+        os.lstat(real), status
+    )
 
 
 def decode_file(path: Path, spec: EncoderSpec, limits: Limits) -> Decoded:

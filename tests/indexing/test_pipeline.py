@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -326,10 +327,10 @@ def test_a_file_without_permission_is_tried_again_and_writes_nothing_meanwhile(
     first, second = save_pictures(tmp_path / "p", 2)
     probe = read.probe
 
-    def refuse(path: Path, limits: Limits) -> bytes:
+    def refuse(path: Path, limits: Limits, inside: Sequence[str]) -> bytes:
         if path == second:
             raise PictureUnreadable("the file cannot be read (Permission denied)", "unreadable")
-        return probe(path, limits)
+        return probe(path, limits, inside)
 
     monkeypatch.setattr("parecido.indexer.pictures.decoding.decoder.probe", refuse)
     here = IndexOptions(isolate=False)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,36 @@ def test_both_decoders_draw_the_same(tmp_path: Path) -> None:
             (Order(one, Limits(), str(path), path.stat().st_size), b""),
         ):
             assert here.decode(order, content) == apart.decode(order, content)
+
+
+def test_a_file_that_lies_outside_by_now_is_not_opened_for_whoever_may_not_see_it(
+    decoder: Decoder, tmp_path: Path
+) -> None:
+    inner, outer = tmp_path / "inner", tmp_path / "outer"
+    allowed = (str(inner.resolve()),)
+    for folder in (inner / "sub", outer):
+        folder.mkdir(parents=True)
+    own = save_picture(inner / "sub" / "a.png", 1, (60, 40))
+    secret = save_picture(outer / "a.png", 2, (60, 40))
+    order = Order(Fitting(64), Limits(), str(own), own.stat().st_size, allowed)
+    right = decoder.decode(order)
+    assert right is not None
+    (inner / "near.png").symlink_to(own)
+    assert decoder.decode(replace(order, path=str(inner / "near.png"))) == right
+
+    def refused() -> None:
+        with pytest.raises(PictureUnreadable, match="leads out") as error:
+            decoder.decode(order)
+        assert error.value.kind == "unreadable"
+        assert decoder.decode(replace(order, inside=())) != right
+
+    own.unlink()
+    own.symlink_to(secret)  # the file itself was replaced
+    refused()
+    own.unlink()
+    (inner / "sub").rmdir()
+    (inner / "sub").symlink_to(outer)  # or a folder above it
+    refused()
 
 
 def test_a_decoder_refuses_in_the_same_words(decoder: Decoder, tmp_path: Path) -> None:

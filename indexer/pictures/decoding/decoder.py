@@ -55,7 +55,7 @@ class DecoderHere:
             raise Stopped
         with pillow_limit(order.limits):
             if order.path is not None:
-                content = probe(Path(order.path), order.limits)
+                content = probe(Path(order.path), order.limits, order.inside)
                 if claim is not None and not claim(content_hash(content)):
                     return None
             return draw(content, order.wanted, order.limits)

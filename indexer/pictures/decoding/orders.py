@@ -23,6 +23,8 @@ class Order:
     """Of the picture's file; None where its bytes come along."""
     file_bytes: int = 0
     """Of that file, as it was when it was found."""
+    inside: tuple[str, ...] = ()
+    """Real paths of folders, where that file must lie in one of them."""
 
     def to_header(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -39,6 +41,7 @@ class Order:
             "limits": asdict(self.limits),
             "path": self.path,
             "file_bytes": self.file_bytes,
+            "inside": self.inside,
         }
 
     @classmethod
@@ -51,7 +54,8 @@ class Order:
             wanted = ForEncoder(EncoderSpec.from_json(given["spec"]), region)
         else:
             wanted = Fitting(**given)
-        return cls(**{**header, "wanted": wanted, "limits": Limits(**header["limits"])})
+        limits, inside = Limits(**header["limits"]), tuple(header["inside"])
+        return cls(**{**header, "wanted": wanted, "limits": limits, "inside": inside})
 
     def __str__(self) -> str:
         return self.path if self.path is not None else "a picture in memory"
