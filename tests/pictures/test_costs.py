@@ -54,6 +54,23 @@ def test_a_jpeg_of_thousands_of_scans_is_refused(
     assert (error.kind, "scans" in error.reason) == ("too-large", True)
 
 
+def test_scans_behind_the_only_one_of_a_sequential_jpeg_cost_nothing(
+    picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its decoder reads no further, which it calls an error; so nobody need count them."""
+    monkeypatch.setattr(costs, "_SCANNED_PIXELS", 100 * 300 * 200)
+    plain = saved(picture, "JPEG")
+    first = plain.index(b"\xff\xda")
+    assert refused(plain[:-2] + plain[first:-2] * 200 + plain[-2:]).kind == "damaged"
+    # but one whose first scan has not all components has more, and so has a progressive one
+    frame = plain.index(b"\xff\xc0")
+    scan = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
+    in_three = plain[:first] + scan * 20_000 + plain[-2:]
+    assert refused(in_three).kind == "too-large"
+    progressive = plain[:frame] + b"\xff\xc2" + plain[frame + 2 : first] + scan * 20_000
+    assert refused(progressive).kind == "too-large"
+
+
 def test_what_stands_in_metadata_or_behind_a_jpeg_is_no_scan(
     picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:

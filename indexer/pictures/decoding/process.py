@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import parecido.indexer.errors
@@ -135,7 +135,9 @@ class DecoderProcess:
         if message.letter != OPENED:
             return self._end_order(message)
         seconds = after_header(size, message.header["pixels"]).wall_seconds
-        with _large if message.header["large"] else nullcontext():
+        if not message.header["large"]:  # it goes on, and told only what it may take
+            return self._end_order(self._channel.receive(seconds, stop))
+        with _large:
             self._channel.send(ANSWER, {})
             return self._end_order(self._channel.receive(seconds, stop))
 

@@ -98,13 +98,14 @@ def _work(order: Order, content: bytes, hashed: bool, channel: Channel) -> None:
             _allow(after_header(size, pixels))
             is_large = decoded[0] * decoded[1] > LARGE_PIXELS
             channel.send(OPENED, {"pixels": pixels, "large": is_large})
-            channel.receive()
+            if is_large:
+                channel.receive()
         yield
 
     _allow(before_header(size))
     try:
         if order.path is not None:
-            content = probe(Path(order.path), order.limits)
+            content = probe(Path(order.path), order.limits, order.inside)
             if hashed:
                 channel.send(BYTES, {"hash": content_hash(content).hex()})
                 if not channel.receive().header["go"]:
