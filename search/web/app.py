@@ -18,6 +18,7 @@ from parecido.search.web.callers.sessions import Sessions
 from parecido.search.web.errors import add_error_handlers
 from parecido.search.web.guard import Callers, Guard
 from parecido.search.web.routes import about as routes_about
+from parecido.search.web.routes import batch as routes_batch
 from parecido.search.web.routes import jobs as routes_jobs
 from parecido.search.web.routes import pictures as routes_pictures
 from parecido.search.web.routes import search as routes_search
@@ -38,6 +39,12 @@ Shapes and names are those of the command line's JSON. Every error has a `code` 
 curl -F image=@photo.jpg 'http://127.0.0.1:8000/v1/search?k=5'
 ```
 """
+
+
+_ROUTES = (
+    *(routes_search, routes_batch, routes_why),
+    *(routes_pictures, routes_jobs, routes_about),
+)
 
 
 class _Application(FastAPI):
@@ -96,7 +103,7 @@ def create_app(
     )
     app.state.library, app.state.settings = library, settings
     app.state.metrics, app.state.callers = metrics, callers
-    for routes in (routes_search, routes_why, routes_pictures, routes_jobs, routes_about):
+    for routes in _ROUTES:
         app.include_router(routes.router)
     add_error_handlers(app)
     return app

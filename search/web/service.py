@@ -59,6 +59,7 @@ _HASHED = 1 << 20  # bytes that take a millisecond
 _MAP_BYTES = 32 << 20  # of feature maps that are remembered: 250 kB each, as a rule
 # How far a search within pictures goes: each of these takes ten descriptors, 0.2 ms.
 _MOST_WITHIN = 2000
+_FAR = 100  # hits; a call for 1,000 takes 30 ms
 _T = TypeVar("_T")
 _log = logging.getLogger("parecido")
 
@@ -118,6 +119,51 @@ class _Readiness:
         self.tried.set()
 
 
+class Threads:
+    """What takes a while, off the event loop, apart by what it waits for."""
+
+    def __init__(self) -> None:
+        self._decoding = ThreadPoolExecutor((os.cpu_count() or 1) + 1, thread_name_prefix="decode")
+        self._questions = ThreadPoolExecutor(2, thread_name_prefix="catalogue")
+        self._writes = ThreadPoolExecutor(2, thread_name_prefix="uploads")
+        self._parsing = ThreadPoolExecutor(1, thread_name_prefix="json")
+        self._several = ThreadPoolExecutor(1, thread_name_prefix="several")
+
+    def close(self) -> None:
+        """Wait for what runs, but for JSON: nobody waits for what it reads."""
+        for pool in (self._decoding, self._questions, self._writes, self._several):
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._parsing.shutdown(wait=False, cancel_futures=True)
+
+    async def call(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """Run what takes a while on a thread."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._decoding, function, *arguments)
+        except Stopped:
+            raise stopping() from None
+
+    async def ask(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """As :meth:`call`, for a question about the catalogue, which waits for no picture."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._questions, function, *arguments)
+
+    async def read_json(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """As :meth:`call`, for long JSON: one after the other, for each holds much memory."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._parsing, function, *arguments)
+
+    async def ask_several(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """As :meth:`call`, for several questions at once, which hold up no single one."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._several, function, *arguments)
+
+    async def write(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """As :meth:`call`, for what waits for a disk."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writes, function, *arguments)
+
+
 class Service:
     """What the routes use.  Made and closed within the event loop that serves."""
 
@@ -134,10 +180,7 @@ class Service:
             library.folder / THUMBNAILS, settings.thumbnail_bytes, _OF_LIBRARY, self._decoder
         )
         self.jobs = Jobs(library, self.uploads, settings, self._encoder_if_open)
-        self._pool = ThreadPoolExecutor(cores + 1, thread_name_prefix="decode")
-        self._questions = ThreadPoolExecutor(2, thread_name_prefix="catalogue")
-        self._writes = ThreadPoolExecutor(2, thread_name_prefix="uploads")
-        self._parsing = ThreadPoolExecutor(1, thread_name_prefix="json")
+        self.threads = Threads()
         self._encoding: Gatherer[tuple[Pixels, int], tuple[Vectors, Labels]] = Gatherer(
             "encode",
             self._encode,
@@ -149,6 +192,10 @@ class Service:
         self._searching: Gatherer[Request, tuple[Hit, ...]] = Gatherer(
             "search", self.engine.answer, most=64, told=lambda size: metrics.batch("search", size)
         )
+        # of many hits, or through all descriptors: these take so long that the others do not wait
+        self._searching_far: Gatherer[Request, tuple[Hit, ...]] = Gatherer(
+            "far", self.engine.answer, most=16, told=lambda size: metrics.batch("search", size)
+        )
         self._mapping: Gatherer[Pixels, FeatureMaps] = Gatherer(
             "maps",
             self._map,
@@ -156,7 +203,7 @@ class Service:
             kind=lambda pixels: pixels.shape,
             told=lambda size: metrics.batch("encode", size),
         )
-        self._finding: Gatherer[int, tuple[str, Vectors]] = Gatherer("find", self._find, most=64)
+        self._finding: Gatherer[int, tuple[str, Vectors]] = Gatherer("find", self.find_all, most=64)
         # on a thread of its own, so that long ones hold up no other requests
         self._searching_within: Gatherer[Parts, tuple[Hit, ...]] = Gatherer(
             "within", lambda asked: [self.engine.answer_within(*one) for one in asked], most=1
@@ -170,13 +217,12 @@ class Service:
         """Let running jobs commit and stop, answer what waits, and let go of everything."""
         self._decoder.stop()
         self.jobs.close()
-        for pool in (self._pool, self._questions, self._writes):
-            pool.shutdown(wait=True, cancel_futures=True)
-        self._parsing.shutdown(wait=False, cancel_futures=True)  # nobody waits for what it reads
+        self.threads.close()
         self._encoding.close()
         self._mapping.close()
         self._finding.close()
         self._searching.close()
+        self._searching_far.close()
         self._searching_within.close()
         self.engine.close()
 
@@ -192,36 +238,13 @@ class Service:
 
     # -- asking ----------------------------------------------------------------------------------
 
-    async def call(self, function: Callable[..., _T], *arguments: object) -> _T:
-        """Run what takes a while on a thread."""
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._pool, function, *arguments)
-        except Stopped:
-            raise stopping() from None
-
-    async def ask(self, function: Callable[..., _T], *arguments: object) -> _T:
-        """As :meth:`call`, for a question about the catalogue, which waits for no picture."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._questions, function, *arguments)
-
-    async def read_json(self, function: Callable[..., _T], *arguments: object) -> _T:
-        """As :meth:`call`, for long JSON: one after the other, for each holds much memory."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._parsing, function, *arguments)
-
-    async def write(self, function: Callable[..., _T], *arguments: object) -> _T:
-        """As :meth:`call`, for what waits for a disk."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writes, function, *arguments)
-
     async def see(
         self, data: bytes, region: Region | None = None, limits: Limits | None = None
     ) -> Drawn:
         """A picture, or a part of it, at the encoder's size.  Raises ``PictureUnreadable``."""
         order = Order(ForEncoder(self.engine.spec, region), limits or self.settings.limits)
         with self.metrics.stage("decode"):
-            drawn = await self.call(self._decoder.decode, order, data)
+            drawn = await self.threads.call(self._decoder.decode, order, data)
         assert drawn is not None  # nobody was asked whether it is wanted
         return drawn
 
@@ -231,7 +254,7 @@ class Service:
             await self.see(data)
         else:
             order = Order(Fitting(1), self.settings.limits)
-            await self.call(self._decoder.decode, order, data)
+            await self.threads.call(self._decoder.decode, order, data)
 
     async def describe(
         self,
@@ -259,7 +282,11 @@ class Service:
 
     async def _hash(self, data: bytes) -> bytes:
         """The hash of a picture's bytes; of many, off the event loop."""
-        return content_hash(data) if len(data) < _HASHED else await self.ask(content_hash, data)
+        return (
+            content_hash(data)
+            if len(data) < _HASHED
+            else await self.threads.ask(content_hash, data)
+        )
 
     async def file_of(self, picture: Picture) -> bytes:
         """The bytes of an indexed picture's file.
@@ -267,7 +294,7 @@ class Service:
         Raises ``Refused`` where it cannot be read, or is another one than was indexed.
         """
         try:
-            data = await self.call(read_bytes, Path(picture.path), _OF_LIBRARY)
+            data = await self.threads.call(read_bytes, Path(picture.path), _OF_LIBRARY)
         except PictureUnreadable as error:
             raise report_loss(error) from error
         if await self._hash(data) != picture.content_hash:
@@ -325,13 +352,13 @@ class Service:
     async def look_at(self, picture: Picture, region: Region | None = None) -> Look:
         """An indexed picture, or a part of it, from its file; as :meth:`file_of`."""
         data = await self.file_of(picture)
-        _, vectors = await self.ask(self.library.catalogue.descriptors.of, [picture.id])
+        _, vectors = await self.threads.ask(self.library.catalogue.descriptors.of, [picture.id])
         stored = vectors[0] if len(vectors) else None
         return await self.look(data, picture.path, region, _OF_LIBRARY, stored)
 
     async def explain(self, query: Look, hit: Look) -> Explanation:
         """Which places of two pictures made them match."""
-        return await self.call(explain_views, self.engine, query, hit)
+        return await self.threads.call(explain_views, self.engine, query, hit)
 
     # -- searching -------------------------------------------------------------------------------
 
@@ -339,9 +366,22 @@ class Service:
         """The hits of a request; ``by`` is how it was asked, for the metrics."""
         request.terms.check()
         self.engine.check_chance(request.terms)
+        searching = self._searching_far if _is_far(request.terms) else self._searching
         with self.metrics.stage("search"):
-            found = await self._searching.ask(request)
+            found = await searching.ask(request)
         self.metrics.queries.labels(by).inc()
+        return found
+
+    def answer(self, requests: Sequence[Request], by: Sequence[str]) -> list[tuple[Hit, ...]]:
+        """As :meth:`hits`, of several requests, on the caller's thread."""
+        for request in requests:
+            request.terms.check()
+            self.engine.check_chance(request.terms)
+        with self.metrics.stage("search"):
+            found = self.engine.answer(requests)
+        self.metrics.batch("search", len(requests))
+        for one in by:
+            self.metrics.queries.labels(one).inc()
         return found
 
     async def find(self, picture_id: int) -> tuple[str, Vectors]:
@@ -350,6 +390,17 @@ class Service:
         Raises :class:`~parecido.search.web.errors.Refused` for an id that the library has not.
         """
         return await self._finding.ask(picture_id)
+
+    def find_all(self, ids: Sequence[int]) -> list[tuple[str, Vectors] | Refused]:
+        """As :meth:`find`, of several, on the caller's thread; what is wrong in a one's place."""
+        catalogue = self.library.catalogue
+        wanted = sorted(set(ids))
+        names = {picture.id: picture.path for picture in catalogue.pictures(wanted)}
+        stored = dict(zip(*catalogue.descriptors.of(wanted), strict=True))
+        return [
+            (names[one], stored[one]) if one in names and one in stored else no_picture(one)
+            for one in ids
+        ]
 
     async def hits_within(
         self,
@@ -389,15 +440,9 @@ class Service:
     def _map(self, asked: Sequence[Pixels]) -> Sequence[FeatureMaps]:
         return self.engine.encoder.maps(asked)
 
-    def _find(self, ids: Sequence[int]) -> Sequence[tuple[str, Vectors] | Exception]:
-        catalogue = self.library.catalogue
-        wanted = sorted(set(ids))
-        names = {picture.id: picture.path for picture in catalogue.pictures(wanted)}
-        stored = dict(zip(*catalogue.descriptors.of(wanted), strict=True))
-        return [
-            (names[one], stored[one]) if one in names and one in stored else no_picture(one)
-            for one in ids
-        ]
+
+def _is_far(terms: Terms) -> bool:
+    return terms.exact or terms.offset + terms.count > _FAR or not terms.wanted.passes_all
 
 
 def _map_bytes(looks: Iterable[tuple[View, FeatureMaps]]) -> int:

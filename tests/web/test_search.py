@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,10 @@ from parecido.indexer.library.library import Library
 from parecido.indexer.library.summary import summarise
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.regions import Region
+from parecido.search.asking.request import Request
+from parecido.search.asking.terms import DEFAULT_K
 from parecido.search.engine import Engine
+from parecido.search.results import Hit
 from parecido.web import Settings
 from tests.support.fakes import DIMENSION, fake_encoder, fake_spec, save_pictures
 from tests.support.harness import in_child, put
@@ -34,6 +39,7 @@ from tests.support.serving import (
     refused,
     serving,
 )
+from tests.support.waiting import PATIENCE
 
 # -- by picture ------------------------------------------------------------------------------------
 
@@ -351,3 +357,33 @@ def test_a_library_that_was_emptied_and_filled_with_another_encoder_is_searched(
         refused(client.ask("POST", path, json={"vector": rows[0, :12].tolist()}), 400)
         second = client.ask("POST", path, json={"vector": rows[2].tolist()}).json()["hits"]
         assert [len(second), second[0]["score"]] == [5, pytest.approx(1, abs=1e-3)]
+
+
+@pytest.mark.parametrize(
+    "terms", ["k=101", "k=9&exact=true", "k=9&format=PNG", "k=9&offset=100", "several"]
+)
+def test_what_takes_long_holds_up_no_other_search(
+    terms: str, indexed: Library, fakes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, begun = threading.Event(), threading.Event()
+    answer = Engine.answer
+
+    def wait_and_answer(engine: Engine, requests: Sequence[Request]) -> list[tuple[Hit, ...]]:
+        if requests[0].terms.count != DEFAULT_K:
+            begun.set()
+            assert go.wait(PATIENCE)
+        return answer(engine, requests)
+
+    monkeypatch.setattr(Engine, "answer", wait_and_answer)
+    with serving(indexed.folder) as client:
+        if terms == "several":
+            queries = {"queries": [{"id": 1}] * 40}
+            slow = client.begin("POST", "/v1/search/batch?k=9", json=queries)
+        else:
+            slow = client.begin("GET", f"/v1/pictures/1/similar?{terms}")
+        assert begun.wait(PATIENCE)
+        assert client.read("/v1/pictures/1/similar")["hits"]
+        assert client.send("/v1/search", picture_bytes(1)).status_code == 200
+        assert not slow.done()
+        go.set()
+        assert slow.result().status_code == 200

@@ -36,7 +36,7 @@ _MOST_HITS = 1000
 )
 async def info(request: Request, service: Reached) -> Response:
     """What the library holds, as `parecido info --json` tells it, and what the server allows."""
-    facts = await service.ask(_facts, service)
+    facts = await service.threads.ask(_facts, service)
     callers: Callers = request.app.state.callers
     return json_response({**facts, "session": callers.has_session(request.headers)})
 
@@ -93,7 +93,7 @@ async def readyz(service: Reached) -> dict[str, str]:
 )
 async def metrics(service: Reached) -> Response:
     """Queries, latencies by stage, batch sizes, the library's size."""
-    service.metrics.pictures.set(await service.ask(service.engine.count))
+    service.metrics.pictures.set(await service.threads.ask(service.engine.count))
     return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
@@ -145,9 +145,9 @@ async def end_session(request: Request, service: Reached, everywhere: bool = Fal
     if sessions is not None:
         if everywhere:
             await callers.check(request.scope, service.settings.token or "")
-            await service.write(sessions.end_all)
+            await service.threads.write(sessions.end_all)
         elif session is not None:
-            await service.write(sessions.end, session)
+            await service.threads.write(sessions.end, session)
     response = Response(status_code=204)
     response.delete_cookie(COOKIE, path=request.scope.get("root_path") or "/")
     return response

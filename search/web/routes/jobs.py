@@ -39,7 +39,7 @@ async def index(
 
     Only below folders that the operator allows, symbolic links resolved.
     """
-    path = await service.ask(_check_path, service, body.path)
+    path = await service.threads.ask(_check_path, service, body.path)
     job = service.jobs.put(Job("index", path))
     return json_response(job_dict(job), 202, location_header(request, f"/v1/jobs/{job.id}"))
 

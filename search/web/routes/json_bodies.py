@@ -61,7 +61,7 @@ def json_body(model: type[_M], most_bytes: int = SMALL) -> Callable[[Request], A
         if body.count(b",") > _NUMBERS + _SLACK:
             raise _too_long()
         service = await service_of(request)
-        return await service.ask(_validate, model, body)
+        return await service.threads.ask(_validate, model, body)
 
     return read
 
@@ -71,8 +71,8 @@ async def read_batch(request: Request, pictures: int) -> list[Query]:
     service = await service_of(request)
     body = await _read_at_most(request, service.settings.upload_bytes)
     if len(body) <= SMALL:
-        return await service.ask(_read_small, body, pictures)
-    return await service.read_json(_read_large, body, pictures)
+        return await service.threads.ask(_read_small, body, pictures)
+    return await service.threads.read_json(_read_large, body, pictures)
 
 
 def _read_small(body: bytes, pictures: int) -> list[Query]:

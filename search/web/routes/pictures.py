@@ -72,16 +72,18 @@ async def listed(service: Reached, given: Annotated[ListTerms, Query()]) -> Resp
     if given.label is not None:
         require_labels(service.library)
     wanted, catalogue = given.filter(), service.library.catalogue
-    total = await service.ask(service.engine.count, wanted)
+    total = await service.threads.ask(service.engine.count, wanted)
     if given.order == "random":
-        pictures = await service.ask(catalogue.handful, wanted, given.limit)
+        pictures = await service.threads.ask(catalogue.handful, wanted, given.limit)
         more = total > len(pictures)
     else:
-        pictures = await service.ask(
+        pictures = await service.threads.ask(
             catalogue.list_pictures, wanted, given.order, given.limit, given.offset
         )
         more = given.offset + len(pictures) < total and bool(pictures)
-    uploaded = await service.ask(catalogue.uploads.among, [picture.id for picture in pictures])
+    uploaded = await service.threads.ask(
+        catalogue.uploads.among, [picture.id for picture in pictures]
+    )
     shown = [picture_dict(picture, picture.id in uploaded) for picture in pictures]
     return json_response({"pictures": shown, "total": total, "more": more})
 
@@ -114,7 +116,7 @@ async def thumbnail(
         return Response(status_code=304, headers=headers)
     assert int(size) in SIZES
     try:
-        data = await service.call(service.thumbnails.get, picture, int(size))
+        data = await service.threads.call(service.thumbnails.get, picture, int(size))
     except PictureUnreadable as error:
         raise report_loss(error) from error
     return Response(data, headers=headers, media_type="image/jpeg")
@@ -136,7 +138,7 @@ async def original(
 ) -> Response:
     """The file as it lies on the disk; formats that browsers do not show are only saved."""
     picture = picture_of(service, picture_id)
-    file = await service.write(open_original, picture)
+    file = await service.threads.write(open_original, picture)
     try:
         return _send(file, picture, request, download)
     except BaseException:
@@ -186,7 +188,7 @@ async def add(
         arrival = service.uploads.take(upload.data, name or upload.name)
         return service.jobs.put(Job("add", str(arrival.place), arrival=arrival))
 
-    job = await service.write(take)
+    job = await service.threads.write(take)
     return await _answer_change(request, job, 201)
 
 
@@ -214,7 +216,7 @@ async def replace(picture_id: PICTURE_ID, request: Request, service: Writable) -
         arrival = service.uploads.take_other(Path(picture.path), upload.data)
         return service.jobs.put(Job("replace", picture.path, picture_id, arrival))
 
-    job = await service.write(take)
+    job = await service.threads.write(take)
     return await _answer_change(request, job, 200)
 
 
@@ -232,7 +234,7 @@ async def delete(picture_id: PICTURE_ID, request: Request, service: Writable) ->
     if not await _wait(request, job, service):
         return _answer_later(request, job)
     if not service.library.catalogue.has_bytes(picture.content_hash):
-        await service.write(service.thumbnails.forget, picture)
+        await service.threads.write(service.thumbnails.forget, picture)
     return Response(status_code=204)
 
 

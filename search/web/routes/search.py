@@ -1,36 +1,28 @@
-"""Search: by an uploaded picture, by a picture of the library, by a vector, several at once."""
+"""Search: by an uploaded picture, by a picture of the library, by a vector."""
 
 from __future__ import annotations
 
-import asyncio
-import binascii
 import time
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request
 from fastapi import Query as Parameters
 from starlette.responses import Response
 
-from parecido.indexer.errors import InvalidRequest, ParecidoError
 from parecido.indexer.records.regions import Region
 from parecido.search.asking.request import Request as Asked
 from parecido.search.asking.terms import Terms
 from parecido.search.asking.words import require_labels
 from parecido.search.results import Hit, Results
-from parecido.search.web.errors import Refused, error_dict, json_response
+from parecido.search.web.errors import json_response
 from parecido.search.web.routes.bodies import (
     PICTURE_BODY,
-    is_form,
     one_picture,
-    several_pictures,
 )
-from parecido.search.web.routes.json_bodies import Query, document_body, json_body, read_batch
+from parecido.search.web.routes.json_bodies import document_body, json_body
 from parecido.search.web.routes.shared import PICTURE_ID, errors, picture_of, service_of
 from parecido.search.web.schemas.json import page_dict
 from parecido.search.web.schemas.requests import (
-    BatchIn,
-    BatchOut,
     LabelsOut,
     RegionTerms,
     ResultsOut,
@@ -43,10 +35,7 @@ from parecido.search.web.service import Service
 __all__ = ["router"]
 
 _VECTOR_BYTES = 2 << 20
-_HITS = 20_000  # of all queries of a request
-_AT_ONCE = 16  # of them, so that other requests have their turns
 _LONG = 100  # hits whose JSON takes a millisecond
-_PIECE = 4 << 18  # bytes of Base64, a multiple of four
 
 router = APIRouter(prefix="/v1", tags=["search"])
 Reached = Annotated[Service, Depends(service_of)]
@@ -128,63 +117,6 @@ async def search_vector(
 
 
 @router.post(
-    "/search/batch",
-    response_model=BatchOut,
-    responses=errors(400, 404, 408, 413, 415),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": BatchIn.document()},
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["image"],
-                        "properties": {
-                            "image": {
-                                "type": "array",
-                                "minItems": 1,
-                                "items": {"type": "string", "format": "binary"},
-                            }
-                        },
-                    }
-                },
-            },
-        }
-    },
-    summary="Several queries at once",
-)
-async def search_batch(
-    request: Request, service: Reached, given: Annotated[SearchTerms, Parameters()]
-) -> Response:
-    """An answer for each query in order: hits, or what is wrong with that query."""
-    terms = _terms(service, given)
-    most = service.settings.pictures_per_request
-    service.engine.spec  # noqa: B018  # told for all of them where the library holds nothing
-    if is_form(request):
-        uploads = await several_pictures(request, most)
-        ones = [Query(upload.name, upload.data) for upload in uploads]
-    else:
-        ones = await read_batch(request, most)
-    if len(ones) * terms.count > _HITS:
-        raise Refused(
-            400,
-            "too_many",
-            f"Expected at most {_HITS:,} hits of all queries at once.",
-            "Send several requests, or ask for fewer hits.",
-        )
-    at_once = asyncio.Semaphore(_AT_ONCE)
-
-    async def answer(one: Query) -> bytes:
-        async with at_once:
-            return await _answer_one(service, terms, one)
-
-    results = await asyncio.gather(*map(answer, ones))
-    body = b"".join([b'{"results":[', b",".join(results), b"]}"])
-    return Response(body, media_type="application/json")
-
-
-@router.post(
     "/labels",
     response_model=LabelsOut,
     responses=errors(400, 404, 408, 413, 415, 422, 503),
@@ -215,13 +147,7 @@ async def _show(
     def show() -> Response:
         return json_response(_make_page(service, hits, terms, started, name))
 
-    return show() if len(hits) < _LONG else await service.ask(show)
-
-
-async def _page(
-    service: Service, asked: Asked, started: float, by: str, name: str
-) -> dict[str, Any]:
-    return _make_page(service, await service.hits(asked, by), asked.terms, started, name)
+    return show() if len(hits) < _LONG else await service.threads.ask(show)
 
 
 def _make_page(
@@ -239,44 +165,3 @@ def _terms(service: Service, given: SearchTerms) -> Terms:
 
 def _region(given: RegionTerms) -> Region | None:
     return None if given.region is None else Region.parse(given.region)
-
-
-async def _answer_one(service: Service, terms: Terms, one: Query) -> bytes:
-    """The answer to one of several queries, in JSON; what is wrong with it, if it fails."""
-    return bytes(json_response(await _page_of(service, terms, one)).body)
-
-
-async def _page_of(service: Service, terms: Terms, one: Query) -> dict[str, Any]:
-    started = time.perf_counter()
-    try:
-        if isinstance(one.what, int):  # it is told by its path
-            path, vector = await service.find(one.what)
-            asked = Asked((vector[None],), terms, frozenset([one.what]))
-            return await _page(service, asked, started, "id", path)
-        if isinstance(one.what, np.ndarray):
-            asked = Asked((service.engine.unit(one.what)[None],), terms)
-            return await _page(service, asked, started, "vector", one.name)
-        data = one.what
-        if isinstance(data, str):
-            data = await service.call(_decode_base64, data)
-        found, _ = await service.describe(data)
-        return await _page(service, Asked((found[None],), terms), started, "picture", one.name)
-    except ParecidoError as error:
-        return {"query": one.name, "error": error_dict(error)}
-
-
-def _decode_base64(text: str) -> bytes:
-    """In pieces, so that other threads get a turn."""
-    given = text.encode("ascii", "replace")
-    last = max(0, len(given) - 4)
-    if b"=" in given[:last]:  # between two pieces it would pass
-        raise _no_base64()
-    try:
-        pieces = (given[at : at + _PIECE] for at in range(0, len(given), _PIECE))
-        return b"".join([binascii.a2b_base64(piece, strict_mode=True) for piece in pieces])
-    except ValueError:
-        raise _no_base64() from None
-
-
-def _no_base64() -> InvalidRequest:
-    return InvalidRequest("The image is not Base64.", "Encode the file's bytes.")
