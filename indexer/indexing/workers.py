@@ -1,7 +1,7 @@
 """Files in, described pictures out: what the worker threads of an indexing run do.
 
 There is a worker more than cores, and each carries its picture all the way: read, hash, decode,
-wait in the bucket of its shape, and whoever fills a bucket takes it through the network.  So
+wait in the bucket of its shape, and whoever finds a bucket full takes it through the network.  So
 decoding and the network share the cores without queues between them, and no core waits while there
 is work.
 Pillow, OpenVINO and SQLite release the interpreter's lock.
@@ -123,7 +123,7 @@ class Flow:
             shapes = [shape for shape, b in self._buckets.items() if b.since <= limit]
             batches = [self._buckets.pop(shape).pictures for shape in shapes]
         for batch in batches:
-            self._submit(self._encode, batch)
+            self._submit(self._encode_all, batch)
 
     def forget(self, digests: Iterable[bytes]) -> None:
         """These bytes are in the catalogue now."""
@@ -191,8 +191,13 @@ class Flow:
             return early
         if self._abandoned and self._encoder is None:
             return []  # building one takes long, and nothing else is ready
-        batch = self._into_bucket(prepared)
-        return self._encode(batch) if batch else []
+        self._into_bucket(prepared)
+        # Decoding goes on while the encoder is opened: whoever opens it takes what waits then.  So
+        # the other cores are not idle in the third of a second that it takes.
+        if self._encoder is None and self._opening.locked():
+            return []
+        self._open_encoder()
+        return self._encode_full()
 
     def _release(self, digest: bytes) -> list[Prepared]:
         """The other files with bytes that nobody claims any more."""
@@ -200,17 +205,31 @@ class Flow:
             claim = self._claims.pop(digest, None)
             return claim.copies if claim else []
 
-    def _into_bucket(self, prepared: Prepared) -> list[Prepared]:
-        """The pictures of a bucket that is full now; else nothing."""
+    def _into_bucket(self, prepared: Prepared) -> None:
         assert prepared.decoded is not None
-        full = self._open_encoder().bucket_size
-        shape = prepared.decoded.pixels.shape
         with self._lock:
-            bucket = self._buckets.setdefault(shape, _Bucket())
+            bucket = self._buckets.setdefault(prepared.decoded.pixels.shape, _Bucket())
             bucket.pictures.append(prepared)
-            if len(bucket.pictures) < full:
-                return []
-            return self._buckets.pop(shape).pictures
+
+    def _encode_full(self) -> list[Prepared]:
+        """Take the buckets that are full through the network, until none is or the run ends."""
+        done: list[Prepared] = []
+        while not self._abandoned and (batch := self._take_full()):
+            done += self._encode(batch)
+        return done
+
+    def _take_full(self) -> list[Prepared]:
+        """As many pictures of one shape as the encoder takes at once; else nothing."""
+        full = self._open_encoder().bucket_size
+        with self._lock:
+            for shape, bucket in self._buckets.items():
+                if len(bucket.pictures) >= full:
+                    batch, rest = bucket.pictures[:full], bucket.pictures[full:]
+                    del self._buckets[shape]
+                    if rest:
+                        self._buckets[shape] = _Bucket(pictures=rest)
+                    return batch
+        return []
 
     def _open_encoder(self) -> Encoder:
         with self._opening:
@@ -230,6 +249,9 @@ class Flow:
                     raise
                 self.preparing_seconds = time.monotonic() - started
             return self._encoder
+
+    def _encode_all(self, batch: Sequence[Prepared]) -> list[Prepared]:
+        return [*self._encode(batch), *self._encode_full()]
 
     def _encode(self, batch: Sequence[Prepared]) -> list[Prepared]:
         decoded = [prepared.decoded for prepared in batch if prepared.decoded is not None]

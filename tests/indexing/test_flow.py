@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,37 @@ def test_a_flush_leaves_younger_buckets_to_fill(flows: Callable[..., Flow], tmp_
     assert answers_of(flow) == []
     flow.flush(older_than=0)
     assert len(answers_of(flow)) == 1
+
+
+def test_decoding_goes_on_while_the_encoder_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, opened, decoded = fake_encoder(batch_size=4), threading.Event(), threading.Semaphore(0)
+    prepare = parecido.indexer.indexing.workers.prepare
+
+    def told(*given: Any) -> Prepared:
+        prepared = prepare(*given)
+        decoded.release()
+        return prepared
+
+    def wait_and_open(*_: object, **__: object) -> Encoder:
+        assert opened.wait(PATIENCE)
+        return encoder
+
+    monkeypatch.setattr("parecido.indexer.indexing.workers.prepare", told)
+    monkeypatch.setattr("parecido.indexer.indexing.workers.open_encoder", wait_and_open)
+    plan = Plan(encoder.spec, None, options=IndexOptions(workers=2))
+    with closing(Flow(plan, lambda _: False)) as flow:
+        for path in save_pictures(tmp_path, 13):
+            flow.put(entry_of(path), None)
+        for _ in range(13):
+            assert decoded.acquire(timeout=PATIENCE)
+        opened.set()
+        # in full batches, by whoever opened it; the last one is in a bucket that nothing fills
+        assert sum(prepared.described is not None for prepared in answers_of(flow)) == 12
+        flow.flush()
+        assert len(answers_of(flow)) == 1
+    assert encoded(encoder) == 13
 
 
 def test_a_flow_holds_only_a_few_files_for_each_worker(
