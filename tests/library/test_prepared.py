@@ -334,6 +334,21 @@ def test_the_tables_of_each_version_are_those_that_its_migrations_make(tmp_path:
             assert describe_schema(connection) == known_schemas._expect(version)
 
 
+def test_a_new_catalogue_is_what_the_migrations_make(tmp_path: Path) -> None:
+    (tmp_path / "migrated" / "uploads").mkdir(parents=True)  # of which a migration takes over files
+    made = {}
+    for name in ("new", "migrated"):
+        Library.create(tmp_path / name).close()
+        with closing(sqlite3.connect(tmp_path / name / CATALOGUE)) as connection:
+            texts = connection.execute("SELECT name, sql FROM sqlite_master").fetchall()
+            made[name] = {one: " ".join((sql or "").split()) for one, sql in texts}
+            made[name] |= connection.execute("SELECT 'version', * FROM alembic_version").fetchall()
+            facts = connection.execute("SELECT key FROM facts ORDER BY key").fetchall()
+            made[name]["facts by name"] = str(facts)
+    assert made["new"]["version"] == SCHEMA_VERSION
+    assert made["new"] == made["migrated"]
+
+
 def test_a_question_without_end_is_ended(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "QUESTION_SECONDS", 0.05)
     connections = Connections(prepared / CATALOGUE)

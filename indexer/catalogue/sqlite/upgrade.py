@@ -19,6 +19,7 @@ from parecido.indexer.catalogue.sqlite.connections import (
     open_for_writing,
 )
 from parecido.indexer.catalogue.sqlite.errors import translate_errors
+from parecido.indexer.catalogue.sqlite.schema import metadata
 from parecido.indexer.catalogue.sqlite.sealing.check import find_damage
 from parecido.indexer.catalogue.sqlite.sealing.seals import seal_everything
 from parecido.indexer.errors import LibraryDamaged
@@ -29,6 +30,13 @@ from parecido.indexer.system.text import plural
 __all__ = ["engine", "install", "migrate"]
 
 _log = logging.getLogger("parecido")
+
+# as Alembic makes it
+_VERSION_TABLE = """
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+)"""
 
 
 def engine(path: Path, check: Callable[[], None] | None = None) -> Engine:
@@ -88,19 +96,34 @@ def migrate(engine: Engine, path: Path) -> None:
         raw = connection.connection.driver_connection
         assert isinstance(raw, sqlite3.Connection)
         _check_seals(raw, path)
-        # imported here: a quarter of a second that only new and old libraries pay
-        from alembic import command
-        from alembic.config import Config
-
-        config = Config(attributes={"connection": connection, "folder": path.parent})
-        config.set_main_option("script_location", "parecido.indexer.catalogue.sqlite:migrations")
-        command.upgrade(config, SCHEMA_VERSION)
+        if found is None and not (path.parent / "uploads").exists():
+            _create(connection)
+        else:
+            _upgrade(connection, path.parent)
         (count,) = raw.execute("SELECT count(*) FROM pictures").fetchone()
         if count:
             _log.info(
                 "The records of %s in %s are sealed as they are.", plural(count, "picture"), path
             )
         seal_everything(raw)
+
+
+def _create(connection: Connection) -> None:
+    """Make the tables of this version; 0.1 s less than one migration after the other."""
+    metadata.create_all(connection)
+    connection.exec_driver_sql(_VERSION_TABLE)
+    stamp = text("INSERT INTO alembic_version (version_num) VALUES (:version)")
+    connection.execute(stamp, {"version": SCHEMA_VERSION})
+
+
+def _upgrade(connection: Connection, folder: Path) -> None:
+    # imported here: a quarter of a second that only old libraries pay
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection, "folder": folder})
+    config.set_main_option("script_location", "parecido.indexer.catalogue.sqlite:migrations")
+    command.upgrade(config, SCHEMA_VERSION)
 
 
 def _check_seals(connection: sqlite3.Connection, path: Path) -> None:
