@@ -298,6 +298,24 @@ def test_a_view_in_the_place_of_a_table_is_refused_before_it_is_asked(
     assert all(table in text for text in told)
 
 
+@pytest.mark.parametrize("column", ["type", "name", "tbl_name", "sql"])
+@pytest.mark.parametrize("table", ["roots", "pictures"])
+def test_a_definition_that_is_no_text_is_damage_and_a_repair_saves_what_can_be_read(
+    table: str, column: str, prepared: Path, pristine: Path
+) -> None:
+    """As one flipped bit of a row's header makes it; SQLite reads the definition all the same."""
+    change(
+        prepared,
+        "PRAGMA writable_schema = ON",
+        f"UPDATE sqlite_master SET {column} = CAST({column} AS BLOB) WHERE name = '{table}'",
+    )
+    told = check_ends_well(prepared, pristine / "query.png")
+    assert len(told) == 6
+    done = run_parecido("verify", "--repair", "--library", prepared)
+    assert done.returncode == 0, done.stderr
+    assert run_parecido("verify", "--library", prepared).returncode == 0
+
+
 def test_one_line_tells_of_a_prepared_library(prepared: Path) -> None:
     change(prepared, DEFINED["a view"])
     done = run_parecido("info", "--library", prepared)

@@ -91,7 +91,9 @@ def describe_schema(connection: sqlite3.Connection) -> dict[str, str]:
     query = "SELECT type, name, tbl_name, rootpage, coalesce(sql, '') FROM sqlite_master LIMIT ?"
     found: dict[str, str] = {}
     for kind, name, table, root, sql in connection.execute(query, (_MOST_OBJECTS,)).fetchall():
-        if kind == "index":
+        if not all(isinstance(one, str) for one in (kind, name, table, sql)):
+            found["definition that is no text"] = ""  # SQLite reads it all the same
+        elif kind == "index":
             rows = connection.execute(f"PRAGMA index_info({_quote(name)})").fetchall()
             if all(row[2] for row in rows):
                 continue
