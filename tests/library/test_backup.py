@@ -314,9 +314,13 @@ def test_nothing_is_ever_overwritten(indexed: Library, tmp_path: Path) -> None:
 def test_a_damaged_catalogue_is_not_backed_up(indexed: Library, tmp_path: Path) -> None:
     indexed.close()
     path = indexed.folder / CATALOGUE
+    with closing(sqlite3.connect(path)) as connection:
+        ((size,),) = connection.execute("PRAGMA page_size")
+        query = "SELECT rootpage FROM sqlite_master WHERE name IN ('pictures', 'descriptors')"
+        pages = [page for (page,) in connection.execute(query)]
     data = bytearray(path.read_bytes())
-    for start in range(5 * 16384, len(data) - 16384, 16384):
-        data[start : start + 2000] = bytes(2000)
+    for page in pages:
+        data[(page - 1) * size : (page - 1) * size + 2000] = bytes(2000)
     path.write_bytes(data)
     with Library.open(indexed.folder) as library, pytest.raises(LibraryDamaged):
         backup(library, tmp_path / "backup.zip")

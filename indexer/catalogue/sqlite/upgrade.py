@@ -110,8 +110,8 @@ def migrate(engine: Engine, path: Path) -> None:
 
 def _create(connection: Connection) -> None:
     """Make the tables of this version; 0.1 s less than one migration after the other."""
-    metadata.create_all(connection)
     connection.exec_driver_sql(_VERSION_TABLE)
+    metadata.create_all(connection)
     stamp = text("INSERT INTO alembic_version (version_num) VALUES (:version)")
     connection.execute(stamp, {"version": SCHEMA_VERSION})
 
