@@ -196,7 +196,6 @@ class Flow:
         # the other cores are not idle in the third of a second that it takes.
         if self._encoder is None and self._opening.locked():
             return []
-        self._open_encoder()
         return self._encode_full()
 
     def _release(self, digest: bytes) -> list[Prepared]:

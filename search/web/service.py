@@ -137,31 +137,30 @@ class Threads:
 
     async def call(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Run what takes a while on a thread."""
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._decoding, function, *arguments)
+            return await _run(self._decoding, function, *arguments)
         except Stopped:
             raise stopping() from None
 
     async def ask(self, function: Callable[..., _T], *arguments: object) -> _T:
         """As :meth:`call`, for a question about the catalogue, which waits for no picture."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._questions, function, *arguments)
-
-    async def read_json(self, function: Callable[..., _T], *arguments: object) -> _T:
-        """As :meth:`call`, for long JSON: one after the other, for each holds much memory."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._parsing, function, *arguments)
+        return await _run(self._questions, function, *arguments)
 
     async def ask_several(self, function: Callable[..., _T], *arguments: object) -> _T:
         """As :meth:`call`, for several questions at once, which hold up no single one."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._several, function, *arguments)
+        return await _run(self._several, function, *arguments)
+
+    async def read_json(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """As :meth:`call`, for long JSON: one after the other, for each holds much memory."""
+        return await _run(self._parsing, function, *arguments)
 
     async def write(self, function: Callable[..., _T], *arguments: object) -> _T:
         """As :meth:`call`, for what waits for a disk."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writes, function, *arguments)
+        return await _run(self._writes, function, *arguments)
+
+
+async def _run(pool: ThreadPoolExecutor, function: Callable[..., _T], *arguments: object) -> _T:
+    return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
 
 
 class Service:
@@ -374,9 +373,9 @@ class Service:
 
     def answer(self, requests: Sequence[Request], by: Sequence[str]) -> list[tuple[Hit, ...]]:
         """As :meth:`hits`, of several requests, on the caller's thread."""
-        for request in requests:
-            request.terms.check()
-            self.engine.check_chance(request.terms)
+        for terms in {request.terms for request in requests}:
+            terms.check()
+            self.engine.check_chance(terms)
         with self.metrics.stage("search"):
             found = self.engine.answer(requests)
         self.metrics.batch("search", len(requests))

@@ -16,13 +16,11 @@ from starlette.responses import Response
 from parecido.indexer.errors import InvalidRequest, ParecidoError
 from parecido.search.asking.request import Request as Asked
 from parecido.search.asking.terms import Terms
-from parecido.search.asking.words import require_labels
-from parecido.search.results import Hit, Results
+from parecido.search.results import Hit
 from parecido.search.web.errors import Refused, error_dict, json_response
 from parecido.search.web.routes.bodies import is_form, several_pictures
 from parecido.search.web.routes.json_bodies import Query, read_batch
-from parecido.search.web.routes.shared import errors, service_of
-from parecido.search.web.schemas.json import page_dict
+from parecido.search.web.routes.shared import errors, make_page, service_of, terms_of
 from parecido.search.web.schemas.requests import BatchIn, BatchOut, SearchTerms
 from parecido.search.web.service import Service
 
@@ -68,9 +66,7 @@ async def search_batch(
     request: Request, service: Reached, given: Annotated[SearchTerms, Parameters()]
 ) -> Response:
     """An answer for each query in order: hits, or what is wrong with that query."""
-    if given.label is not None:
-        require_labels(service.library)
-    terms = given.terms()
+    terms = terms_of(service, given)
     most = service.settings.pictures_per_request
     service.engine.spec  # noqa: B018  # told for all of them where the library holds nothing
     if is_form(request):
@@ -85,8 +81,7 @@ async def search_batch(
             f"Expected at most {_HITS:,} hits of all queries at once.",
             "Send several requests, or ask for fewer hits.",
         )
-    batch = _Batch(service, terms)
-    results = await batch.answer(ones)
+    results = await _Batch(service, terms).answer(ones)
     body = b"".join([b'{"results":[', b",".join(results), b"]}"])
     return Response(body, media_type="application/json")
 
@@ -176,8 +171,7 @@ class _Batch:
                 yield one.name, Asked((vector[None],), self._terms)
 
     def _page(self, name: str, hits: tuple[Hit, ...], started: float) -> bytes:
-        took = (time.perf_counter() - started) * 1000
-        return _json(page_dict(Results(name, self._title, took, hits), self._terms))
+        return _json(make_page(name, self._title, hits, self._terms, started))
 
 
 def _refusal(name: str, error: ParecidoError) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi import Query as Parameters
@@ -12,16 +12,18 @@ from starlette.responses import Response
 from parecido.indexer.records.regions import Region
 from parecido.search.asking.request import Request as Asked
 from parecido.search.asking.terms import Terms
-from parecido.search.asking.words import require_labels
-from parecido.search.results import Hit, Results
+from parecido.search.results import Hit
 from parecido.search.web.errors import json_response
-from parecido.search.web.routes.bodies import (
-    PICTURE_BODY,
-    one_picture,
-)
+from parecido.search.web.routes.bodies import PICTURE_BODY, one_picture
 from parecido.search.web.routes.json_bodies import document_body, json_body
-from parecido.search.web.routes.shared import PICTURE_ID, errors, picture_of, service_of
-from parecido.search.web.schemas.json import page_dict
+from parecido.search.web.routes.shared import (
+    PICTURE_ID,
+    errors,
+    make_page,
+    picture_of,
+    service_of,
+    terms_of,
+)
 from parecido.search.web.schemas.requests import (
     LabelsOut,
     RegionTerms,
@@ -53,7 +55,7 @@ async def search(
 ) -> Response:
     """The pictures most like the one in the body, or like a region of it."""
     started = time.perf_counter()
-    terms, region = _terms(service, given), _region(given)
+    terms, region = terms_of(service, given), _region(given)
     upload = await one_picture(request)
     if given.within:
         hits = await service.hits_within(upload.data, region, given.any_orientation, terms)
@@ -80,7 +82,7 @@ async def similar(
     its file is read.
     """
     started = time.perf_counter()
-    terms, region = _terms(service, given), _region(given)
+    terms, region = terms_of(service, given), _region(given)
     out = frozenset() if given.include_self else frozenset([picture_id])
     if region is None and not given.any_orientation and not given.within:
         path, vector = await service.find(picture_id)
@@ -112,7 +114,7 @@ async def search_vector(
 ) -> Response:
     """The pictures nearest to a descriptor of the library's own encoder, made elsewhere."""
     started = time.perf_counter()
-    asked = Asked((service.engine.unit(body.vector)[None],), _terms(service, given))
+    asked = Asked((service.engine.unit(body.vector)[None],), terms_of(service, given))
     return await _answer(service, asked, started, "vector", "vector")
 
 
@@ -145,22 +147,9 @@ async def _show(
     service: Service, hits: tuple[Hit, ...], terms: Terms, started: float, name: str
 ) -> Response:
     def show() -> Response:
-        return json_response(_make_page(service, hits, terms, started, name))
+        return json_response(make_page(name, service.engine.spec.title, hits, terms, started))
 
     return show() if len(hits) < _LONG else await service.threads.ask(show)
-
-
-def _make_page(
-    service: Service, hits: tuple[Hit, ...], terms: Terms, started: float, name: str
-) -> dict[str, Any]:
-    took = (time.perf_counter() - started) * 1000
-    return page_dict(Results(name, service.engine.spec.title, took, hits), terms)
-
-
-def _terms(service: Service, given: SearchTerms) -> Terms:
-    if given.label is not None:
-        require_labels(service.library)
-    return given.terms()
 
 
 def _region(given: RegionTerms) -> Region | None:

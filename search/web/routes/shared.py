@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from fastapi import Path, Request
 
 from parecido.indexer.records.pictures import Picture
+from parecido.search.asking.terms import Terms
+from parecido.search.asking.words import require_labels
+from parecido.search.results import Hit, Results
 from parecido.search.web.errors import Refused, no_picture
-from parecido.search.web.schemas.requests import ErrorOut
+from parecido.search.web.schemas.json import page_dict
+from parecido.search.web.schemas.requests import ErrorOut, SearchTerms
 from parecido.search.web.service import Service
 
-__all__ = ["PICTURE_ID", "errors", "location_header", "picture_of", "service_of", "writable"]
+__all__ = [
+    "PICTURE_ID",
+    "errors",
+    "location_header",
+    "make_page",
+    "picture_of",
+    "service_of",
+    "terms_of",
+    "writable",
+]
 
 PICTURE_ID = Annotated[int, Path(ge=1, le=2**63 - 1, description="Of a picture of the library.")]
 
@@ -63,6 +77,21 @@ def picture_of(service: Service, picture_id: int) -> Picture:
     if not found:
         raise no_picture(picture_id)
     return found[0]
+
+
+def terms_of(service: Service, given: SearchTerms) -> Terms:
+    """The terms of a search.  Raises ``InvalidRequest`` for labels where pictures have none."""
+    if given.label is not None:
+        require_labels(service.library)
+    return given.terms()
+
+
+def make_page(
+    name: str, encoder: str, hits: tuple[Hit, ...], terms: Terms, started: float
+) -> dict[str, Any]:
+    """The answer to a query; ``started`` as ``time.perf_counter`` gave it."""
+    took = (time.perf_counter() - started) * 1000
+    return page_dict(Results(name, encoder, took, hits), terms)
 
 
 async def writable(request: Request) -> Service:
