@@ -59,7 +59,7 @@ _HASHED = 1 << 20  # bytes that take a millisecond
 _MAP_BYTES = 32 << 20  # of feature maps that are remembered: 250 kB each, as a rule
 # How far a search within pictures goes: each of these takes ten descriptors, 0.2 ms.
 _MOST_WITHIN = 2000
-_FAR = 100  # hits; a call for 1,000 takes 30 ms
+_FAR = 100  # hits: of 100,000 pictures they take 56 ms, 10 take 48, and 1,000 take 109
 _T = TypeVar("_T")
 _log = logging.getLogger("parecido")
 

@@ -15,9 +15,6 @@ __all__ = ["Channel", "Ended", "Message", "TookTooLong"]
 
 _LENGTHS = struct.Struct("<cII")
 _TICK = 0.25  # seconds between two looks at whether to go on waiting
-# Of what comes, taken at once: each call that waits gives other threads their turn, and three for
-# each message were a third of what a message costs.
-_PIECE_BYTES = 65_536
 
 READY = b"r"
 """The process has started."""
@@ -59,8 +56,6 @@ class Channel:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
-        self._piece = memoryview(bytearray(_PIECE_BYTES))
-        self._came = self._piece[:0]  # what of it was not taken yet
 
     def close(self) -> None:
         """Let go of the connection, which ends a process that waits for a job."""
@@ -71,11 +66,8 @@ class Channel:
         told = json.dumps(header).encode()
         try:
             self._end.settimeout(None)
-            head = _LENGTHS.pack(letter, len(told), len(body)) + told
-            if len(body) <= _PIECE_BYTES:
-                self._end.sendall(head + body)
-            else:
-                self._end.sendall(head)
+            self._end.sendall(_LENGTHS.pack(letter, len(told), len(body)) + told)
+            if body:
                 self._end.sendall(body)
         except OSError as error:
             raise Ended from error
@@ -95,15 +87,14 @@ class Channel:
 
     def _take(self, count: int, seconds: float | None, stop: Callable[[], bool]) -> bytearray:
         taken = bytearray(count)
-        left = self._move(memoryview(taken))
+        left = memoryview(taken)
         self._end.settimeout(None if seconds is None else _TICK)
         # counted in ticks, not on a clock: a machine that slept, or a program that was suspended,
         # has not waited
         waited = 0.0
         while left:
             try:
-                into = left if len(left) > _PIECE_BYTES else self._piece
-                came = self._end.recv_into(into)
+                came = self._end.recv_into(left)
             except TimeoutError:
                 waited += _TICK
                 if stop():
@@ -115,16 +106,5 @@ class Channel:
                 raise Ended from error
             if not came:
                 raise Ended
-            waited = 0.0
-            if into is left:
-                left = left[came:]
-            else:
-                self._came = self._piece[:came]
-                left = self._move(left)
+            left, waited = left[came:], 0.0
         return taken
-
-    def _move(self, left: memoryview) -> memoryview:
-        """Fill it with what came already; the rest of it."""
-        count = min(len(left), len(self._came))
-        left[:count], self._came = self._came[:count], self._came[count:]
-        return left[count:]
