@@ -40,15 +40,17 @@ class Move:
     path: bytes
     file_size: int
     mtime_ns: int
+    ctime_ns: int | None = None
 
 
 @dataclass(frozen=True)
 class Touch:
-    """The known picture has another time and the same bytes."""
+    """The known picture has other times and the same bytes."""
 
     id: int
     file_size: int
     mtime_ns: int
+    ctime_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class SkipFile:
     replaces: int | None = None
     decoder: str = ""
     """Versions of the decoders that failed on it, where that is why."""
+    ctime_ns: int | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,12 @@ class Known(NamedTuple):
     kind: str = ""
     decoder: str = ""
     """Versions of the decoders that failed on a file, where that is why it was left out."""
+    ctime_ns: int | None = None
+    """None where it is not known."""
+    format: str = ""
+    """Of a picture; Pillow's name."""
+    decoding: int = 0
+    """Of a picture: by which rules its pixels were made."""
 
 
 class Root(NamedTuple):
@@ -25,6 +31,8 @@ class Root(NamedTuple):
     path: bytes
     device: int
     inode: int
+    rules: str = ""
+    """JSON of what is left out below it, and what is not."""
 
 
 class FileRow(NamedTuple):
@@ -35,3 +43,4 @@ class FileRow(NamedTuple):
     file_size: int
     mtime_ns: int
     content_hash: bytes
+    ctime_ns: int | None

@@ -211,8 +211,8 @@ def _look(row: FileRow, stop: Callable[[], bool]) -> _Outcome:
             digest = hash_pieces(_read(file, stop))
             if digest == row.content_hash:
                 return _Outcome(SOUND, row.file_size)
-            # written to while it was read?
-            is_changed = _looks_as_before(file, row)
+            # an edit that kept size and time, or one while it was read, is no damage
+            is_changed = _looks_as_before(file, row) and not _was_written_to(file, row)
             return _Outcome(CHANGED, row.file_size) if is_changed else _Outcome(OUTDATED)
     except (FileNotFoundError, NotADirectoryError):
         return _Outcome(GONE)
@@ -227,6 +227,12 @@ def _looks_as_before(file: BinaryIO, row: FileRow) -> bool:
     is_file = stat.S_ISREG(status.st_mode)
     found = (status.st_size, signed64(status.st_mtime_ns))
     return is_file and found == (row.file_size, row.mtime_ns)
+
+
+def _was_written_to(file: BinaryIO, row: FileRow) -> bool:
+    """Whether a file's change time is another than when it was indexed, which no disk alters."""
+    changed = signed64(os.fstat(file.fileno()).st_ctime_ns)
+    return os.name != "nt" and row.ctime_ns not in (None, changed)
 
 
 def _read(file: BinaryIO, stop: Callable[[], bool]) -> Iterator[bytes]:

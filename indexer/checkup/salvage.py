@@ -15,8 +15,14 @@ from parecido.indexer.catalogue.sqlite.errors import UNREADABLE, translate_error
 from parecido.indexer.catalogue.sqlite.opening import be_careful
 from parecido.indexer.catalogue.sqlite.queries import marks
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
-from parecido.indexer.catalogue.sqlite.sealing.check import Findings, is_sealed, judge, order_sheets
-from parecido.indexer.catalogue.sqlite.sealing.digests import Text, list_fields
+from parecido.indexer.catalogue.sqlite.sealing.check import (
+    Findings,
+    find_version,
+    is_sealed,
+    judge,
+    order_sheets,
+)
+from parecido.indexer.catalogue.sqlite.sealing.digests import Sheet, Text, list_fields
 from parecido.indexer.catalogue.sqlite.sealing.seals import seal_everything
 from parecido.indexer.catalogue.sqlite.writing.mend import (
     choose_facts,
@@ -33,14 +39,21 @@ __all__ = ["is_structure_sound", "salvage"]
 
 
 def is_structure_sound(path: Path) -> bool:
-    """Whether SQLite can read all of it, and its schema is as it was made."""
+    """Whether SQLite can read all of it, and its schema is as it was made.
+
+    Of one that must be brought up to date: whether that can be done.
+    """
     try:
         with Catalogue(path) as catalogue:
             if any(line.startswith("SQLite") for line in catalogue.integrity()):
                 return False
-            if catalogue.is_outdated:
-                return not catalogue.is_sealed()  # else it says that it is older than it is
-            return not catalogue.find_odd_structure()
+            if not catalogue.is_outdated:
+                return not catalogue.find_odd_structure()
+            # one that has seals is not brought up to date unless all are right; it may say, too,
+            # that it is older than it is
+            return not catalogue.is_sealed() or (
+                not catalogue.find_odd_structure() and catalogue.examine().is_none
+            )
     except LibraryDamaged:
         return False
 
@@ -107,11 +120,13 @@ def _remove_fresh(path: Path) -> None:
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, int]:
     """Copy the rows of all tables; how many pictures there are, and how many are set aside."""
-    fields = dict(list_fields())
     sealed = _had_seals(source)
+    sheets = _read_sheets(source) if sealed else {}
+    # a column that the source has not gets its default
+    fields = dict(list_fields(find_version(sheets) if sealed else 1))
     if not sealed:
         fields["skips"] = fields["skips"][:-1]  # as the last schema without seals had it
-    found = _judge_readable(source, fields) if sealed else {}
+    found = _judge_readable(source, fields, sheets) if sealed else {}
     kept = aside = 0
     spare: dict[str, list[tuple[Any, ...]]] = {"facts": [], "spare_facts": []}
     refused: list[tuple[Any, Any]] = []
@@ -143,12 +158,17 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, 
     return kept, aside
 
 
+def _read_sheets(source: sqlite3.Connection) -> Mapping[str, dict[int, Sheet]]:
+    seals = "table_name, bucket, version, entries, digest"
+    return order_sheets(_readable_rows(source, "seals", seals))
+
+
 def _judge_readable(
-    source: sqlite3.Connection, fields: Mapping[str, Sequence[str]]
+    source: sqlite3.Connection,
+    fields: Mapping[str, Sequence[str]],
+    sheets: Mapping[str, dict[int, Sheet]],
 ) -> dict[str, Findings]:
     """What the seals tell of the rows that can be read, by table."""
-    seals = "table_name, bucket, version, entries, digest"
-    sheets = order_sheets(_readable_rows(source, "seals", seals))
     try:
         source.execute("SELECT sum(length(entries)) FROM seals").fetchone()
         complete = True

@@ -112,8 +112,8 @@ _SHOWN_SKIPS = 10
 @click.option(
     "--rehash",
     is_flag=True,
-    help="Read every file, and see also edits that kept size and time; what holds the same bytes "
-    "as before is not decoded.",
+    help="Read every file, whatever its size and times say; what holds the same bytes as before is "
+    "not decoded.",
 )
 @click.option(
     "--workers",

@@ -68,9 +68,8 @@ def verify_command(
     """Check a library from top to bottom.
 
     Every row has a digest; the vector index and other caches are compared, too.  With --pictures,
-    also whether the files still hold what was indexed where their size and time say so: disks lose
-    bits, and some programs keep a file's time when they change it.  What is unplugged is told, and
-    no failure.
+    also whether the files still hold what was indexed where their size and times say so: disks
+    lose bits.  What is unplugged is told, and no failure.
     """
     from parecido.indexer.checkup.repair import repair as mend
     from parecido.indexer.checkup.verify import check_catalogue, check_contents

@@ -36,6 +36,10 @@ def _may_be_read(kind: str, decoder: str) -> bool:
     return kind in _WORTH_ANOTHER_TRY
 
 
+def _ignore(known: Known, entry: FileEntry) -> None:
+    pass
+
+
 @dataclass
 class ChangedFiles:
     """Passes on what needs a look, and counts the rest as unchanged or skipped.
@@ -50,6 +54,8 @@ class ChangedFiles:
     seen_skips: set[bytes]
     again: Collection[int] = ()
     """Ids of pictures that need a look although they are unchanged."""
+    take_over: Callable[[Known, FileEntry], None] = _ignore
+    """Called with what is known of an unchanged file and has no change time yet."""
     rehash: bool = False
     """Whether every file needs one, whatever its size and time say."""
     files: int = 0
@@ -80,7 +86,7 @@ class ChangedFiles:
         row = next(known, None)
         for entry in entries:
             self.files += 1
-            path, file_size, mtime_ns = entry
+            path = entry.path
             while row is not None and row[0] < path:
                 self.missed = True
                 row = next(known, None)
@@ -88,23 +94,42 @@ class ChangedFiles:
                 # asked again: a picture may have been moved to this path since the page was read
                 yield entry, self.catalogue.known(path)
             else:
-                _, picture_id, old_size, old_mtime_ns, reason, kind, decoder = row
-                has_changed = file_size != old_size or mtime_ns != old_mtime_ns
-                if (
-                    self.rehash
-                    or has_changed
-                    or picture_id in self.again
-                    or (kind and _may_be_read(kind, decoder))
-                ):
-                    yield entry, Known(*row[1:])
-                elif picture_id is None:
-                    self.seen_skips.add(path)
-                    self.report.skipped.append(Skip(os.fsdecode(path), reason, kind))
+                known_file = Known(*row[1:])
+                if self._needs_look(entry, known_file):
+                    yield entry, known_file
                 else:
-                    self.seen.add(picture_id)
-                    self.report.unchanged += 1
+                    self._pass_by(entry, known_file)
                 row = next(known, None)
             if self.files % _PULSE == 0 and self.pulse():
                 self.stopped = True
                 return
         self.missed |= row is not None
+
+    def _needs_look(self, entry: FileEntry, known: Known) -> bool:
+        return (
+            self.rehash
+            or _has_changed(entry, known)
+            or known.id in self.again
+            or (known.kind != "" and _may_be_read(known.kind, known.decoder))
+        )
+
+    def _pass_by(self, entry: FileEntry, known: Known) -> None:
+        if known.ctime_ns is None and entry.ctime_ns is not None:
+            self.take_over(known, entry)
+        if known.id is None:
+            self.seen_skips.add(entry.path)
+            self.report.skipped.append(Skip(os.fsdecode(entry.path), known.reason, known.kind))
+        else:
+            self.seen.add(known.id)
+            self.report.unchanged += 1
+
+
+def _has_changed(entry: FileEntry, known: Known) -> bool:
+    """Whether a file may hold other bytes than before.
+
+    Its change time tells an edit that keeps size and time, as programs make them that write into
+    the file and put its time back.  One that is not known tells nothing.
+    """
+    if entry.file_size != known.file_size or entry.mtime_ns != known.mtime_ns:
+        return True
+    return None not in (entry.ctime_ns, known.ctime_ns) and entry.ctime_ns != known.ctime_ns

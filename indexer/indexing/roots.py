@@ -65,8 +65,10 @@ def look_at_roots(catalogue: Catalogue, given: Sequence[str], hidden: bool) -> R
             missing.append(path)
             continue
         present.append(path)
-        root = Root(raw, signed64(status.st_dev), signed64(status.st_ino))
-        if known.get(raw) != root and not _is_followed(raw, status, known):
+        before = known.get(raw)
+        rules = before.rules if before is not None else ""
+        root = Root(raw, signed64(status.st_dev), signed64(status.st_ino), rules)
+        if before != root and not _is_followed(raw, status, known):
             new.append(root)
     for raw in absent:
         shown = os.fsdecode(raw)

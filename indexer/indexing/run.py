@@ -23,7 +23,7 @@ from parecido.indexer.pictures.decoding.messages import STOPPING_KINDS
 from parecido.indexer.pictures.decoding.versions import decoder_versions
 from parecido.indexer.pictures.read import LEADS_OUT
 from parecido.indexer.pictures.walk import Walk
-from parecido.indexer.records.pictures import Described, Picture, Skip, Taken
+from parecido.indexer.records.pictures import Described, FileEntry, Picture, Skip, Taken
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.paths import below_any
 
@@ -80,6 +80,7 @@ class Run:
             self._pulse,
             self._seen_skips,
             frozenset(self._waiting),
+            self._take_over,
             self._plan.options.rehash,
         )
         try:
@@ -178,11 +179,19 @@ class Run:
             return  # not seen: if it was a picture, it is gone
         self._seen_skips.add(entry.path)
         decoder = decoder_versions() if error.kind in STOPPING_KINDS else ""
-        now = Known(None, entry.file_size, entry.mtime_ns, error.reason, error.kind, decoder)
+        told = (error.reason, error.kind, decoder)
+        now = Known(None, entry.file_size, entry.mtime_ns, *told, entry.ctime_ns)
         if prepared.known == now:
             return  # as it was
         replaces = prepared.known.id if prepared.known else None
-        self._changes.append(SkipFile(*entry, error.kind, error.reason, replaces, decoder))
+        self._changes.append(_skip_file(entry, now, replaces))
+
+    def _take_over(self, known: Known, entry: FileEntry) -> None:
+        """Remember the change time of a file that was indexed before such were kept."""
+        if known.id is not None:
+            self._changes.append(Touch(known.id, *entry[1:]))
+        else:
+            self._changes.append(_skip_file(entry, known))
 
     def _take_known_bytes(self, prepared: Prepared) -> None:
         """Bytes that the catalogue has: the file was touched, moved or copied."""
@@ -194,8 +203,8 @@ class Run:
             and self._catalogue.content_hash(known.id) == prepared.content_hash
         ):
             self._seen.add(known.id)
-            if entry[1:] != (known.file_size, known.mtime_ns):
-                self._changes.append(Touch(known.id, entry.file_size, entry.mtime_ns))
+            if entry[1:] != (known.file_size, known.mtime_ns, known.ctime_ns):
+                self._changes.append(Touch(known.id, *entry[1:]))
             self._report.unchanged += 1
             return
         gone = None
@@ -203,7 +212,7 @@ class Run:
             gone = self._find_gone_twin(prepared.content_hash)
             if gone is not None and gone not in self._waiting:
                 self._seen.add(gone)
-                self._changes.append(Move(gone, entry.path, entry.file_size, entry.mtime_ns))
+                self._changes.append(Move(gone, *entry))
                 self._report.moved += 1
                 return
         twin = self._twin(prepared.content_hash)
@@ -309,3 +318,10 @@ class Run:
 
     def _tell(self) -> None:
         self._hooks.progress(self._report)
+
+
+def _skip_file(entry: FileEntry, known: Known, replaces: int | None = None) -> SkipFile:
+    """The change that lets the catalogue know a file as left out."""
+    path, file_size, mtime_ns, ctime_ns = entry
+    told = (known.kind, known.reason, replaces, known.decoder)
+    return SkipFile(path, file_size, mtime_ns, *told, ctime_ns)

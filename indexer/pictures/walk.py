@@ -18,11 +18,14 @@ from parecido.indexer.system.paths import SEPARATOR, signed64, within
 __all__ = ["Walk"]
 
 
+# Windows tells there when a file was made
+_KEEPS_CHANGE_TIME = os.name != "nt"
 _ON_THEIR_WAY = re.compile(ARRIVALS.while_writing().names.pattern.encode())
 
 
 def _entry(path: bytes, status: os.stat_result) -> FileEntry:
-    return FileEntry(path, status.st_size, signed64(status.st_mtime_ns))
+    changed = signed64(status.st_ctime_ns) if _KEEPS_CHANGE_TIME else None
+    return FileEntry(path, status.st_size, signed64(status.st_mtime_ns), changed)
 
 
 @dataclass

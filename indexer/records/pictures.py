@@ -47,6 +47,8 @@ class Picture:
     """Maker and model."""
     added_at: float = 0.0
     """When it came into the library, in seconds since 1970."""
+    ctime_ns: int | None = None
+    """When the file, or what is known of it, changed last; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -103,3 +105,6 @@ class FileEntry(NamedTuple):
     """Absolute, as the file system's bytes."""
     file_size: int
     mtime_ns: int
+    ctime_ns: int | None = None
+    """When its bytes, its name or its rights changed last, which no program can set; None where
+    the system does not keep it."""

@@ -66,10 +66,10 @@ class PictureCheck:
     bytes: int = 0
     """Of these files."""
     changed: list[str] = field(default_factory=list)
-    """Read, and of other bytes than were indexed, though size and time are as they were: damage, or
-    an edit that kept both."""
+    """Read, and of other bytes than were indexed, though size and times are as they were: damage,
+    or, where the change time is not known, an edit that kept both."""
     outdated: list[str] = field(default_factory=list)
-    """Other by size or time; the next indexing run sees them."""
+    """Other by size, time or change time; the next indexing run sees them."""
     gone: list[str] = field(default_factory=list)
     """Nothing lies there any more; the next indexing run sees that."""
     unreadable: list[Skip] = field(default_factory=list)

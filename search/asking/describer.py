@@ -100,7 +100,7 @@ class Describer:
     ) -> Vectors | None:
         """The stored descriptor ``(dimension,)`` of an indexed picture that has not changed.
 
-        Told by its content, where that was read, and else by its size and time.
+        Told by its content, where that was read, and else by its size and times.
         """
         picture = given.picture
         if picture is None or not _is_unchanged(given.path, picture, content):
@@ -125,5 +125,7 @@ def _is_unchanged(path: str, picture: Picture, content: Content | None) -> bool:
         status = os.stat(path)
     except OSError:
         return True  # an unplugged disk: its pictures can still be asked about
+    if os.name != "nt" and picture.ctime_ns not in (None, signed64(status.st_ctime_ns)):
+        return False
     seen = (status.st_size, signed64(status.st_mtime_ns))
     return seen == (picture.file_size, picture.mtime_ns)

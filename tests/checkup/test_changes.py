@@ -76,6 +76,8 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "a picture's labels, which are no JSON": (_set("pictures", "labels = '['", NINE),),
     "when a picture came": (_set("pictures", "added_at = 1.5", NINE),),
     "when a picture was taken": (_set("pictures", "taken_at = '2024-05-01T12:30:00'", NINE),),
+    "a picture's change time": (_set("pictures", "ctime_ns = ctime_ns + 1", NINE),),
+    "how a picture was decoded": (_set("pictures", "decoding = decoding + 1", NINE),),
     "a picture's camera": (_set("pictures", "camera = 'Box'", NINE),),
     "a picture's id": (
         _set("pictures", "id = 500", NINE),
@@ -100,7 +102,8 @@ CHANGES: dict[str, tuple[str, ...]] = {
     ),
     "a picture doubled": (
         "INSERT INTO pictures SELECT 300, path || '2', file_size, mtime_ns, content_hash, width,"
-        " height, format, labels, added_at, taken_at, camera FROM pictures WHERE id = 9",
+        " height, format, labels, added_at, taken_at, camera, ctime_ns, decoding FROM pictures"
+        " WHERE id = 9",
         "INSERT INTO descriptors SELECT 300, generation, vector FROM descriptors"
         " WHERE picture_id = 9",
     ),
@@ -202,7 +205,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "a root's device": ("UPDATE roots SET device = device + 1",),
     "a root's inode": ("UPDATE roots SET inode = inode + 1",),
     "a root missing": ("DELETE FROM roots",),
-    "a root more": ("INSERT INTO roots VALUES (x'2f746d70', 1, 1)",),
+    "a root more": ("INSERT INTO roots VALUES (x'2f746d70', 1, 1, '')",),
     # spaces
     "a space's mean": ("UPDATE spaces SET mean = zeroblob(length(mean))",),
     "a space's matrix": ("UPDATE spaces SET matrix = zeroblob(length(matrix))",),
@@ -215,7 +218,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "a skip's path": ("UPDATE skips SET path = CAST(path || 'x' AS BLOB)",),
     "a skip's decoder": ("UPDATE skips SET decoder = 'x'",),
     "a skip missing": ("DELETE FROM skips",),
-    "a skip more": ("INSERT INTO skips VALUES (x'2f746d702f78', 1, 1, 'empty', 'it is', '')",),
+    "a skip more": ("INSERT INTO skips VALUES (x'2f746d702f78', 1, 1, 'empty', 'it is', '', 1)",),
     "an upload's hash": ("UPDATE uploads SET content_hash = zeroblob(16)",),
     "an upload's state": ("UPDATE uploads SET state = 'leaving'",),
     "an upload missing": ("DELETE FROM uploads",),
@@ -246,7 +249,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     # seals
     "a seal's entries": (f"UPDATE seals SET entries = zeroblob(length(entries)) WHERE {BUCKET}",),
     "a seal's digest": (f"UPDATE seals SET digest = zeroblob(16) WHERE {BUCKET}",),
-    "a seal's version": (f"UPDATE seals SET version = 2 WHERE {BUCKET}",),
+    "a seal's version": (f"UPDATE seals SET version = 1 WHERE {BUCKET}",),
     "a seal missing": (f"DELETE FROM seals WHERE {BUCKET} AND bucket = 0",),
     "a seal and its rows missing": (
         "DELETE FROM seals WHERE bucket = 0 AND table_name IN ('pictures', 'descriptors')",
@@ -306,12 +309,13 @@ def test_a_repair_of_a_sound_library_does_nothing(copy: Path, right: Records) ->
 
 
 def test_a_picture_whose_file_is_away_is_set_aside_named_and_comes_back_with_its_id(
-    copy: Path, folder: Path, right: Records, tmp_path: Path
+    copy: Path, folder: Path, right: Records
 ) -> None:
     path = os.fsdecode(right["pictures"][9][1])
     tamper(copy, _set("pictures", "width = width + 1", NINE))
-    away = tmp_path / "away.png"
-    os.rename(path, away)
+    # the folder and not the file, whose change time stays
+    away = folder / "away" / os.path.basename(path)
+    os.rename(folder / "pictures", folder / "away")
     try:
         done = repair(copy, encoder=fake_encoder())
         assert any(path in line for line in done)
@@ -326,7 +330,7 @@ def test_a_picture_whose_file_is_away_is_set_aside_named_and_comes_back_with_its
             # twice is as once
             assert any(path in line for line in repair(copy, encoder=fake_encoder()))
     finally:
-        os.rename(away, path)
+        os.rename(folder / "away", folder / "pictures")
     with Library.open(copy) as library:
         report = index(library, [folder / "pictures"], encoder=fake_encoder())
         assert (report.added, report.updated) == (0, 1)

@@ -39,6 +39,14 @@ def flip_bit(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def as_a_disk_does() -> Iterator[None]:
+    """Damage here is written, which changes the change time; that of a disk does not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("parecido.indexer.pictures.walk._KEEPS_CHANGE_TIME", False)
+        yield
+
+
 class Looks:
     """Which pictures' files were read, in order of the ids of each run."""
 

@@ -1,4 +1,4 @@
-"""``index --rehash``: edits that keep size and time are seen, and the same bytes cost a read."""
+"""``index --rehash``: edits that keep size and times are seen, and the same bytes cost a read."""
 
 from __future__ import annotations
 
@@ -39,6 +39,12 @@ def other_picture(path: Path, seed: int) -> bytes:
     data = other.read_bytes()
     other.unlink()
     return data
+
+
+@pytest.fixture(autouse=True)
+def without_change_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a system that does not keep them: nothing else tells such an edit."""
+    monkeypatch.setattr("parecido.indexer.pictures.walk._KEEPS_CHANGE_TIME", False)
 
 
 @pytest.fixture

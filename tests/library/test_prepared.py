@@ -197,8 +197,8 @@ CHANGES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "a mean of nothing": _all("mean", b"", "spaces"),
     "a mean that is a text": _all("mean", "x" * 48, "spaces"),
     "a space of many pictures": _all("pictures", "many", "spaces"),
-    "roots that are numbers": ("INSERT INTO roots VALUES (5, 'x', 'y')", ()),
-    "skips that are numbers": ("INSERT INTO skips VALUES (5, 'x', 'y', 1, 2, 3)", ()),
+    "roots that are numbers": ("INSERT INTO roots VALUES (5, 'x', 'y', 7)", ()),
+    "skips that are numbers": ("INSERT INTO skips VALUES (5, 'x', 'y', 1, 2, 3, 'z')", ()),
     "removals of all": (
         "INSERT OR REPLACE INTO removals SELECT id, 4611686018427387904 FROM pictures",
         (),

@@ -19,7 +19,16 @@ import numpy.typing as npt
 from parecido import Library, verify
 from parecido.indexer.catalogue.changes import Add
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack, unpack
+from parecido.indexer.catalogue.sqlite.sealing.digests import (
+    TOP,
+    Top,
+    in_buckets,
+    key_bytes,
+    list_fields,
+    row_digest,
+)
 from parecido.indexer.catalogue.sqlite.sealing.seals import seal_everything
+from parecido.indexer.catalogue.sqlite.sealing.structure import digest_schema
 from parecido.indexer.library.layout import CATALOGUE
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import Described, FileEntry, Label
@@ -145,11 +154,52 @@ def drop_seals(connection: sqlite3.Connection) -> None:
     """Leave a catalogue as the version before seals left it."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'seals'").fetchone():
         return
+    drop_folders(connection)
     for table in ("seals", "spare_facts", "aside"):
         connection.execute(f"DROP TABLE {table}")
     connection.execute("ALTER TABLE skips DROP COLUMN decoder")
     connection.execute("DELETE FROM facts WHERE key IN ('schema', 'largest id')")
     connection.execute("UPDATE alembic_version SET version_num = '0005'")
+
+
+def drop_folders(connection: sqlite3.Connection) -> None:
+    """Leave a catalogue with the tables of the version before change times, its seals apart."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'looks'").fetchone():
+        return
+    for table in ("details", "looks"):
+        connection.execute(f"DROP TABLE {table}")
+    for table, column in (
+        *(("pictures", "ctime_ns"), ("pictures", "decoding")),
+        *(("skips", "ctime_ns"), ("roots", "rules")),
+    ):
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    connection.execute("UPDATE alembic_version SET version_num = '0006'")
+
+
+def make_sealed_before(folder: Path) -> None:
+    """Leave a library as the version before change times left it, its rows sealed."""
+    with closing(sqlite3.connect(folder / CATALOGUE)) as connection, connection:
+        drop_folders(connection)
+        connection.execute("DELETE FROM seals")
+        for name in ("facts", "spare_facts"):
+            made = f"UPDATE {name} SET value = ? WHERE key = 'schema'"
+            connection.execute(made, (digest_schema(connection),))
+        for table, fields in list_fields(1).items():
+            query = f"SELECT {', '.join(fields)} FROM {table} ORDER BY 1"
+            top = Top()
+            for bucket, rows in in_buckets(table, connection.execute(query)):
+                by_key = sorted((key_bytes(key), digest) for key, digest in rows)
+                entries = b"".join(key + digest for key, digest in by_key)
+                digest = _put_sheet(connection, table, bucket, entries)
+                top = top.with_sheets([digest])
+            _put_sheet(connection, table, TOP, top.pack(table).entries)
+
+
+def _put_sheet(connection: sqlite3.Connection, table: str, bucket: int, entries: bytes) -> bytes:
+    digest = row_digest("seals", [table, bucket, 1, entries])
+    row = (table, bucket, 1, entries, digest)
+    connection.execute("INSERT INTO seals VALUES (?, ?, ?, ?, ?)", row)
+    return digest
 
 
 def seal_anew(folder: Path) -> None:

@@ -103,22 +103,25 @@ def find_wrong(right: Records, found: Records) -> list[str]:
 
     A row may be gone.  A picture may have another id and another time at which it was added.
     """
-    own = _by_path(right)
+    known = _by_path(right)
     wrong = [
         f"{path!r}: {name}"
         for path, parts in _by_path(found).items()
         for name, part in parts.items()
-        if part not in (None, own.get(path, {}).get(name))
+        if part not in (None, known.get(path, {}).get(name))
     ]
     for table in ("skips", "uploads", "alembic_version"):
-        rows = found[table]
-        wrong += [f"{table}: {key!r}" for key in rows if rows[key] != right[table].get(key)]
+        for key, row in found[table].items():
+            own = right[table].get(key)
+            # a change time that is not known is taken over when the file is seen
+            if row != own and not (own and row == (*own[:-1], None)):
+                wrong.append(f"{table}: {key!r}")
     # a root keeps its path, while its folder's identity may be unknown
     wrong += [f"roots: {key!r}" for key in found["roots"].keys() - right["roots"].keys()]
     for table in ("facts", "spare_facts"):
         for key, (_, value) in found[table].items():
-            known = right[table].get(key, (key, None))[1]
-            if key not in _LEARNED and value != known:
+            told = right[table].get(key, (key, None))[1]
+            if key not in _LEARNED and value != told:
                 wrong.append(f"{table}: {key} is {value}")
         if int(found[table]["generation"][1]) < int(right[table]["generation"][1]):
             wrong.append(f"{table}: the generation")
@@ -134,9 +137,12 @@ def _by_path(records: Records) -> dict[bytes, dict[str, Any]]:
     for picture_id, (_, path, *rest) in records["pictures"].items():
         regional = records["regions"].get(picture_id, (0,))
         found[path] = {
-            "row": (*rest[:7], *rest[8:]),
+            "row": (*rest[:7], *rest[8:10], rest[11]),
+            "change time": rest[10],
             "descriptor": records["descriptors"][picture_id][2],
             # one that waits for its own has none
             "regions": regional[1:] if len(regional) > 1 and regional[1] else None,
+            "details": records["details"].get(picture_id, (0,))[1:] or None,
+            "look": records["looks"].get(picture_id, (0,))[1:] or None,
         }
     return found

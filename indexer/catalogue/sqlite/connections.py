@@ -30,7 +30,7 @@ from parecido.indexer.errors import LibraryDamaged, LibraryTooNew
 __all__ = ["SCHEMA_VERSION", "Connections", "check_version", "open_for_writing"]
 
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 """Revision of the newest migration in ``migrations/versions``."""
 
 

@@ -58,6 +58,18 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "table skips": "decoder:text file_size:integer kind:text mtime_ns:integer path:bytes"
         " reason:text",
     },
+    "0007": {
+        "table pictures": "added_at:real camera:text content_hash:bytes ctime_ns:integer"
+        " decoding:integer file_size:integer format:text height:integer id:id"
+        " labels:text mtime_ns:integer path:bytes"
+        " taken_at:text width:integer",
+        "table roots": "device:integer inode:integer path:bytes rules:text",
+        "table skips": "ctime_ns:integer decoder:text file_size:integer kind:text mtime_ns:integer"
+        " path:bytes reason:text",
+        "table details": "is_utc:integer keywords:text latitude:real longitude:real picture_id:id"
+        " rating:integer sidecars:text taken_from:text",
+        "table looks": "hashes:bytes picture_id:id thumbnail:bytes version:integer",
+    },
 }
 """By version: tables that came or changed, with their columns; one that went has none."""
 

@@ -22,7 +22,9 @@ from sqlalchemy import (
 __all__ = [
     "aside",
     "descriptors",
+    "details",
     "facts",
+    "looks",
     "metadata",
     "pictures",
     "regions",
@@ -70,6 +72,8 @@ roots = Table(
     # the folder's identity tells an unplugged disk's empty mount point from an emptied folder
     Column("device", BigInteger, nullable=False),
     Column("inode", BigInteger, nullable=False),
+    # JSON of what is left out below it and what is not; empty where only the common rules hold
+    Column("rules", Text, nullable=False, server_default=""),
 )
 """What was given to be indexed."""
 
@@ -91,6 +95,11 @@ pictures = Table(
     # by the camera's clock, 2024-05-01T12:30:00, so that text sorts as time does
     Column("taken_at", Text),
     Column("camera", Text, nullable=False, server_default=""),
+    # when the file or what is known of it changed last, by the file system's clock; none where
+    # that is not known, and taken over unread when the file is seen
+    Column("ctime_ns", BigInteger),
+    # by which rules its pixels were made; see parecido.indexer.pictures
+    Column("decoding", Integer, nullable=False, server_default="1"),
     # an id is never given twice: the vector index recognises deletions by ids that are gone
     sqlite_autoincrement=True,
 )
@@ -109,6 +118,49 @@ descriptors = Table(
     Column("generation", BigInteger, nullable=False, index=True),
     Column("vector", LargeBinary, nullable=False),
 )
+
+details = Table(
+    "details",
+    metadata,
+    Column(
+        "picture_id",
+        Integer,
+        ForeignKey("pictures.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # what told when it was taken; empty where nothing did
+    Column("taken_from", Text, nullable=False),
+    # 1 where that moment is by UTC and not by the camera's clock
+    Column("is_utc", Integer, nullable=False),
+    # -1 (rejected) to 5
+    Column("rating", Integer),
+    # degrees, north and east positive
+    Column("latitude", Float),
+    Column("longitude", Float),
+    # JSON [word, …]
+    Column("keywords", Text, nullable=False),
+    # JSON [[name, size, mtime_ns], …] of the files beside it that told some of this
+    Column("sidecars", Text, nullable=False),
+)
+"""What files tell of a picture beside its pixels."""
+
+looks = Table(
+    "looks",
+    metadata,
+    Column(
+        "picture_id",
+        Integer,
+        ForeignKey("pictures.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # of how both are made
+    Column("version", Integer, nullable=False),
+    Column("hashes", LargeBinary, nullable=False),
+    Column("thumbnail", LargeBinary, nullable=False),
+)
+"""By which two files are known to show the same picture."""
 
 removals = Table(
     "removals",
@@ -174,6 +226,7 @@ skips = Table(
     Column("reason", Text, nullable=False),
     # versions of the decoders that failed on it, where that is why
     Column("decoder", Text, nullable=False, server_default=""),
+    Column("ctime_ns", BigInteger),
 )
 """Files that were left out, remembered so that they are tried again only when they change."""
 

@@ -119,8 +119,8 @@ class Catalogue:
     def known(self, path: bytes) -> Known | None:
         """What is known of that path."""
         query = (
-            "SELECT id, file_size, mtime_ns, '', '', '' FROM pictures WHERE path = ?"
-            " UNION ALL SELECT NULL, file_size, mtime_ns, reason, kind, decoder FROM skips"
+            f"SELECT {_KNOWN} FROM pictures WHERE path = ?"
+            f" UNION ALL SELECT {_SKIPPED} FROM skips"
             f" WHERE path = ? UNION ALL SELECT {_ASIDE} FROM aside WHERE path = ?"
         )
         rows = self._rows(query, (path, path, path))
@@ -133,9 +133,9 @@ class Catalogue:
         """
         low, high = bounds_below(folder)
         query = (
-            "SELECT path, id, file_size, mtime_ns, '', '', '' FROM pictures"
+            f"SELECT path, {_KNOWN} FROM pictures"
             " WHERE path > ? AND path < ?"
-            " UNION ALL SELECT path, NULL, file_size, mtime_ns, reason, kind, decoder FROM skips"
+            f" UNION ALL SELECT path, {_SKIPPED} FROM skips"
             " WHERE path > ? AND path < ?"
             f" UNION ALL SELECT path, {_ASIDE} FROM aside WHERE path > ? AND path < ?"
             " ORDER BY path LIMIT ?"
@@ -192,7 +192,7 @@ class Catalogue:
     def files_after(self, last_id: int, limit: int) -> list[FileRow]:
         """The files of up to so many pictures with larger ids, by id."""
         query = (
-            "SELECT id, path, file_size, mtime_ns, content_hash FROM pictures"
+            "SELECT id, path, file_size, mtime_ns, content_hash, ctime_ns FROM pictures"
             " WHERE id > ? ORDER BY id LIMIT ?"
         )
         rows = self._rows(query, (last_id, limit), int, bytes, int, int, bytes)
@@ -252,8 +252,8 @@ class Catalogue:
 
     def roots(self) -> list[Root]:
         """What was given to be indexed, by path."""
-        query = "SELECT path, device, inode FROM roots ORDER BY path"
-        return [Root(*row) for row in self._rows(query, (), bytes, int, int)]
+        query = "SELECT path, device, inode, rules FROM roots ORDER BY path"
+        return [Root(*row) for row in self._rows(query, (), bytes, int, int, str)]
 
     def by_label(self, wanted: Filter, limit: int, offset: int = 0) -> list[tuple[Picture, float]]:
         """Pictures that pass a filter with ``classes``, the likeliest first, equal ones by id.
@@ -299,10 +299,13 @@ class Catalogue:
 
 _PICTURE = (
     "SELECT id, path, width, height, format, file_size, mtime_ns, content_hash, labels,"
-    " taken_at, camera, added_at FROM pictures"
+    " taken_at, camera, added_at, ctime_ns FROM pictures"
 )
 
 
+# the fields of Known
+_KNOWN = "id, file_size, mtime_ns, '', '', '', ctime_ns, format, decoding"
+_SKIPPED = "NULL, file_size, mtime_ns, reason, kind, decoder, ctime_ns, '', 0"
 # of no size and time that a file has, so that it is read again
-_ASIDE = f"picture_id, -1, -1, reason, '{SET_ASIDE}', ''"
+_ASIDE = f"picture_id, -1, -1, reason, '{SET_ASIDE}', '', NULL, '', 0"
 _ORDERS = {"path": "path", "added": "added_at DESC, id DESC"}

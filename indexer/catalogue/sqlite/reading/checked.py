@@ -15,7 +15,7 @@ __all__ = ["picture_of"]
 
 _KINDS = (
     *((int,), (bytes,), (int,), (int,), (str,), (int,), (int,), (bytes,), (str,)),
-    *((str, type(None)), (str,), (float, int)),
+    *((str, type(None)), (str,), (float, int), (int, type(None))),
 )
 _MOST_LABELS = 1000
 

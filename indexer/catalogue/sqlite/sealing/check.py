@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,16 @@ from parecido.indexer.catalogue.sqlite.sealing.structure import (
 )
 from parecido.indexer.system.text import plural
 
-__all__ = ["Damage", "Findings", "examine", "find_damage", "is_sealed", "judge", "order_sheets"]
+__all__ = [
+    "Damage",
+    "Findings",
+    "examine",
+    "find_damage",
+    "find_version",
+    "is_sealed",
+    "judge",
+    "order_sheets",
+]
 
 
 @dataclass
@@ -128,7 +137,7 @@ def find_damage(connection: sqlite3.Connection) -> list[Findings]:
     try:
         query = "SELECT table_name, bucket, version, entries, digest FROM seals"
         sheets = order_sheets(connection.execute(query))
-        version = _version_of(sheets)
+        version = find_version(sheets)
         found = []
         for table, fields in list_fields(version).items():
             rows = connection.execute(f"SELECT {', '.join(fields)} FROM {table} ORDER BY 1")
@@ -140,7 +149,7 @@ def find_damage(connection: sqlite3.Connection) -> list[Findings]:
         connection.text_factory = factory
 
 
-def _version_of(sheets: dict[str, Sheets]) -> int:
+def find_version(sheets: Mapping[str, Sheets]) -> int:
     """By which list of fields a catalogue was sealed: the one that nearly all its sheets name."""
     told = Counter(
         sheet.version

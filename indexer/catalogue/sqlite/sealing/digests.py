@@ -30,25 +30,37 @@ __all__ = [
     "row_digest",
 ]
 
-VERSION = 1
+VERSION = 2
+_FIRST: Mapping[str, tuple[str, ...]] = {
+    "alembic_version": ("version_num",),
+    "facts": ("key", "value"),
+    "spare_facts": ("key", "value"),
+    "roots": ("path", "device", "inode"),
+    "pictures": (
+        *("id", "path", "file_size", "mtime_ns", "content_hash", "width", "height"),
+        *("format", "labels", "added_at", "taken_at", "camera"),
+    ),
+    "descriptors": ("picture_id", "generation", "vector"),
+    "removals": ("picture_id", "generation"),
+    "spaces": ("fingerprint", "pictures", "mean", "matrix"),
+    "regions": ("picture_id", "map_rows", "map_columns", "vectors"),
+    "uploads": ("path", "content_hash", "before", "state", "stamp"),
+    "skips": ("path", "file_size", "mtime_ns", "kind", "reason", "decoder"),
+    "aside": ("path", "picture_id", "added_at", "reason"),
+}
 FIELDS: Mapping[int, Mapping[str, tuple[str, ...]]] = {
-    1: {
-        "alembic_version": ("version_num",),
-        "facts": ("key", "value"),
-        "spare_facts": ("key", "value"),
-        "roots": ("path", "device", "inode"),
-        "pictures": (
-            *("id", "path", "file_size", "mtime_ns", "content_hash", "width", "height"),
-            *("format", "labels", "added_at", "taken_at", "camera"),
+    1: _FIRST,
+    2: {
+        **_FIRST,
+        "roots": (*_FIRST["roots"], "rules"),
+        "pictures": (*_FIRST["pictures"], "ctime_ns", "decoding"),
+        "details": (
+            *("picture_id", "taken_from", "is_utc", "rating", "latitude", "longitude"),
+            *("keywords", "sidecars"),
         ),
-        "descriptors": ("picture_id", "generation", "vector"),
-        "removals": ("picture_id", "generation"),
-        "spaces": ("fingerprint", "pictures", "mean", "matrix"),
-        "regions": ("picture_id", "map_rows", "map_columns", "vectors"),
-        "uploads": ("path", "content_hash", "before", "state", "stamp"),
-        "skips": ("path", "file_size", "mtime_ns", "kind", "reason", "decoder"),
-        "aside": ("path", "picture_id", "added_at", "reason"),
-    }
+        "looks": ("picture_id", "version", "hashes", "thumbnail"),
+        "skips": (*_FIRST["skips"], "ctime_ns"),
+    },
 }
 """The columns of each table that are sealed, its key first, by the version of this list.
 
@@ -56,7 +68,7 @@ A migration that changes columns adds a version.  The rows are checked by the ve
 them before it begins, and sealed by the new one when it is done (``upgrade.migrate``).
 """
 
-_BY_ID = ("pictures", "descriptors", "removals", "regions")
+_BY_ID = ("pictures", "descriptors", "details", "looks", "removals", "regions")
 """Tables whose keys are ids, so that their rows come in the order of their buckets."""
 
 TOP = -1

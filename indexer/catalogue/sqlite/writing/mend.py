@@ -31,7 +31,10 @@ __all__ = ["DAMAGED", "choose_facts", "mend", "raise_numbers", "set_aside_row"]
 
 DAMAGED = "its record was damaged"
 """Why a picture is set aside."""
-_SIMPLE = ("removals", "descriptors", "regions", "spaces", "uploads", "skips", "aside")
+_SIMPLE = (
+    *("removals", "descriptors", "regions", "details", "looks"),
+    *("spaces", "uploads", "skips", "aside"),
+)
 _WITHOUT = {
     "encoder": "the encoder",
     "index": "whether the index is exhaustive",
@@ -223,7 +226,8 @@ def _mend_roots(connection: sqlite3.Connection, found: Findings) -> None:
         low, high = bounds_below(key)
         query = "SELECT 1 FROM pictures WHERE path = ? OR (path > ? AND path < ?) LIMIT 1"
         if connection.execute(query, (key, low, high)).fetchone():
-            connection.execute("INSERT INTO roots VALUES (?, ?, ?)", (key, *_identity(key)))
+            put = "INSERT INTO roots (path, device, inode) VALUES (?, ?, ?)"
+            connection.execute(put, (key, *_identity(key)))
 
 
 def _identity(path: bytes) -> tuple[int, int]:

@@ -35,12 +35,15 @@ from parecido.indexer.catalogue.changes import (
     Touch,
     Withdraw,
 )
+from parecido.indexer.catalogue.known import Root
 from parecido.indexer.catalogue.sqlite.queries import chunks
 from parecido.indexer.catalogue.sqlite.reading.uploads import KEPT, LEAVING, WAITING
 from parecido.indexer.catalogue.sqlite.schema import (
     aside,
     descriptors,
+    details,
     facts,
+    looks,
     pictures,
     regions,
     removals,
@@ -109,9 +112,8 @@ def await_regions(connection: Connection, ids: Sequence[int] = ()) -> None:
     connection.execute(insert(regions).from_select(list(regions.c), missing))
 
 
-def put_root(connection: Connection, path: bytes, device: int, inode: int) -> None:
-    values = {"path": path, "device": device, "inode": inode}
-    connection.execute(insert(roots).prefix_with("OR REPLACE").values(**values))
+def put_root(connection: Connection, root: Root) -> None:
+    connection.execute(insert(roots).prefix_with("OR REPLACE").values(**root._asdict()))
 
 
 def drop_root(connection: Connection, path: bytes) -> None:
@@ -119,12 +121,12 @@ def drop_root(connection: Connection, path: bytes) -> None:
 
 
 def drop_orphans(connection: Connection) -> int:
-    """Remove descriptors, also of regions, without a picture; how many rows."""
+    """Remove descriptors and whatever else is of no picture; how many rows."""
     return sum(
         connection.execute(
             delete(table).where(table.c.picture_id.not_in(select(pictures.c.id)))
         ).rowcount
-        for table in (descriptors, regions)
+        for table in (descriptors, regions, details, looks)
     )
 
 
@@ -148,13 +150,20 @@ def _write_change(connection: Connection, change: Change, generation: int) -> bo
             connection.execute(
                 update(pictures)
                 .where(pictures.c.id == change.id)
-                .values(path=change.path, file_size=change.file_size, mtime_ns=change.mtime_ns)
+                .values(
+                    path=change.path,
+                    file_size=change.file_size,
+                    mtime_ns=change.mtime_ns,
+                    ctime_ns=change.ctime_ns,
+                )
             )
         case Touch():
             connection.execute(
                 update(pictures)
                 .where(pictures.c.id == change.id)
-                .values(mtime_ns=change.mtime_ns, file_size=change.file_size)
+                .values(
+                    mtime_ns=change.mtime_ns, file_size=change.file_size, ctime_ns=change.ctime_ns
+                )
             )
             return False
         case Remove():
@@ -180,6 +189,7 @@ def _write_change(connection: Connection, change: Change, generation: int) -> bo
                     kind=change.kind,
                     reason=change.reason,
                     decoder=change.decoder,
+                    ctime_ns=change.ctime_ns,
                 )
             )
             connection.execute(delete(aside).where(aside.c.path == change.path))

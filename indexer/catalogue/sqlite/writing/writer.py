@@ -129,7 +129,7 @@ class CatalogueWriter(Catalogue):
             if encoder is not None:
                 _use_encoder(connection, encoder)
             for root in seen_roots:
-                put_root(connection, *root)
+                put_root(connection, root)
             if write_changes(connection, changes, generation):
                 set_setting(connection, "generation", str(generation))
 
@@ -222,7 +222,7 @@ class CatalogueWriter(Catalogue):
                 drop_root(connection, path)
 
     def drop_orphans(self) -> int:
-        """Remove descriptors, also of regions, without a picture; how many rows."""
+        """Remove descriptors and whatever else is of no picture; how many rows."""
         from parecido.indexer.catalogue.sqlite.writing.statements import drop_orphans, set_setting
 
         with self._transaction() as connection:
