@@ -55,6 +55,10 @@ COMMANDS = {
         "parecido.indexer.commands.verify:verify_command",
         "Check a library from top to bottom.",
     ),
+    "relocate": (
+        "parecido.indexer.commands.relocate:relocate_command",
+        "Tell the library that what lay in OLD lies in NEW now.",
+    ),
     "backup": (
         "parecido.indexer.commands.backup:backup_command",
         "Copy the library into one file, while everything runs.",

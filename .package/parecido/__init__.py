@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from parecido.indexer.indexing.options import IndexOptions
     from parecido.indexer.indexing.pipeline import index, remove
+    from parecido.indexer.indexing.places.relocation import relocate
     from parecido.indexer.library.backup.backup import backup
     from parecido.indexer.library.backup.restore import restore
     from parecido.indexer.library.library import Library
@@ -70,6 +71,7 @@ _HOMES = {
         " PathNotFound PictureUnreadable UnknownEncoder WeightsInvalid WeightsUnavailable",
         "indexer.indexing.options": "IndexOptions",
         "indexer.indexing.pipeline": "index remove",
+        "indexer.indexing.places.relocation": "relocate",
         "indexer.library.backup.backup": "backup",
         "indexer.library.backup.restore": "restore",
         "indexer.library.library": "Library",
@@ -145,6 +147,7 @@ __all__ = [
     "load_collection",
     "load_encoder",
     "parse_recipe",
+    "relocate",
     "remove",
     "repair",
     "restore",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["FileRow", "Known", "Root"]
+__all__ = ["FileRow", "Known", "Mount", "Root"]
 
 
 class Known(NamedTuple):
@@ -33,6 +33,14 @@ class Root(NamedTuple):
     inode: int
     rules: str = ""
     """JSON of what is left out below it, and what is not."""
+
+
+class Mount(NamedTuple):
+    """A folder on which another file system was mounted."""
+
+    path: bytes
+    device: int
+    inode: int
 
 
 class FileRow(NamedTuple):

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 from parecido.indexer.catalogue.known import FileRow
 from parecido.indexer.checkup.scrub_place import Place, ScrubPlace
 from parecido.indexer.errors import InvalidRequest
-from parecido.indexer.indexing.roots import find_absent
+from parecido.indexer.indexing.places.roots import find_absent
 from parecido.indexer.library.library import Library
 from parecido.indexer.pictures.read import open_file
 from parecido.indexer.records.pictures import Skip

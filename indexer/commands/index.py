@@ -177,6 +177,13 @@ def index_command(paths: tuple[str, ...], library: str | None, as_json: bool, **
         print_json(report_dict(report))
     else:
         _print_report(report, pictures, str(folder))
+    for root in report.replaced_roots:
+        fail(
+            f"{root} holds hardly anything of what was indexed there (another drive?); it was left "
+            "out, and its pictures were kept.",
+            f"If it is the same: parecido relocate --force {root} {root}. If not, mount it "
+            f"elsewhere, or drop the pictures of before: parecido remove {root}",
+        )
     for root in report.missing_roots:
         fail(
             f"{root} is not there, or an empty folder lies in its place (an unplugged disk?); its "
@@ -185,7 +192,7 @@ def index_command(paths: tuple[str, ...], library: str | None, as_json: bool, **
         )
     if report.interrupted:
         raise SystemExit(130)
-    if report.missing_roots:
+    if report.missing_roots or report.replaced_roots:
         raise SystemExit(1)
 
 
@@ -223,6 +230,13 @@ def _print_report(report: IndexReport, pictures: int, folder: str) -> None:
     if report.interrupted:
         click.echo("Interrupted; what was ready is in the library, the next run goes on from here.")
     click.echo(f"{', '.join(counts)} in {report.seconds:.1f} s{speed}")
+    for old, new in report.relocated:
+        click.echo(f"What was indexed in {printable(old)} lies in {printable(new)} now.")
+    for old, new in report.copied:
+        click.echo(
+            f"{printable(old)} is not there, and {printable(new)} holds copies of its pictures. If "
+            f"it has moved: parecido relocate {printable(old)} {printable(new)}"
+        )
     if report.skipped:
         _print_skips(report)
     click.echo(f"{plural(pictures, 'picture')} in {printable(relative(folder, os.getcwd()))}")

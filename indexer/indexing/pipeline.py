@@ -19,9 +19,9 @@ from parecido.indexer.encoders.presets import find_quality
 from parecido.indexer.errors import InvalidRequest, ParecidoError, PathNotFound
 from parecido.indexer.indexing.encoder_choice import calibrate, check_encoder
 from parecido.indexer.indexing.options import IndexOptions, check_dimension
+from parecido.indexer.indexing.places.roots import Roots
 from parecido.indexer.indexing.plan import Hooks, Plan, Progress, plan_run
 from parecido.indexer.indexing.prepare import read_pixels
-from parecido.indexer.indexing.roots import Roots
 from parecido.indexer.indexing.run import Run
 from parecido.indexer.library.library import Library
 from parecido.indexer.library.upkeep import bring_up_to_date, is_up_to_date

@@ -12,7 +12,12 @@ from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.machine.devices import gpu_visible
 from parecido.indexer.indexing.encoder_choice import check_encoder, choose_encoder
 from parecido.indexer.indexing.options import IndexOptions
-from parecido.indexer.indexing.roots import Roots, look_at_roots
+from parecido.indexer.indexing.places.relocation import (
+    Relocated,
+    recognise_roots,
+    relocate_in,
+)
+from parecido.indexer.indexing.places.roots import Roots, look_at_roots
 from parecido.indexer.library.writing import Writing
 from parecido.indexer.pictures.decoding.decoder import Decoder, DecoderHere
 from parecido.indexer.pictures.decoding.processes import DecoderProcesses
@@ -58,6 +63,8 @@ class Plan:
     """Whether regions are described too."""
     decoder: Decoder = field(default_factory=DecoderProcesses)
     """Who decodes, for this run alone: it ends with it."""
+    relocated: tuple[Relocated, ...] = ()
+    """Roots that lie elsewhere now, or of which there are copies while they are away."""
 
     @property
     def workers(self) -> int:
@@ -77,7 +84,9 @@ class Plan:
         """A walk over the roots that are there."""
         options = self.options
         inside = [os.fsencode(folder) for folder in self.inside]
-        return Walk(self.roots.present, options.exclude, options.hidden, self.folder, inside)
+        walk = Walk(self.roots.present, options.exclude, options.hidden, self.folder, inside)
+        walk.closed = [os.fsencode(folder) for folder in self.roots.replaced]
+        return walk
 
 
 def plan_run(
@@ -95,6 +104,11 @@ def plan_run(
     keeps = catalogue.settings.keeps_regions() if options.within is None else options.within
     if keeps:
         check_has_regions(spec)
+    # a client of a server does not say where its owner's drives are
+    relocated = [] if options.inside else recognise_roots(catalogue, paths)
+    for one in relocated:
+        if one.is_certain:
+            relocate_in(writing, one.old, one.new)
     roots = look_at_roots(catalogue, paths, options.hidden).without(writing.folder)
     decoder = DecoderProcesses() if options.isolate else DecoderHere()
-    return Plan(spec, encoder, writing.folder, roots, options, keeps, decoder)
+    return Plan(spec, encoder, writing.folder, roots, options, keeps, decoder, tuple(relocated))

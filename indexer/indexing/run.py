@@ -10,12 +10,13 @@ import os
 import time
 
 from parecido.indexer.catalogue.changes import Add, Change, Forget, Move, Remove, SkipFile, Touch
-from parecido.indexer.catalogue.known import Known
+from parecido.indexer.catalogue.known import Known, Mount
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.errors import ParecidoError, PathNotFound
 from parecido.indexer.indexing.changed_files import ChangedFiles
 from parecido.indexer.indexing.id_set import IdSet
+from parecido.indexer.indexing.places.missing import look_at_idle_mounts, look_for_missing
 from parecido.indexer.indexing.plan import Hooks, Plan
 from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
@@ -47,7 +48,7 @@ class Run:
         self._catalogue = catalogue
         self._plan = plan
         self._hooks = hooks
-        self._report = IndexReport(missing_roots=list(plan.roots.missing))
+        self._report = _begin_report(plan)
         self._seen = IdSet(catalogue.largest_id())
         self._seen_skips: set[bytes] = set()
         self._within = plan.keeps_regions
@@ -59,6 +60,7 @@ class Run:
         # of the bytes among these changes
         self._fresh: list[bytes] = []
         self._new_roots = list(plan.roots.new)
+        self._mounts = set(catalogue.mounts())
         self._last_commit = time.monotonic()
         self._vanished = False
         # of bytes that many files hold, up to which id they were looked at
@@ -72,7 +74,7 @@ class Run:
         Raises :class:`~parecido.PathNotFound` where there is no file at all, ``NoSpace``, or an
         encoder's errors.
         """
-        walk = self._plan.walk()
+        walk = self._walk = self._plan.walk()
         changed = ChangedFiles(
             self._catalogue,
             self._report,
@@ -102,6 +104,9 @@ class Run:
             self._commit()  # moves first: a moved picture is not gone
             if changed.missed or self._vanished:
                 self._remove_missing(walk)
+            away, filled = look_at_idle_mounts(self._catalogue, self._plan.roots, self._seen)
+            report.missing_roots += map(os.fsdecode, away)
+            self._catalogue.drop_mounts(filled)
             for path in walk.broken:
                 self._skip(path, "the link leads nowhere", "vanished")
             for path in walk.outside:
@@ -110,7 +115,7 @@ class Run:
                 self._skip(path, "it cannot be looked into; its pictures are kept", "unreadable")
         if changed.files or report.removed or report.skipped:
             self._commit()
-        elif not report.interrupted and not report.missing_roots:
+        elif not (report.interrupted or report.missing_roots or report.replaced_roots):
             raise PathNotFound(
                 f"There are no files in {', '.join(walk.roots)}.",
                 "Hidden folders are left out unless --hidden is given.",
@@ -253,7 +258,7 @@ class Run:
         return None
 
     def _is_gone(self, path: bytes) -> bool:
-        """Whether nothing lies at an indexed path any more, and it is no absent disk's."""
+        """Whether nothing lies at an indexed path any more, and it is no unplugged disk's."""
         return not os.path.lexists(path) and not below_any(path, self._plan.roots.absent)
 
     # -- write -----------------------------------------------------------------------------------
@@ -279,13 +284,16 @@ class Run:
         own = self._catalogue.settings.encoder()
         # its file may have another place, with the fingerprint as it was
         encoder_moved = own is not None and own != self._plan.spec
-        if not (self._changes or self._new_roots or encoder_moved):
+        mounts = [one for one in map(Mount._make, self._walk.mounts) if one not in self._mounts]
+        if not (self._changes or self._new_roots or mounts or encoder_moved):
             return
         self._catalogue.write(
             self._changes,
             encoder=self._plan.spec if own != self._plan.spec else None,
             seen_roots=self._new_roots,
+            seen_mounts=mounts,
         )
+        self._mounts.update(mounts)
         self.committed_anything = True
         self._changes, self._new_roots = [], []
         self._flow.forget(self._fresh)
@@ -295,23 +303,14 @@ class Run:
     # -- what is gone ----------------------------------------------------------------------------
 
     def _remove_missing(self, walk: Walk) -> None:
-        gone: list[int] = []
-        forgotten: list[bytes] = []
-        unknown = [*self._plan.roots.absent, *walk.unreadable, *walk.broken, *walk.outside]
-        for root in walk.roots:
-            raw = os.fsencode(root)
-            for picture_id, path in self._catalogue.under(raw):
-                if picture_id not in self._seen and not below_any(path, unknown):
-                    gone.append(picture_id)
-            for path in self._catalogue.skips_under(raw):
-                if path not in self._seen_skips and not below_any(path, unknown):
-                    forgotten.append(path)
-        if gone:
-            gone = sorted(set(gone))
-            self._changes.append(Remove(gone))
-            self._report.removed += len(gone)
-        if forgotten:
-            self._changes.append(Forget(forgotten))
+        roots = self._plan.roots
+        found = look_for_missing(self._catalogue, roots, walk, self._seen, self._seen_skips)
+        if found.pictures:
+            self._changes.append(Remove(found.pictures))
+            self._report.removed += len(found.pictures)
+        if found.skips:
+            self._changes.append(Forget(found.skips))
+        self._report.missing_roots += map(os.fsdecode, found.kept)
 
     def _skip(self, path: bytes, reason: str, kind: str) -> None:
         self._report.skipped.append(Skip(os.fsdecode(path), reason, kind))
@@ -325,3 +324,15 @@ def _skip_file(entry: FileEntry, known: Known, replaces: int | None = None) -> S
     path, file_size, mtime_ns, ctime_ns = entry
     told = (known.kind, known.reason, replaces, known.decoder)
     return SkipFile(path, file_size, mtime_ns, *told, ctime_ns)
+
+
+def _begin_report(plan: Plan) -> IndexReport:
+    """What is known before the first file is looked at."""
+    certain = [one for one in plan.relocated if one.is_certain]
+    copied = [one for one in plan.relocated if not one.is_certain]
+    return IndexReport(
+        missing_roots=list(plan.roots.missing),
+        replaced_roots=list(plan.roots.replaced),
+        relocated=[(os.fsdecode(one.old), os.fsdecode(one.new)) for one in certain],
+        copied=[(os.fsdecode(one.old), os.fsdecode(one.new)) for one in copied],
+    )

@@ -30,6 +30,9 @@ def report_dict(report: IndexReport) -> dict[str, Any]:
         "preparing_seconds": round(report.preparing_seconds, 3),
         "interrupted": report.interrupted,
         "missing_roots": report.missing_roots,
+        "replaced_roots": report.replaced_roots,
+        "relocated": [{"from": old, "to": new} for old, new in report.relocated],
+        "copied": [{"from": old, "to": new} for old, new in report.copied],
     }
 
 

@@ -51,6 +51,14 @@ class Walk:
     """Symbolic links without a target; what lies behind them is unknown too."""
     outside: list[bytes] = field(default_factory=list)
     """Symbolic links that lead out of ``inside``; what lies behind them is unknown too."""
+    closed: Sequence[bytes] = ()
+    """Folders that are not entered."""
+    empty: list[bytes] = field(default_factory=list)
+    """Folders below the roots in which there was nothing at all, as in a mount point of a drive
+    that is unplugged."""
+    mounts: list[tuple[bytes, int, int]] = field(default_factory=list)
+    """Folders on which other file systems are mounted, the roots among them, each with its device
+    and inode."""
 
     def __post_init__(self) -> None:
         self._visited: set[tuple[int, int]] = set()
@@ -113,6 +121,8 @@ class Walk:
         folders.sort(key=lambda folder: os.path.islink(folder[0]))
         links: list[tuple[bytes, bytes]] = []
         for folder, status in folders:
+            if os.path.ismount(folder):
+                self.mounts.append(_identity(folder, status))
             yield folder, self._below(folder, folder, status, links)
         for folder, link in links:
             try:
@@ -126,7 +136,7 @@ class Walk:
         self, root: bytes, folder: bytes, status: os.stat_result, links: list[tuple[bytes, bytes]]
     ) -> Iterator[FileEntry]:
         # a stack of listings, not recursion: folders may lie deeper than Python's limit
-        stack = [self._listing(folder, status)]
+        stack, devices = [self._listing(folder, status)], [status.st_dev]
         while stack:
             for entry in stack[-1]:
                 is_hidden = entry.name.startswith(b".")
@@ -150,10 +160,14 @@ class Walk:
                 elif entry.is_symlink():
                     links.append((root, path))
                 else:
+                    if found.st_dev != devices[-1]:
+                        self.mounts.append(_identity(path, found))
+                    devices.append(found.st_dev)
                     stack.append(self._listing(path, found))
                     break
             else:
                 stack.pop()
+                devices.pop()
 
     def _leads_out(self, path: bytes) -> bool:
         """Whether a path ends where it may not, which is noted."""
@@ -176,12 +190,17 @@ class Walk:
         if identity in self._visited:
             return iter(())
         self._visited.add(identity)
+        if folder in self.closed:
+            return iter(())
         try:
             with os.scandir(folder) as listing:
-                return iter(sorted(listing, key=_place))
+                found = sorted(listing, key=_place)
         except OSError:
             self.unreadable.append(folder)
             return iter(())
+        if not found and os.fsdecode(folder) not in self.roots:
+            self.empty.append(folder)
+        return iter(found)
 
     def _is_excluded(self, root: bytes, path: bytes, is_folder: bool) -> bool:
         # patterns become regular expressions, in which "." and "$" take a line's end for special
@@ -189,6 +208,10 @@ class Walk:
         relative = relative.replace("\n", "\0")
         assert self._spec is not None
         return bool(self._spec.match_file(relative + "/" if is_folder else relative))
+
+
+def _identity(path: bytes, status: os.stat_result) -> tuple[bytes, int, int]:
+    return path, signed64(status.st_dev), signed64(status.st_ino)
 
 
 def _is_on_its_way(name: bytes) -> bool:

@@ -36,7 +36,14 @@ class IndexReport:
     preparing_seconds: float = 0.0
     """Part of ``seconds`` spent on opening the encoder: building it where it was not cached."""
     missing_roots: list[str] = field(default_factory=list)
-    """Roots that were not there; their pictures were kept."""
+    """Roots, and known folders below them, that were not there or were empty; their pictures were
+    kept."""
+    replaced_roots: list[str] = field(default_factory=list)
+    """Those in whose place there is another drive, which was not walked."""
+    relocated: list[tuple[str, str]] = field(default_factory=list)
+    """Folders that have another path by now, with that path; their pictures kept their ids."""
+    copied: list[tuple[str, str]] = field(default_factory=list)
+    """Folders that are not there, and where there are copies of what they held."""
 
     @property
     def pictures_per_second(self) -> float:

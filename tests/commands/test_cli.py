@@ -61,6 +61,7 @@ Commands:
   labels      Print the ImageNet classes of pictures.
   info        Tell what a library holds and how.
   verify      Check a library from top to bottom.
+  relocate    Tell the library that what lay in OLD lies in NEW now.
   backup      Copy the library into one file, while everything runs.
   restore     Make a library of a backup in a new folder.
   remove      Take pictures out of the library; the files stay.

@@ -31,7 +31,7 @@ def test_the_public_names_are_exactly_these() -> None:
         *("PictureCheck", "Problem", "Recipe", "Region", "Results", "Skip", "backup", "evaluate"),
         *("explain", "index"),
         *("known_words", "label_filter", "load_collection", "load_encoder", "parse_recipe"),
-        *("remove", "repair", "restore", "search_labels", "verify", "verify_pictures"),
+        *("relocate", "remove", "repair", "restore", "search_labels", "verify", "verify_pictures"),
     ]
     assert set(parecido.indexer.errors.__all__) < set(parecido.__all__)
     assert parecido.web.__all__ == ["Settings", "create_app", "running"]

@@ -438,6 +438,7 @@ class Changing:
     def _move(self) -> None:
         if path := self._any():
             path.rename(self._new_path())
+            self._remove_empty(path.parent)
 
     def _copy(self) -> None:
         if path := self._any():
@@ -448,6 +449,13 @@ class Changing:
     def _remove(self) -> None:
         if path := self._any():
             path.unlink()
+            self._remove_empty(path.parent)
+
+    def _remove_empty(self, folder: Path) -> None:
+        """As people do who delete pictures; one that stays may be a drive's mount point."""
+        while folder != self._folder and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
 
     def _touch(self) -> None:
         if path := self._any():

@@ -79,11 +79,12 @@ def reversed_listings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_an_entry_tells_the_absolute_path_the_size_and_the_time(tmp_path: Path) -> None:
+def test_an_entry_tells_the_absolute_path_the_size_and_the_times(tmp_path: Path) -> None:
     make(tmp_path, "a.png")
     os.utime(tmp_path / "a.png", ns=(1, 1_234_567_890_123_456_789))
+    path, changed = os.fsencode(tmp_path / "a.png"), (tmp_path / "a.png").stat().st_ctime_ns
     assert list(Walk([str(tmp_path)])) == [
-        FileEntry(os.fsencode(tmp_path / "a.png"), len("a.png"), 1_234_567_890_123_456_789)
+        FileEntry(path, len("a.png"), 1_234_567_890_123_456_789, changed)
     ]
 
 

@@ -166,7 +166,7 @@ def drop_folders(connection: sqlite3.Connection) -> None:
     """Leave a catalogue with the tables of the version before change times, its seals apart."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'looks'").fetchone():
         return
-    for table in ("details", "looks"):
+    for table in ("details", "looks", "mounts"):
         connection.execute(f"DROP TABLE {table}")
     for table, column in (
         *(("pictures", "ctime_ns"), ("pictures", "decoding")),

@@ -66,6 +66,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "table roots": "device:integer inode:integer path:bytes rules:text",
         "table skips": "ctime_ns:integer decoder:text file_size:integer kind:text mtime_ns:integer"
         " path:bytes reason:text",
+        "table mounts": "device:integer inode:integer path:bytes",
         "table details": "is_utc:integer keywords:text latitude:real longitude:real picture_id:id"
         " rating:integer sidecars:text taken_from:text",
         "table looks": "hashes:bytes picture_id:id thumbnail:bytes version:integer",

@@ -26,6 +26,7 @@ __all__ = [
     "facts",
     "looks",
     "metadata",
+    "mounts",
     "pictures",
     "regions",
     "removals",
@@ -76,6 +77,15 @@ roots = Table(
     Column("rules", Text, nullable=False, server_default=""),
 )
 """What was given to be indexed."""
+
+mounts = Table(
+    "mounts",
+    metadata,
+    Column("path", LargeBinary, primary_key=True),
+    Column("device", BigInteger, nullable=False),
+    Column("inode", BigInteger, nullable=False),
+)
+"""Roots, and folders below them, on which another file system was mounted when they were walked."""
 
 pictures = Table(
     "pictures",

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from parecido.indexer.arrays import Ids
-from parecido.indexer.catalogue.known import FileRow, Known, Root
+from parecido.indexer.catalogue.known import FileRow, Known, Mount, Root
 from parecido.indexer.catalogue.sqlite.connections import SCHEMA_VERSION, Connections, check_version
 from parecido.indexer.catalogue.sqlite.errors import translate_errors
 from parecido.indexer.catalogue.sqlite.queries import chunks, marks, pages
@@ -191,10 +191,7 @@ class Catalogue:
 
     def files_after(self, last_id: int, limit: int) -> list[FileRow]:
         """The files of up to so many pictures with larger ids, by id."""
-        query = (
-            "SELECT id, path, file_size, mtime_ns, content_hash, ctime_ns FROM pictures"
-            " WHERE id > ? ORDER BY id LIMIT ?"
-        )
+        query = f"SELECT {_FILE} FROM pictures WHERE id > ? ORDER BY id LIMIT ?"
         rows = self._rows(query, (last_id, limit), int, bytes, int, int, bytes)
         return [FileRow(*row) for row in rows]
 
@@ -238,10 +235,10 @@ class Catalogue:
             for row in self._read_pages(f"SELECT path FROM {table}", path):
                 yield row[0]
 
-    def _read_pages(self, query: str, folder: bytes) -> Iterator[Any]:
+    def _read_pages(self, query: str, folder: bytes, key: int = -1) -> Iterator[Any]:
         low, high = bounds_below(folder)
         query = f"{query} WHERE path > ? AND path < ? ORDER BY path LIMIT ?"
-        for page in pages(lambda last, size: self._rows(query, (last, high, size)), low, key=-1):
+        for page in pages(lambda last, size: self._rows(query, (last, high, size)), low, key=key):
             yield from page
 
     def list_skips(self) -> list[Skip]:
@@ -254,6 +251,16 @@ class Catalogue:
         """What was given to be indexed, by path."""
         query = "SELECT path, device, inode, rules FROM roots ORDER BY path"
         return [Root(*row) for row in self._rows(query, (), bytes, int, int, str)]
+
+    def mounts(self) -> list[Mount]:
+        """Folders on which other file systems were mounted, by path."""
+        query = "SELECT path, device, inode FROM mounts ORDER BY path"
+        return [Mount(*row) for row in self._rows(query, (), bytes, int, int)]
+
+    def files_below(self, folder: bytes) -> Iterator[FileRow]:
+        """The files of the pictures below a folder, in byte order of the paths."""
+        for row in self._read_pages(f"SELECT {_FILE} FROM pictures", folder, key=1):
+            yield FileRow(*row)
 
     def by_label(self, wanted: Filter, limit: int, offset: int = 0) -> list[tuple[Picture, float]]:
         """Pictures that pass a filter with ``classes``, the likeliest first, equal ones by id.
@@ -303,6 +310,8 @@ _PICTURE = (
 )
 
 
+# the fields of FileRow
+_FILE = "id, path, file_size, mtime_ns, content_hash, ctime_ns"
 # the fields of Known
 _KNOWN = "id, file_size, mtime_ns, '', '', '', ctime_ns, format, decoding"
 _SKIPPED = "NULL, file_size, mtime_ns, reason, kind, decoder, ctime_ns, '', 0"

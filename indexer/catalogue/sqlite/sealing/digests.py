@@ -53,6 +53,7 @@ FIELDS: Mapping[int, Mapping[str, tuple[str, ...]]] = {
     2: {
         **_FIRST,
         "roots": (*_FIRST["roots"], "rules"),
+        "mounts": ("path", "device", "inode"),
         "pictures": (*_FIRST["pictures"], "ctime_ns", "decoding"),
         "details": (
             *("picture_id", "taken_from", "is_utc", "rating", "latitude", "longitude"),

@@ -33,7 +33,7 @@ DAMAGED = "its record was damaged"
 """Why a picture is set aside."""
 _SIMPLE = (
     *("removals", "descriptors", "regions", "details", "looks"),
-    *("spaces", "uploads", "skips", "aside"),
+    *("spaces", "uploads", "skips", "aside", "mounts"),
 )
 _WITHOUT = {
     "encoder": "the encoder",

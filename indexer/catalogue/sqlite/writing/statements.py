@@ -35,7 +35,7 @@ from parecido.indexer.catalogue.changes import (
     Touch,
     Withdraw,
 )
-from parecido.indexer.catalogue.known import Root
+from parecido.indexer.catalogue.known import Mount, Root
 from parecido.indexer.catalogue.sqlite.queries import chunks
 from parecido.indexer.catalogue.sqlite.reading.uploads import KEPT, LEAVING, WAITING
 from parecido.indexer.catalogue.sqlite.schema import (
@@ -44,6 +44,7 @@ from parecido.indexer.catalogue.sqlite.schema import (
     details,
     facts,
     looks,
+    mounts,
     pictures,
     regions,
     removals,
@@ -56,9 +57,11 @@ from parecido.indexer.learning.space import Space
 
 __all__ = [
     "await_regions",
+    "drop_mount",
     "drop_orphans",
     "drop_root",
     "keep_regions",
+    "put_mount",
     "put_root",
     "put_space",
     "set_setting",
@@ -114,6 +117,14 @@ def await_regions(connection: Connection, ids: Sequence[int] = ()) -> None:
 
 def put_root(connection: Connection, root: Root) -> None:
     connection.execute(insert(roots).prefix_with("OR REPLACE").values(**root._asdict()))
+
+
+def put_mount(connection: Connection, mount: Mount) -> None:
+    connection.execute(insert(mounts).prefix_with("OR REPLACE").values(**mount._asdict()))
+
+
+def drop_mount(connection: Connection, path: bytes) -> None:
+    connection.execute(delete(mounts).where(mounts.c.path == path))
 
 
 def drop_root(connection: Connection, path: bytes) -> None:

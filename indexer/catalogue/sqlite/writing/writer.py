@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parecido.indexer.catalogue.changes import Change, Own, Withdraw
-from parecido.indexer.catalogue.known import Root
+from parecido.indexer.catalogue.known import Mount, Root
 from parecido.indexer.catalogue.sqlite.connections import SCHEMA_VERSION, open_for_writing
 from parecido.indexer.catalogue.sqlite.errors import translate_errors
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
@@ -116,9 +116,11 @@ class CatalogueWriter(Catalogue):
         *,
         encoder: EncoderSpec | None = None,
         seen_roots: Iterable[Root] = (),
+        seen_mounts: Iterable[Mount] = (),
     ) -> None:
         """Apply a batch in one transaction, synced to disk when this returns."""
         from parecido.indexer.catalogue.sqlite.writing.statements import (
+            put_mount,
             put_root,
             set_setting,
             write_changes,
@@ -130,6 +132,8 @@ class CatalogueWriter(Catalogue):
                 _use_encoder(connection, encoder)
             for root in seen_roots:
                 put_root(connection, root)
+            for mount in seen_mounts:
+                put_mount(connection, mount)
             if write_changes(connection, changes, generation):
                 set_setting(connection, "generation", str(generation))
 
@@ -220,6 +224,17 @@ class CatalogueWriter(Catalogue):
         with self._transaction() as connection:
             for path in paths:
                 drop_root(connection, path)
+
+    def drop_mounts(self, paths: Iterable[bytes]) -> None:
+        """Forget that other file systems were mounted there."""
+        from parecido.indexer.catalogue.sqlite.writing.statements import drop_mount
+
+        paths = list(paths)
+        if not paths:
+            return
+        with self._transaction() as connection:
+            for path in paths:
+                drop_mount(connection, path)
 
     def drop_orphans(self) -> int:
         """Remove descriptors and whatever else is of no picture; how many rows."""

@@ -20,6 +20,12 @@ def upgrade() -> None:
     op.add_column("skips", sa.Column("ctime_ns", sa.BigInteger))
     op.add_column("roots", sa.Column("rules", sa.Text, nullable=False, server_default=""))
     op.create_table(
+        "mounts",
+        sa.Column("path", sa.LargeBinary, primary_key=True),
+        sa.Column("device", sa.BigInteger, nullable=False),
+        sa.Column("inode", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
         "details",
         _picture_id(),
         sa.Column("taken_from", sa.Text, nullable=False),

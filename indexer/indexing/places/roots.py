@@ -11,6 +11,8 @@ from pathlib import Path
 from parecido.indexer.catalogue.known import Root
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.errors import PathNotFound
+from parecido.indexer.indexing.places.likeness import compare, draw_sample
+from parecido.indexer.indexing.places.mounts import identify, list_idle_mounts
 from parecido.indexer.system.paths import SEPARATOR, signed64, within
 
 __all__ = ["Roots", "find_absent", "look_at_roots"]
@@ -28,8 +30,12 @@ class Roots:
     """What of that was not known, or is another folder by now."""
     absent: tuple[bytes, ...] = ()
     """Below these nothing counts as gone: unplugged disks, and what is hidden from the walk."""
+    idle_mounts: tuple[bytes, ...] = ()
+    """Those below walked folders on which something was mounted when they were indexed."""
     missing: tuple[str, ...] = ()
     """What was given or lies below it, is known, and is not there."""
+    replaced: tuple[str, ...] = ()
+    """So, too; another drive lies in its place, and is not walked."""
 
     def without(self, folder: Path) -> Roots:
         """With known roots in the library's own folder counted as absent unless they are named.
@@ -47,6 +53,7 @@ def look_at_roots(catalogue: Catalogue, given: Sequence[str], hidden: bool) -> R
     Raises :class:`~parecido.PathNotFound` for a path that is neither there nor known.
     """
     known = {root.path: root for root in catalogue.roots()}
+    mounts = catalogue.mounts()
     absent = find_absent(catalogue)
     present, new, missing = [], [], []
     for path in dict.fromkeys(given):
@@ -70,19 +77,54 @@ def look_at_roots(catalogue: Catalogue, given: Sequence[str], hidden: bool) -> R
         root = Root(raw, signed64(status.st_dev), signed64(status.st_ino), rules)
         if before != root and not _is_followed(raw, status, known):
             new.append(root)
-    for raw in absent:
+    folders = [os.fsencode(folder) for folder in present]
+    idle = [raw for raw in list_idle_mounts(mounts, folders) if raw not in absent]
+    replaced = _find_other_drives(catalogue, folders)
+    present = [path for path in present if os.fsencode(path) not in replaced]
+    absent += replaced
+    for raw in set(absent).difference(replaced):
         shown = os.fsdecode(raw)
         walked = any(within(raw, os.fsencode(folder)) for folder in present)
         if walked and shown not in missing:
             missing.append(shown)
     if not hidden:
         absent += [raw for raw in known if _is_hidden(raw, present)]
-    return Roots(tuple(known), tuple(present), tuple(new), tuple(absent), tuple(missing))
+    return Roots(
+        known=tuple(known),
+        present=tuple(present),
+        new=tuple(root for root in new if root.path not in replaced),
+        absent=(*absent, *idle),
+        idle_mounts=tuple(idle),
+        missing=tuple(sorted(missing)),
+        replaced=tuple(map(os.fsdecode, replaced)),
+    )
 
 
 def find_absent(catalogue: Catalogue) -> list[bytes]:
     """The known roots that are unplugged disks: below them nothing is gone or damaged."""
     return [root.path for root in catalogue.roots() if _is_absent(catalogue, root)]
+
+
+def _find_other_drives(catalogue: Catalogue, walked: Sequence[bytes]) -> list[bytes]:
+    """Folders in whose places there is another drive than the one that was indexed.
+
+    Only what has another identity than before is looked into, for every mount gives a new one.
+    """
+    found = []
+    for path, device, inode in [*(root[:3] for root in catalogue.roots()), *catalogue.mounts()]:
+        if path in found or not any(within(path, folder) for folder in walked):
+            continue
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+        if identify(status) == (device, inode) or not stat.S_ISDIR(status.st_mode):
+            continue
+        if not os.path.ismount(path) and device == signed64(status.st_dev):
+            continue  # another folder of the same file system: somebody put it there
+        if compare(draw_sample(catalogue.files_below(path)), path, path).is_other:
+            found.append(path)
+    return found
 
 
 def _is_followed(path: bytes, status: os.stat_result, known: Iterable[bytes]) -> bool:
