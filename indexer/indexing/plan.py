@@ -105,10 +105,20 @@ def plan_run(
     if keeps:
         check_has_regions(spec)
     # a client of a server does not say where its owner's drives are
-    relocated = [] if options.inside else recognise_roots(catalogue, paths)
-    for one in relocated:
-        if one.is_certain:
-            relocate_in(writing, one.old, one.new)
+    relocated = [] if options.inside else _relocate_roots(writing, paths)
     roots = look_at_roots(catalogue, paths, options.hidden).without(writing.folder)
     decoder = DecoderProcesses() if options.isolate else DecoderHere()
     return Plan(spec, encoder, writing.folder, roots, options, keeps, decoder, tuple(relocated))
+
+
+def _relocate_roots(writing: Writing, paths: list[str]) -> list[Relocated]:
+    """Give roots that are elsewhere by now their new paths; these, and those with copies there."""
+    done: list[Relocated] = []
+    while True:
+        found = recognise_roots(writing.catalogue, paths)
+        certain = [one for one in found if one.is_certain]
+        for one in certain:
+            relocate_in(writing, one.old, one.new)
+        done += certain
+        if not certain:  # else the place of one may be free for another
+            return done + found

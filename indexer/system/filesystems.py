@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["FileSystem", "filesystem_of"]
+__all__ = ["FileSystem", "filesystem_of", "list_mounts_below"]
 
 # Names as Linux, macOS and Windows give them.  What several machines may have at once, or what two
 # mounts on one machine may show: a lock that is taken through one of them need not hold in another.
@@ -77,16 +78,31 @@ def filesystem_of(folder: str | os.PathLike[str]) -> FileSystem:
 def _find_mount(path: bytes, mounts: bytes) -> str:
     """The kind of the file system that is mounted nearest above a path; see proc(5), mountinfo."""
     nearest, kind = -1, b""
+    for point, told in _read_mounts(mounts):
+        # of two on one place the later one lies above
+        if len(point) >= nearest and (path == point or path.startswith(point + b"/")):
+            nearest, kind = len(point), told
+    return kind.decode("ascii", "replace")
+
+
+def _read_mounts(mounts: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Mount points, without a slash at their end, and the kinds of what is mounted there."""
     for line in mounts.splitlines():
         own, _, rest = line.partition(b" - ")
         point = own.split(b" ")[4]
         if b"\\" in point:  # a space, for example
             point = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), point)
-        point = point.rstrip(b"/")
-        # of two on one place the later one lies above
-        if len(point) >= nearest and (path == point or path.startswith(point + b"/")):
-            nearest, kind = len(point), rest.split(b" ")[0]
-    return kind.decode("ascii", "replace")
+        yield point.rstrip(b"/"), rest.split(b" ")[0]
+
+
+def list_mounts_below(folder: bytes) -> list[bytes]:
+    """Folders below one on which something is mounted now; none where that is not told (Linux)."""
+    try:
+        told = _MOUNTS.read_bytes()
+    except OSError:
+        return []
+    inside = folder.rstrip(b"/") + b"/"
+    return sorted({point for point, _ in _read_mounts(told) if point.startswith(inside)})
 
 
 def _ask_windows(path: str) -> str:

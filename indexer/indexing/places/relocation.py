@@ -12,10 +12,11 @@ from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.errors import InvalidRequest, PathNotFound
 from parecido.indexer.indexing.places.likeness import compare, draw_sample
 from parecido.indexer.indexing.places.mounts import identify
-from parecido.indexer.indexing.places.roots import find_absent
+from parecido.indexer.indexing.places.roots import list_away
 from parecido.indexer.library.library import Library
 from parecido.indexer.library.upkeep import bring_up_to_date
 from parecido.indexer.library.writing import Writing
+from parecido.indexer.system.filesystems import list_mounts_below
 from parecido.indexer.system.paths import SEPARATOR, absolute, within
 
 __all__ = ["Relocated", "recognise_roots", "relocate", "relocate_in"]
@@ -48,7 +49,7 @@ def relocate(
             "Name the folder as it was indexed, and where it lies now.",
         )
     with library.writer(wait=wait) as writing:
-        sample = draw_sample(writing.catalogue.files_below(was))
+        sample = draw_sample(writing.catalogue, was)
         if not sample:
             raise PathNotFound(
                 f"The library holds nothing below {os.fsdecode(was)}.",
@@ -110,23 +111,21 @@ class Relocated(NamedTuple):
 
 
 def recognise_roots(catalogue: Catalogue, given: Sequence[str]) -> list[Relocated]:
-    """Which of the given folders, of which nothing is known, hold what roots held that are away."""
-    known = {root.path for root in catalogue.roots()}
+    """Which of the given folders, and of the drives below them, hold what lay in folders that are
+    away; those of which nothing is known.
+    """
     folders = [os.fsencode(path) for path in given]
+    mounted = [mount for folder in folders for mount in list_mounts_below(folder)]
     fresh = [
         folder
-        for folder in folders
-        if folder not in known
-        and os.path.isdir(folder)
-        and next(catalogue.under(folder), None) is None
+        for folder in dict.fromkeys([*folders, *mounted])
+        if os.path.isdir(folder) and next(catalogue.under(folder), None) is None
     ]
     if not fresh:
         return []
     found: list[Relocated] = []
-    for root in find_absent(catalogue):
-        if root in folders:
-            continue  # it was asked for where it was
-        sample = draw_sample(catalogue.files_below(root))
+    for root in list_away(catalogue):
+        sample = draw_sample(catalogue, root)
         places = _list_places(root, fresh) if sample else []
         taken = {one.new for one in found}
         likely = [(compare(sample, root, place), place) for place in places if place not in taken]

@@ -12,10 +12,10 @@ from parecido.indexer.catalogue.known import Root
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.errors import PathNotFound
 from parecido.indexer.indexing.places.likeness import compare, draw_sample
-from parecido.indexer.indexing.places.mounts import identify, list_idle_mounts
+from parecido.indexer.indexing.places.mounts import list_idle_mounts
 from parecido.indexer.system.paths import SEPARATOR, signed64, within
 
-__all__ = ["Roots", "find_absent", "look_at_roots"]
+__all__ = ["Roots", "find_absent", "list_away", "look_at_roots"]
 
 
 @dataclass(frozen=True)
@@ -105,24 +105,36 @@ def find_absent(catalogue: Catalogue) -> list[bytes]:
     return [root.path for root in catalogue.roots() if _is_absent(catalogue, root)]
 
 
+def list_away(catalogue: Catalogue) -> list[bytes]:
+    """Folders whose pictures are not there now: known roots, and drives below them.
+
+    Because nothing is there, nothing is mounted, or something else lies in their place.
+    """
+    absent = find_absent(catalogue)
+    known = [root.path for root in catalogue.roots()]
+    idle = list_idle_mounts(catalogue.mounts(), known)
+    return list(dict.fromkeys([*absent, *idle, *_find_other_drives(catalogue, known)]))
+
+
 def _find_other_drives(catalogue: Catalogue, walked: Sequence[bytes]) -> list[bytes]:
     """Folders in whose places there is another drive than the one that was indexed.
 
-    Only what has another identity than before is looked into, for every mount gives a new one.
+    Only mount points are looked into, and what has the device of another drive: numbers of devices
+    are given again, so that the same one tells nothing.
     """
     found = []
-    for path, device, inode in [*(root[:3] for root in catalogue.roots()), *catalogue.mounts()]:
+    for path, device, _ in [*(root[:3] for root in catalogue.roots()), *catalogue.mounts()]:
         if path in found or not any(within(path, folder) for folder in walked):
             continue
         try:
             status = os.stat(path)
         except OSError:
             continue
-        if identify(status) == (device, inode) or not stat.S_ISDIR(status.st_mode):
+        if not stat.S_ISDIR(status.st_mode):
             continue
         if not os.path.ismount(path) and device == signed64(status.st_dev):
-            continue  # another folder of the same file system: somebody put it there
-        if compare(draw_sample(catalogue.files_below(path)), path, path).is_other:
+            continue  # the same, or a folder of the same file system that somebody put there
+        if compare(draw_sample(catalogue, path), path, path).is_other:
             found.append(path)
     return found
 
