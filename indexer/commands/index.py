@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["index_command"]
 
-_SHOWN_SKIPS = 10
+_SHOWN = 10
 
 
 @click.command("index")
@@ -239,6 +239,9 @@ def _print_report(report: IndexReport, pictures: int, folder: str) -> None:
         )
     if report.skipped:
         _print_skips(report)
+    if report.notes:
+        click.echo(f"{plural(len(report.notes), 'picture')} not whole:")
+        _print_some([(note.path, note.note) for note in report.notes])
     click.echo(f"{plural(pictures, 'picture')} in {printable(relative(folder, os.getcwd()))}")
 
 
@@ -249,9 +252,12 @@ def _print_skips(report: IndexReport) -> None:
     parts = [f"{count:,} {kind.replace('-', ' ')}" for kind, count in sorted(kinds.items())]
     click.echo(f"{plural(len(report.skipped), 'file')} skipped: {', '.join(parts)}")
     # films and notes among the pictures are expected; what looks like a picture and fails is news
-    telling = [skip for skip in report.skipped if skip.kind != "not-a-picture"]
-    for skip in telling[:_SHOWN_SKIPS]:
-        path = relative(skip.path, os.getcwd())
-        click.echo(f"  {printable(path)}: {printable(skip.reason)}")
-    if len(telling) > _SHOWN_SKIPS:
-        click.echo(f"  … and {len(telling) - _SHOWN_SKIPS:,} more; --json lists all")
+    _print_some([(s.path, s.reason) for s in report.skipped if s.kind != "not-a-picture"])
+
+
+def _print_some(told: list[tuple[str, str]]) -> None:
+    """The first files of some, each with what is told of it."""
+    for path, what in told[:_SHOWN]:
+        click.echo(f"  {printable(relative(path, os.getcwd()))}: {printable(what)}")
+    if len(told) > _SHOWN:
+        click.echo(f"  … and {len(told) - _SHOWN:,} more; --json lists all")

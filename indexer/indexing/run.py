@@ -24,7 +24,7 @@ from parecido.indexer.pictures.decoding.messages import STOPPING_KINDS
 from parecido.indexer.pictures.decoding.versions import decoder_versions
 from parecido.indexer.pictures.read import LEADS_OUT
 from parecido.indexer.pictures.walk import Walk
-from parecido.indexer.records.pictures import Described, FileEntry, Picture, Skip, Taken
+from parecido.indexer.records.pictures import Described, FileEntry, Note, Picture, Skip, Taken
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.paths import below_any
 
@@ -273,6 +273,8 @@ class Run:
         self._waiting.discard(picture_id or 0)
         self._changes.append(Add(entry, prepared.content_hash, described, picture_id))
         self._fresh.append(prepared.content_hash)
+        if described.note:
+            self._report.notes.append(Note(os.fsdecode(entry.path), described.note))
         if picture_id is None:
             self._report.added += 1
         else:

@@ -25,6 +25,7 @@ def report_dict(report: IndexReport) -> dict[str, Any]:
         "moved": report.moved,
         "removed": report.removed,
         "skipped": [{"path": s.path, "reason": s.reason} for s in report.skipped],
+        "notes": [{"path": n.path, "note": n.note} for n in report.notes],
         "seconds": round(report.seconds, 3),
         "pictures_per_second": round(report.pictures_per_second, 1),
         "preparing_seconds": round(report.preparing_seconds, 3),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import IO, TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from PIL import Image, UnidentifiedImageError
 
@@ -22,6 +22,13 @@ from parecido.indexer.errors import ParecidoError, PictureUnreadable
 from parecido.indexer.pictures.colours import reduce, to_srgb
 from parecido.indexer.pictures.costs import check_costs, load
 from parecido.indexer.pictures.exif import read_taken
+from parecido.indexer.pictures.formats.cut import (
+    MISSING,
+    JpegBytes,
+    Loaded,
+    load_rest,
+    measure_jpeg,
+)
 from parecido.indexer.pictures.in_memory import Content
 from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.records.choices import FORMATS
@@ -52,8 +59,9 @@ _PLUGINS = (
 )
 # What begins so is of that format or damaged: the other decoders, which take 8 ms to import, are
 # left alone.
+_JPEG = b"\xff\xd8\xff"
 _CERTAIN = {
-    b"\xff\xd8\xff": ("PIL.JpegImagePlugin", ("JPEG",)),
+    _JPEG: ("PIL.JpegImagePlugin", ("JPEG",)),
     b"\x89PNG\r\n\x1a\n": ("PIL.PngImagePlugin", ("PNG",)),
 }
 RESAMPLE = {
@@ -64,11 +72,13 @@ RESAMPLE = {
 }
 """Filters by the names that an encoder's spec gives them."""
 _SIGNATURES = (
-    *(b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"8BPS"),
+    *(_JPEG, b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"8BPS"),
     *(b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51", b"DDS "),
 )
 # Brands of HEIF and AVIF; films have the same container and others ("isom", "mp42", "qt  ")
 _HEIF_BRANDS = (b"hei", b"hev", b"mif", b"msf", b"mia", b"avi")
+# What Pillow says where a file ends before the picture does
+_ENDS = ("is truncated", "not enough image data")
 _ICON = b"\0\0\1\0"
 _ORIENTATION = 0x0112
 _SWAPPING = (5, 6, 7, 8)
@@ -102,6 +112,8 @@ class Decoded:
     """Pillow's name of the file format."""
     taken: Taken = UNKNOWN
     """When, and with which camera."""
+    note: str = ""
+    """What is missing of it; empty where nothing is."""
 
 
 Size: TypeAlias = tuple[int, int]
@@ -124,6 +136,8 @@ class Rendered(NamedTuple):
     """Pillow's name of the file format."""
     taken: Taken
     """When, and with which camera."""
+    note: str = ""
+    """What is missing of it; empty where nothing is."""
 
 
 def decode(content: Content, spec: EncoderSpec, limits: Limits) -> Decoded:
@@ -132,7 +146,7 @@ def decode(content: Content, spec: EncoderSpec, limits: Limits) -> Decoded:
 
     found = render(content, spec.size.target, limits, RESAMPLE[spec.resample])
     pixels = np.asarray(found.image)
-    return Decoded(pixels, found.width, found.height, found.format, found.taken)
+    return Decoded(pixels, found.width, found.height, found.format, found.taken, found.note)
 
 
 def render(
@@ -164,7 +178,8 @@ def render(
                 image.draft("RGB" if image.mode != "L" else "L", (max(wanted), max(wanted)))
             with (turn or take_turn)(image.size, whole):
                 drafted = image.size != whole
-                return _finish(load(image, content), whole if drafted else None, target, resample)
+                found = _load(image, content, limits)
+                return _finish(found, image, whole if drafted else None, (target, resample))
     except (ParecidoError, ImportError):  # a missing module is no damaged file
         raise
     except MemoryError as error:
@@ -178,30 +193,67 @@ def take_turn(decoded: Size, _whole: Size) -> AbstractContextManager[object]:
     return _large if decoded[0] * decoded[1] > LARGE_PIXELS else nullcontext()
 
 
+def _load(image: Image.Image, content: Content, limits: Limits) -> Loaded:
+    """The pixels of an opened picture, those that are there where its file ends too early."""
+    file = getattr(image, "fp", None)
+    if isinstance(file, JpegBytes):
+        file.ends = True
+        loaded = load(image, content)
+        return measure_jpeg(loaded) if file.is_cut else Loaded(loaded)
+    try:
+        return Loaded(load(image, content))
+    except (OSError, ValueError) as error:
+        if not isinstance(content, bytes) or not any(word in str(error) for word in _ENDS):
+            raise
+        with open_picture(io.BytesIO(content), limits) as again:
+            return load_rest(image, again)
+
+
 def _finish(
+    loaded: Loaded,
     image: Image.Image,
     whole: Size | None,
-    target: Callable[[int, int], tuple[int, int]],
-    resample: Image.Resampling,
+    wanted: tuple[Callable[[int, int], tuple[int, int]], Image.Resampling],
 ) -> Rendered:
     """A loaded picture at its size; ``whole`` is that of one decoded at a fraction."""
+    target, resample = wanted
     # asked again: the decoders of TIFF and AVIF turn the picture themselves while they load it
     orientation = _orientation(image)
     upright = _turn(whole or image.size, orientation)
-    wanted = target(*upright)
-    stored = _turn(wanted, orientation)
-    small = to_srgb(reduce(image, stored), image.info).resize(stored, resample, reducing_gap=2.0)
+    stored = _turn(target(*upright), orientation)
+    small = _shrink(loaded, stored, image.info, resample)
     if orientation != 1:
         # turned when it is small; flips and quarter turns commute with the resampling.  Not with
         # ImageOps.exif_transpose: it writes the EXIF anew, and fails where another tag is damaged.
         small = small.transpose(_UPRIGHT[orientation])
-    return Rendered(small, *upright, image.format or "", read_taken(image))
+    return Rendered(small, *upright, image.format or "", read_taken(image), loaded.note)
+
+
+def _shrink(
+    loaded: Loaded, size: Size, info: dict[Any, Any], resample: Image.Resampling
+) -> Image.Image:
+    """RGB at that size; rows that are missing are grey."""
+    pixels, (width, height) = loaded.pixels, size
+    first, end = 0, height
+    if loaded.above or loaded.below:
+        first = round(loaded.above * height)
+        end = max(first + 1, round((1 - loaded.below) * height))
+        top, bottom = loaded.above * pixels.height, (1 - loaded.below) * pixels.height
+        pixels = pixels.crop((0, round(top), pixels.width, round(bottom)))
+    there = width, end - first
+    small = to_srgb(reduce(pixels, there), info).resize(there, resample, reducing_gap=2.0)
+    if there == size:
+        return small
+    filled = Image.new("RGB", size, MISSING)
+    filled.paste(small, (0, first))
+    return filled
 
 
 def _enter(content: Content, limits: Limits) -> AbstractContextManager[Image.Image]:
     """A picture within the limits."""
     if not isinstance(content, Image.Image):
-        return open_picture(io.BytesIO(content), limits)
+        is_jpeg = content.startswith(_JPEG)
+        return open_picture((JpegBytes if is_jpeg else io.BytesIO)(content), limits)
     _check_pixels(content.size, limits)
     return nullcontext(content)
 

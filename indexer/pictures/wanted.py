@@ -61,6 +61,8 @@ class Drawn(NamedTuple):
     """When, and with which camera."""
     box: tuple[int, int, int, int]
     """Left, upper, right and lower edge of what was drawn, in pixels of the whole picture."""
+    note: str = ""
+    """What is missing of the picture; empty where nothing is."""
 
     @property
     def pixels(self) -> Pixels:
@@ -88,8 +90,9 @@ def draw(content: Content, wanted: Wanted, limits: Limits, turn: Turn = take_tur
     else:
         target, resample = wanted.target, Image.Resampling.LANCZOS
     found = render(content, target, limits, resample, turn)
-    image, width, height, form, taken = found
-    return Drawn(image.tobytes(), image.size, width, height, form, taken, (0, 0, width, height))
+    image, width, height, form, taken, note = found
+    box = 0, 0, width, height
+    return Drawn(image.tobytes(), image.size, width, height, form, taken, box, note)
 
 
 def _draw_part(
@@ -106,7 +109,7 @@ def _draw_part(
         return max(1, round(width * scale)), max(1, round(height * scale))
 
     resample = RESAMPLE[spec.resample]
-    image, width, height, form, taken = render(content, target, limits, resample, turn)
+    image, width, height, form, taken, note = render(content, target, limits, resample, turn)
     box = left, top, right, bottom = chosen[0]
     across, down = image.width / width, image.height / height
     part = image.resize(
@@ -114,4 +117,4 @@ def _draw_part(
         Image.Resampling(resample),
         box=(left * across, top * down, right * across, bottom * down),
     )
-    return Drawn(part.tobytes(), part.size, width, height, form, taken, box)
+    return Drawn(part.tobytes(), part.size, width, height, form, taken, box, note)

@@ -10,7 +10,17 @@ from parecido.indexer.records.regions import Regional
 if TYPE_CHECKING:
     from parecido.indexer.arrays import Vectors
 
-__all__ = ["UNKNOWN", "Described", "Encoding", "FileEntry", "Label", "Picture", "Skip", "Taken"]
+__all__ = [
+    "UNKNOWN",
+    "Described",
+    "Encoding",
+    "FileEntry",
+    "Label",
+    "Note",
+    "Picture",
+    "Skip",
+    "Taken",
+]
 
 
 class Label(NamedTuple):
@@ -62,6 +72,15 @@ class Skip:
 
 
 @dataclass(frozen=True)
+class Note:
+    """Something to know of a picture that was added or updated."""
+
+    path: str
+    note: str
+    """What is missing of it, in a few words."""
+
+
+@dataclass(frozen=True)
 class Encoding:
     """What an encoder gives for ``n`` pictures."""
 
@@ -96,6 +115,8 @@ class Described:
     taken: Taken = UNKNOWN
     regional: Regional | None = None
     """Regional descriptors, where the library keeps them."""
+    note: str = ""
+    """What is missing of the picture, as of a file that was cut short; it is not kept."""
 
 
 class FileEntry(NamedTuple):

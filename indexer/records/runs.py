@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from parecido.indexer.records.pictures import Skip
+from parecido.indexer.records.pictures import Note, Skip
 
 __all__ = ["IndexReport", "PictureCheck", "Problem"]
 
@@ -29,6 +29,8 @@ class IndexReport:
     moved: int = 0
     removed: int = 0
     skipped: list[Skip] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    """Of pictures that were added or updated, and are not whole."""
     seconds: float = 0.0
     encoded: int = 0
     """Pictures that went through the network (copies of known bytes do not)."""

@@ -546,7 +546,7 @@ def test_a_target_of_ones_own_is_met_exactly() -> None:
         seen.append((width, height))
         return 17, 5
 
-    image, *size, form, _ = render(turned(quadrants(), 6, "JPEG"), target, Limits())
+    image, *size, form, _taken, _note = render(turned(quadrants(), 6, "JPEG"), target, Limits())
     assert (image.mode, image.size, size, form) == ("RGB", (17, 5), [96, 64], "JPEG")
     assert set(seen) == {(96, 64)}
 
@@ -990,14 +990,10 @@ def test_postscript_is_refused_and_no_program_is_started(
 
 @pytest.mark.parametrize(
     ("form", "options"),
-    [
-        *(("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {"quality": 95})),
-        *(("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("BMP", {}), ("JPEG2000", {})),
-        *(("AVIF", {}), ("HEIF", {}), ("GIF", {})),
-    ],
+    [("WEBP", {"quality": 95}), ("JPEG2000", {}), ("AVIF", {}), ("HEIF", {})],
 )
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
-def test_a_file_cut_short_is_told_as_damaged(
+def test_what_cannot_be_shown_of_a_file_cut_short_is_told_as_damaged(
     form: str, options: dict[str, Any], part: float
 ) -> None:
     noise = np.random.default_rng(3).integers(0, 256, (200, 200, 3), dtype=np.uint8)
