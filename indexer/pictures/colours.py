@@ -1,4 +1,4 @@
-"""Whatever mode a decoded picture has → sRGB over white, as a viewer would show it."""
+"""Whatever mode a decoded picture has → opaque sRGB, as a viewer would show it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from typing import Any
 from PIL import Image, ImageCms
 
 __all__ = ["reduce", "to_srgb"]
+
+# Of what is seen of a transparent picture, in 0..255: so light on the whole, with so few dark
+# pixels, it is laid over black.  Signs in white, yellow and pastel are; photographs cut out of
+# their ground are not.
+_LIGHT, _DARK, _FEW = 190, 128, 0.02
 
 
 def reduce(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
@@ -82,7 +87,10 @@ def _extremes(image: Image.Image) -> tuple[float, float]:
 
 
 def to_srgb(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
-    """sRGB over white, from one of the modes that :func:`_converter` leaves."""
+    """Opaque sRGB, from one of the modes that :func:`_converter` leaves.
+
+    Transparency lies over white, or over black where on white nothing would be seen.
+    """
     profile = info.get("icc_profile")
     if image.mode == "LAB" or (profile and image.mode in ("RGB", "RGBA", "CMYK", "L")):
         try:
@@ -98,9 +106,27 @@ def to_srgb(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # a damaged profile: show the numbers as they are, as viewers do
     if image.mode == "RGBA":
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        ground = Image.new("RGBA", image.size, "black" if _is_light(image) else "white")
+        image = Image.alpha_composite(ground, image)
     return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+
+
+def _is_light(image: Image.Image) -> bool:
+    """Whether what is to be seen of an RGBA image is so light that white would swallow it.
+
+    A picture with shadows or outlines is not, however light the rest.
+    """
+    alpha = image.getchannel("A")
+    extrema: Any = alpha.getextrema()
+    lowest, highest = extrema
+    if lowest == 255 or highest == 0:
+        return False
+    # half of the strongest: a soft shadow around a white sign is no part of it
+    visible = alpha.point([255 if value >= highest / 2 else 0 for value in range(256)])
+    counts = image.convert("RGB").convert("L").histogram(visible)
+    dark = sum(counts[:_DARK])
+    mean = sum(value * count for value, count in enumerate(counts)) / sum(counts)
+    return mean >= _LIGHT and dark <= _FEW * sum(counts)
 
 
 @lru_cache(maxsize=32)

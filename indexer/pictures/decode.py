@@ -6,17 +6,13 @@ process are used: formats that Pillow hands to another program (EPS) are refused
 
 from __future__ import annotations
 
-import importlib
-import io
-import struct
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cache
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from parecido.indexer.errors import ParecidoError, PictureUnreadable
 from parecido.indexer.pictures.colours import reduce, to_srgb
@@ -31,7 +27,12 @@ from parecido.indexer.pictures.formats.cut import (
 )
 from parecido.indexer.pictures.in_memory import Content
 from parecido.indexer.pictures.limits import Limits, pillow_limit
-from parecido.indexer.records.choices import FORMATS
+from parecido.indexer.pictures.opening import (
+    check_bytes,
+    check_pixels,
+    open_bytes,
+    report_damage,
+)
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import UNKNOWN, Taken
 
@@ -52,18 +53,6 @@ __all__ = [
     "take_turn",
 ]
 
-# Pillow's plug-in modules; HEIF comes from pillow-heif
-_PLUGINS = (
-    *("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Jpeg2K"),
-    *("Ppm", "Tga", "Ico", "Psd", "Qoi", "Pcx", "Sgi", "Dds"),
-)
-# What begins so is of that format or damaged: the other decoders, which take 8 ms to import, are
-# left alone.
-_JPEG = b"\xff\xd8\xff"
-_CERTAIN = {
-    _JPEG: ("PIL.JpegImagePlugin", ("JPEG",)),
-    b"\x89PNG\r\n\x1a\n": ("PIL.PngImagePlugin", ("PNG",)),
-}
 RESAMPLE = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -71,15 +60,8 @@ RESAMPLE = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 """Filters by the names that an encoder's spec gives them."""
-_SIGNATURES = (
-    *(_JPEG, b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"8BPS"),
-    *(b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51", b"DDS "),
-)
-# Brands of HEIF and AVIF; films have the same container and others ("isom", "mp42", "qt  ")
-_HEIF_BRANDS = (b"hei", b"hev", b"mif", b"msf", b"mia", b"avi")
 # What Pillow says where a file ends before the picture does
 _ENDS = ("is truncated", "not enough image data")
-_ICON = b"\0\0\1\0"
 _ORIENTATION = 0x0112
 _SWAPPING = (5, 6, 7, 8)
 _UPRIGHT = {
@@ -185,7 +167,7 @@ def render(
     except MemoryError as error:
         raise PictureUnreadable("not enough memory to decode it", "too-large") from error
     except Exception as error:  # decoders raise almost anything on damaged bytes
-        raise _report_damage(error) from error
+        raise report_damage(error) from error
 
 
 def take_turn(decoded: Size, _whole: Size) -> AbstractContextManager[object]:
@@ -205,7 +187,7 @@ def _load(image: Image.Image, content: Content, limits: Limits) -> Loaded:
     except (OSError, ValueError) as error:
         if not isinstance(content, bytes) or not any(word in str(error) for word in _ENDS):
             raise
-        with open_picture(io.BytesIO(content), limits) as again:
+        with open_bytes(content, limits) as again:
             return load_rest(image, again)
 
 
@@ -252,102 +234,9 @@ def _shrink(
 def _enter(content: Content, limits: Limits) -> AbstractContextManager[Image.Image]:
     """A picture within the limits."""
     if not isinstance(content, Image.Image):
-        is_jpeg = content.startswith(_JPEG)
-        return open_picture((JpegBytes if is_jpeg else io.BytesIO)(content), limits)
-    _check_pixels(content.size, limits)
+        return open_bytes(content, limits)
+    check_pixels(content.size, limits)
     return nullcontext(content)
-
-
-@contextmanager
-def open_picture(file: IO[bytes], limits: Limits) -> Iterator[Image.Image]:
-    """A picture within the limits, of which only the header was read."""
-    head = file.read(32)
-    file.seek(0)
-    formats = _to_try(head)  # outside: a missing module is no damaged file
-    if head.startswith(_ICON):
-        _check_icon(file, limits)
-    try:
-        image = Image.open(file, formats=formats)
-    except UnidentifiedImageError as error:
-        heif = head[4:8] == b"ftyp" and head[8:12].startswith(_HEIF_BRANDS)
-        if head.startswith(_SIGNATURES) or heif or head[8:12] == b"WEBP":
-            raise PictureUnreadable("damaged: its header cannot be read", "damaged") from error
-        raise PictureUnreadable("not a picture in a format that is read", "not-a-picture") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureUnreadable(
-            f"too large: more pixels than the limit of {limits.pixels / 1e6:.0f} megapixels",
-            "too-large",
-        ) from error
-    except Exception as error:
-        raise _report_damage(error) from error
-    with image:
-        _check_pixels(image.size, limits)
-        yield image
-
-
-def _to_try(head: bytes) -> tuple[str, ...]:
-    """The formats that a file may have which begins like that, their decoders registered."""
-    for signature, (module, formats) in _CERTAIN.items():
-        if head.startswith(signature):
-            importlib.import_module(module)
-            return formats
-    return _readable(head[4:8] == b"ftyp")
-
-
-@cache
-def _readable(heif: bool) -> tuple[str, ...]:
-    """The formats to try, their decoders registered; HEIF's only where a file looks like one."""
-    for name in _PLUGINS:
-        importlib.import_module(f"PIL.{name}ImagePlugin")
-    if not heif:
-        return tuple(name for name in FORMATS if name in Image.OPEN and name != "HEIF")
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
-    return ("AVIF", "HEIF")
-
-
-def check_bytes(size: int, limits: Limits) -> None:
-    if size > limits.bytes:
-        raise PictureUnreadable(
-            f"too large: {size / 1e6:.0f} MB, and the limit is {limits.bytes / 1e6:.0f} MB",
-            "too-large",
-        )
-
-
-def _check_icon(file: IO[bytes], limits: Limits) -> None:
-    """Look at the picture inside an icon: Pillow decodes it, whatever its size, on opening."""
-    from PIL.IcoImagePlugin import IcoFile
-
-    try:
-        file.seek(IcoFile(file).entry[0].offset)
-        header = file.read(24)
-        png = header.startswith(b"\x89PNG")
-        width, height = (
-            struct.unpack(">II", header[16:]) if png else struct.unpack_from("<ii", header, 4)
-        )
-    except (IndexError, ValueError, struct.error):
-        return  # damaged, or no icon: Image.open finds that too
-    finally:
-        file.seek(0)
-    _check_pixels((max(1, width), max(1, abs(height))), limits)
-
-
-def _check_pixels(size: tuple[int, int], limits: Limits) -> None:
-    width, height = size
-    if width < 1 or height < 1:
-        raise PictureUnreadable(f"damaged: its size is {width} × {height}", "damaged")
-    if width * height > limits.pixels:
-        raise PictureUnreadable(
-            f"too large: {width} × {height} pixels, and the limit is "
-            f"{limits.pixels / 1e6:.0f} megapixels",
-            "too-large",
-        )
-
-
-def _report_damage(error: Exception) -> PictureUnreadable:
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-    return PictureUnreadable(f"damaged: {text}", "damaged")
 
 
 def _orientation(image: Image.Image) -> int:

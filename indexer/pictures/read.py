@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from parecido.indexer.errors import PictureUnreadable
-from parecido.indexer.pictures.decode import Decoded, check_bytes, decode, open_picture
+from parecido.indexer.pictures.decode import Decoded, decode
 from parecido.indexer.pictures.limits import Limits, pillow_limit
+from parecido.indexer.pictures.opening import check_bytes, open_picture
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.system.paths import within
 

@@ -15,7 +15,7 @@ from parecido.indexer.encoders.imagenet.words import classes_of
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.indexing.pipeline import index
 from parecido.indexer.library.library import Library
-from parecido.indexer.pictures import decode
+from parecido.indexer.pictures import opening
 from parecido.indexer.records.choices import FORMATS
 from parecido.indexer.records.filters import Filter
 from parecido.search.commands import filters as options
@@ -126,7 +126,7 @@ def test_formats_go_by_the_names_that_people_use(name: str, meant: str) -> None:
 
 
 def test_the_formats_are_those_that_are_read() -> None:
-    read = {*decode._readable(heif=False), *decode._readable(heif=True)}
+    read = {*opening._readable(heif=False), *opening._readable(heif=True)}
     assert set(FORMATS) == {*read, "MPO"}  # which Pillow opens as JPEG, and tells apart then
     assert set(options._ALSO.values()) <= set(FORMATS)
 

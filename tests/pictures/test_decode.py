@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin
 
 import parecido.indexer.pictures.decode
+import parecido.indexer.pictures.opening
 import parecido.indexer.pictures.read
 from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.pictures.decode import Decoded, Limits, decode, pillow_limit, render
@@ -1058,7 +1059,7 @@ def test_a_missing_heif_plug_in_is_not_blamed_on_the_file(
 ) -> None:
     data = saved(quadrants(), "HEIF")
     (tmp_path / "a.heic").write_bytes(data)
-    parecido.indexer.pictures.decode._readable.cache_clear()
+    parecido.indexer.pictures.opening._readable.cache_clear()
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(ImportError):
         decode(data, SPEC, Limits())

@@ -1,0 +1,151 @@
+"""Bytes of a picture file → a picture of PIL's, within the limits, of which the header was read."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from typing import IO
+
+from PIL import Image, UnidentifiedImageError
+
+from parecido.indexer.errors import PictureUnreadable
+from parecido.indexer.pictures.formats.cut import JpegBytes
+from parecido.indexer.pictures.formats.png import drop_long_texts
+from parecido.indexer.pictures.formats.stray import find_jpeg
+from parecido.indexer.pictures.limits import Limits
+from parecido.indexer.records.choices import FORMATS
+
+__all__ = ["check_bytes", "check_pixels", "open_bytes", "open_picture", "report_damage"]
+
+# Pillow's plug-in modules; HEIF comes from pillow-heif
+_PLUGINS = (
+    *("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Jpeg2K"),
+    *("Ppm", "Tga", "Ico", "Psd", "Qoi", "Pcx", "Sgi", "Dds"),
+)
+# What begins so is of that format or damaged: the other decoders, which take 8 ms to import, are
+# left alone.
+_JPEG = b"\xff\xd8\xff"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_CERTAIN = {
+    _JPEG: ("PIL.JpegImagePlugin", ("JPEG",)),
+    _PNG: ("PIL.PngImagePlugin", ("PNG",)),
+}
+_SIGNATURES = (
+    *(_JPEG, b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"8BPS"),
+    *(b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51", b"DDS "),
+)
+# Brands of HEIF and AVIF; films have the same container and others ("isom", "mp42", "qt  ")
+_HEIF_BRANDS = (b"hei", b"hev", b"mif", b"msf", b"mia", b"avi")
+_ICON = b"\0\0\1\0"
+
+
+def open_bytes(data: bytes, limits: Limits) -> AbstractContextManager[Image.Image]:
+    """As :func:`open_picture`, of a file that was read."""
+    return open_picture((JpegBytes if data.startswith(_JPEG) else io.BytesIO)(data), limits)
+
+
+@contextmanager
+def open_picture(file: IO[bytes], limits: Limits) -> Iterator[Image.Image]:
+    """A picture within the limits, of which only the header was read."""
+    head = file.read(32)
+    file.seek(0)
+    formats = _to_try(head)  # outside: a missing module is no damaged file
+    if head.startswith(_ICON):
+        _check_icon(file, limits)
+    profile = b""
+    if head.startswith(_PNG):
+        file, profile = drop_long_texts(file)
+    try:
+        image = Image.open(file, formats=formats)
+    except UnidentifiedImageError as error:
+        start = find_jpeg(file)
+        if start:
+            file.seek(start)
+            with open_bytes(file.read(), limits) as behind:
+                yield behind
+            return
+        heif = head[4:8] == b"ftyp" and head[8:12].startswith(_HEIF_BRANDS)
+        if head.startswith(_SIGNATURES) or heif or head[8:12] == b"WEBP":
+            raise PictureUnreadable("damaged: its header cannot be read", "damaged") from error
+        raise PictureUnreadable("not a picture in a format that is read", "not-a-picture") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureUnreadable(
+            f"too large: more pixels than the limit of {limits.pixels / 1e6:.0f} megapixels",
+            "too-large",
+        ) from error
+    except Exception as error:
+        raise report_damage(error) from error
+    with image:
+        check_pixels(image.size, limits)
+        if profile:
+            image.info["icc_profile"] = profile
+        yield image
+
+
+def _to_try(head: bytes) -> tuple[str, ...]:
+    """The formats that a file may have which begins like that, their decoders registered."""
+    for signature, (module, formats) in _CERTAIN.items():
+        if head.startswith(signature):
+            importlib.import_module(module)
+            return formats
+    return _readable(head[4:8] == b"ftyp")
+
+
+@cache
+def _readable(heif: bool) -> tuple[str, ...]:
+    """The formats to try, their decoders registered; HEIF's only where a file looks like one."""
+    for name in _PLUGINS:
+        importlib.import_module(f"PIL.{name}ImagePlugin")
+    if not heif:
+        return tuple(name for name in FORMATS if name in Image.OPEN and name != "HEIF")
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return ("AVIF", "HEIF")
+
+
+def check_bytes(size: int, limits: Limits) -> None:
+    if size > limits.bytes:
+        raise PictureUnreadable(
+            f"too large: {size / 1e6:.0f} MB, and the limit is {limits.bytes / 1e6:.0f} MB",
+            "too-large",
+        )
+
+
+def _check_icon(file: IO[bytes], limits: Limits) -> None:
+    """Look at the picture inside an icon: Pillow decodes it, whatever its size, on opening."""
+    from PIL.IcoImagePlugin import IcoFile
+
+    try:
+        file.seek(IcoFile(file).entry[0].offset)
+        header = file.read(24)
+        png = header.startswith(b"\x89PNG")
+        width, height = (
+            struct.unpack(">II", header[16:]) if png else struct.unpack_from("<ii", header, 4)
+        )
+    except (IndexError, ValueError, struct.error):
+        return  # damaged, or no icon: Image.open finds that too
+    finally:
+        file.seek(0)
+    check_pixels((max(1, width), max(1, abs(height))), limits)
+
+
+def check_pixels(size: tuple[int, int], limits: Limits) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise PictureUnreadable(f"damaged: its size is {width} × {height}", "damaged")
+    if width * height > limits.pixels:
+        raise PictureUnreadable(
+            f"too large: {width} × {height} pixels, and the limit is "
+            f"{limits.pixels / 1e6:.0f} megapixels",
+            "too-large",
+        )
+
+
+def report_damage(error: Exception) -> PictureUnreadable:
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    return PictureUnreadable(f"damaged: {text}", "damaged")
