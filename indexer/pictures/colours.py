@@ -9,6 +9,8 @@ from typing import Any
 
 from PIL import Image, ImageCms
 
+from parecido.indexer.pictures.formats.layouts.samples import find_range, scale
+
 __all__ = ["reduce", "to_srgb"]
 
 # Of what is seen of a transparent picture, in 0..255: so light on the whole, with so few dark
@@ -61,15 +63,10 @@ def _range_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]
 
     low, high = 0.0, 65535.0
     if image.mode in ("I", "F"):
-        smallest, largest = _extremes(image)
-        ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
-        fitting = [limit for limit in ranges if largest <= limit]
-        low, high = (0.0, fitting[0]) if fitting and smallest >= 0 else (smallest, largest)
-    scale = 255.0 / max(high - low, 1e-12)
+        low, high = find_range(*_extremes(image), floating=image.mode == "F")
 
     def convert(part: Image.Image) -> Image.Image:
-        values = np.nan_to_num(np.asarray(part).astype(np.float32))
-        return Image.fromarray(np.clip((values - low) * scale, 0, 255).astype(np.uint8))
+        return Image.fromarray(scale(np.asarray(part), low, high, rounds=False))
 
     return convert
 

@@ -25,12 +25,14 @@ from parecido.indexer.pictures.formats.cut import (
     load_rest,
     measure_jpeg,
 )
+from parecido.indexer.pictures.formats.layouts.plain import PlainPicture
 from parecido.indexer.pictures.in_memory import Content
 from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.pictures.opening import (
     check_bytes,
     check_pixels,
     open_bytes,
+    open_plain,
     report_damage,
 )
 from parecido.indexer.records.encoder import EncoderSpec
@@ -159,9 +161,9 @@ def render(
                 # the decoder scales by 1/2, 1/4 or 1/8 in the DCT: 12 megapixels in 73 ms, not 260
                 image.draft("RGB" if image.mode != "L" else "L", (max(wanted), max(wanted)))
             with (turn or take_turn)(image.size, whole):
-                drafted = image.size != whole
-                found = _load(image, content, limits)
-                return _finish(found, image, whole if drafted else None, (target, resample))
+                drafted = whole if image.size != whole else None
+                shown, found = _load(image, content, limits)
+                return _finish(found, shown, drafted, (target, resample))
     except (ParecidoError, ImportError):  # a missing module is no damaged file
         raise
     except MemoryError as error:
@@ -175,20 +177,36 @@ def take_turn(decoded: Size, _whole: Size) -> AbstractContextManager[object]:
     return _large if decoded[0] * decoded[1] > LARGE_PIXELS else nullcontext()
 
 
-def _load(image: Image.Image, content: Content, limits: Limits) -> Loaded:
-    """The pixels of an opened picture, those that are there where its file ends too early."""
+def _load(image: Image.Image, content: Content, limits: Limits) -> tuple[Image.Image, Loaded]:
+    """An opened picture, and the pixels that are there where its file ends too early."""
     file = getattr(image, "fp", None)
+    if isinstance(image, PlainPicture):
+        return image, image.load_there()
     if isinstance(file, JpegBytes):
         file.ends = True
         loaded = load(image, content)
-        return measure_jpeg(loaded) if file.is_cut else Loaded(loaded)
+        return image, measure_jpeg(loaded) if file.is_cut else Loaded(loaded)
     try:
-        return Loaded(load(image, content))
+        return image, Loaded(load(image, content))
     except (OSError, ValueError) as error:
-        if not isinstance(content, bytes) or not any(word in str(error) for word in _ENDS):
+        if not isinstance(content, bytes):
+            raise
+        if image.format == "TIFF":
+            return _load_plain(content, error)
+        if not any(word in str(error) for word in _ENDS):
             raise
         with open_bytes(content, limits) as again:
-            return load_rest(image, again)
+            return image, load_rest(image, again)
+
+
+def _load_plain(content: bytes, error: Exception) -> tuple[Image.Image, Loaded]:
+    """A TIFF that Pillow fails on with that error."""
+    try:
+        plain = open_plain(content)
+        return plain, plain.load_there()
+    except PictureUnreadable as refusal:
+        # what it is packed with was told by Pillow: it opened the file
+        raise refusal if "cut short" in refusal.reason else error from None
 
 
 def _finish(

@@ -14,12 +14,29 @@ from PIL import Image, UnidentifiedImageError
 
 from parecido.indexer.errors import PictureUnreadable
 from parecido.indexer.pictures.formats.cut import JpegBytes
+from parecido.indexer.pictures.formats.layouts.directory import (
+    PREFIXES,
+    Directory,
+    list_directories,
+)
+from parecido.indexer.pictures.formats.layouts.plain import PlainPicture
+from parecido.indexer.pictures.formats.layouts.psd import is_beyond_pillow, open_psd
+from parecido.indexer.pictures.formats.layouts.tiff import is_misread, open_layout
+from parecido.indexer.pictures.formats.pages import choose_page, turn_to
 from parecido.indexer.pictures.formats.png import drop_long_texts
+from parecido.indexer.pictures.formats.raw import refuse_raw, refuse_raw_tiff
 from parecido.indexer.pictures.formats.stray import find_jpeg
 from parecido.indexer.pictures.limits import Limits
 from parecido.indexer.records.choices import FORMATS
 
-__all__ = ["check_bytes", "check_pixels", "open_bytes", "open_picture", "report_damage"]
+__all__ = [
+    "check_bytes",
+    "check_pixels",
+    "open_bytes",
+    "open_picture",
+    "open_plain",
+    "report_damage",
+]
 
 # Pillow's plug-in modules; HEIF comes from pillow-heif
 _PLUGINS = (
@@ -56,18 +73,9 @@ def open_picture(file: IO[bytes], limits: Limits) -> Iterator[Image.Image]:
     formats = _to_try(head)  # outside: a missing module is no damaged file
     if head.startswith(_ICON):
         _check_icon(file, limits)
-    profile = b""
-    if head.startswith(_PNG):
-        file, profile = drop_long_texts(file)
     try:
-        image = Image.open(file, formats=formats)
+        image = _open(file, head, formats)
     except UnidentifiedImageError as error:
-        start = find_jpeg(file)
-        if start:
-            file.seek(start)
-            with open_bytes(file.read(), limits) as behind:
-                yield behind
-            return
         heif = head[4:8] == b"ftyp" and head[8:12].startswith(_HEIF_BRANDS)
         if head.startswith(_SIGNATURES) or heif or head[8:12] == b"WEBP":
             raise PictureUnreadable("damaged: its header cannot be read", "damaged") from error
@@ -77,13 +85,68 @@ def open_picture(file: IO[bytes], limits: Limits) -> Iterator[Image.Image]:
             f"too large: more pixels than the limit of {limits.pixels / 1e6:.0f} megapixels",
             "too-large",
         ) from error
+    except PictureUnreadable:
+        raise
     except Exception as error:
         raise report_damage(error) from error
     with image:
         check_pixels(image.size, limits)
+        yield image
+
+
+def _open(file: IO[bytes], head: bytes, formats: tuple[str, ...]) -> Image.Image:
+    """A picture by what its file begins with."""
+    if head.startswith(_JPEG):
+        return Image.open(file, formats=formats)
+    if head.startswith(_PNG):
+        file, profile = drop_long_texts(file)
+        image = Image.open(file, formats=formats)
         if profile:
             image.info["icc_profile"] = profile
-        yield image
+        return image
+    refuse_raw(head)
+    if head.startswith(PREFIXES):
+        return _open_tiff(file, formats)
+    if is_beyond_pillow(head):
+        return open_psd(file)
+    try:
+        return Image.open(file, formats=formats)
+    except UnidentifiedImageError:
+        start = find_jpeg(file)
+        if not start:
+            raise
+        file.seek(start)
+        return _open(JpegBytes(file.read()), _JPEG, _to_try(_JPEG))
+
+
+def _open_tiff(file: IO[bytes], formats: tuple[str, ...]) -> Image.Image:
+    file, page = _turn_to_page(file)
+    if page is not None and is_misread(page):
+        return open_layout(file, page)
+    try:
+        return Image.open(file, formats=formats)
+    except UnidentifiedImageError:
+        if page is None:
+            raise
+        return open_layout(file, page)
+
+
+def _turn_to_page(file: IO[bytes]) -> tuple[IO[bytes], Directory | None]:
+    """The page of a TIFF that is to be shown, and the file with that page in front."""
+    directories = list_directories(file)
+    refuse_raw_tiff(directories)
+    page = choose_page(directories)
+    if page is not None and page is not directories[0]:
+        file = turn_to(file, page)
+    return file, page
+
+
+def open_plain(data: bytes) -> PlainPicture:
+    """A TIFF of which Pillow can't make anything.  Raises :class:`~parecido.PictureUnreadable`."""
+    file, page = _turn_to_page(io.BytesIO(data))
+    if page is None:
+        raise PictureUnreadable("damaged: its header cannot be read", "damaged")
+    return open_layout(file, page)
 
 
 def _to_try(head: bytes) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from PIL import Image, ImageChops
 
 from parecido.indexer.errors import PictureUnreadable
 
-__all__ = ["MISSING", "JpegBytes", "Loaded", "load_rest", "measure_jpeg"]
+__all__ = ["MISSING", "JpegBytes", "Loaded", "load_rest", "measure_jpeg", "tell_missing"]
 
 MISSING = (128, 128, 128)
 """Colour of the rows that are missing: grey, as libjpeg fills them."""
@@ -63,10 +63,10 @@ def measure_jpeg(image: Image.Image) -> Loaded:
     corner = image.getpixel((image.width - 1, image.height - 1))
     values = corner if isinstance(corner, tuple) else (corner,)
     if not all(value in _GREY for value in values):
-        return _tell(image, 0, 0)
+        return tell_missing(image, 0, 0)
     ground = Image.new(image.mode, image.size, corner)
     box = ImageChops.difference(image, ground).getbbox()
-    return _tell(image, 0, image.height - (box[3] if box else 0))
+    return tell_missing(image, 0, image.height - (box[3] if box else 0))
 
 
 def load_rest(image: Any, again: Any) -> Loaded:
@@ -89,9 +89,9 @@ def load_rest(image: Any, again: Any) -> Loaded:
     places = range(0, each * image.height, each)
     rows = [y for y, at in enumerate(places) if one[at : at + each] == other[at : at + each]]
     if not rows:
-        return _tell(image, image.height, 0)
+        return tell_missing(image, image.height, 0)
     _fill_between(image, rows)
-    return _tell(image, rows[0], image.height - 1 - rows[-1])
+    return tell_missing(image, rows[0], image.height - 1 - rows[-1])
 
 
 def _full(mode: str) -> Any:
@@ -128,10 +128,14 @@ def _take_grid(image: Image.Image, again: Image.Image) -> Loaded:
             if image.palette is not None and found.mode == "P":
                 found.palette = image.palette
             return Loaded(found, note="cut short: its fine detail is missing")
-    return _tell(image, image.height, 0)
+    return tell_missing(image, image.height, 0)
 
 
-def _tell(image: Image.Image, above: int, below: int) -> Loaded:
+def tell_missing(image: Image.Image, above: int, below: int) -> Loaded:
+    """A picture that lacks so many rows at the top and at the bottom, with a note of it.
+
+    Raises :class:`~parecido.PictureUnreadable` where it lacks nearly all.
+    """
     share = (above + below) / image.height
     if share >= _MOST:
         raise PictureUnreadable(
