@@ -144,9 +144,9 @@ def render(
 
     ``content`` is the bytes of a file, or a picture that PIL has opened, which is left as it is.
     ``target`` maps the upright ``(width, height)`` to the wanted one.  ``turn`` is asked before the
-    pixels are decoded, by default :func:`take_turn`.  The first frame of an animation; transparency
-    over white; embedded colour profiles converted to sRGB.  Raises
-    :class:`PictureUnreadable`, and what ``target`` raises of this project's errors.
+    pixels are decoded, by default :func:`take_turn`.  The first frame of an animation that shows
+    something; transparency over white, or black; embedded colour profiles converted to sRGB.
+    Raises :class:`PictureUnreadable`, and what ``target`` raises of this project's errors.
     """
     if isinstance(content, bytes):
         if not content:
@@ -205,8 +205,9 @@ def _load_plain(content: bytes, error: Exception) -> tuple[Image.Image, Loaded]:
         plain = open_plain(content)
         return plain, plain.load_there()
     except PictureUnreadable as refusal:
-        # what it is packed with was told by Pillow: it opened the file
-        raise refusal if "cut short" in refusal.reason else error from None
+        # what it is packed with Pillow may know by name alone
+        tells = any(words in refusal.reason for words in ("cut short", "compressed with"))
+        raise refusal if tells else error from None
 
 
 def _finish(

@@ -21,7 +21,7 @@ from parecido.indexer.pictures.formats.layouts.directory import (
 )
 from parecido.indexer.pictures.formats.layouts.plain import PlainPicture
 from parecido.indexer.pictures.formats.layouts.psd import is_beyond_pillow, open_psd
-from parecido.indexer.pictures.formats.layouts.tiff import is_misread, open_layout
+from parecido.indexer.pictures.formats.layouts.tiff import fails_in_pillow, is_misread, open_layout
 from parecido.indexer.pictures.formats.pages import choose_page, turn_to
 from parecido.indexer.pictures.formats.png import drop_long_texts
 from parecido.indexer.pictures.formats.raw import refuse_raw, refuse_raw_tiff
@@ -142,10 +142,10 @@ def _turn_to_page(file: IO[bytes]) -> tuple[IO[bytes], Directory | None]:
 
 
 def open_plain(data: bytes) -> PlainPicture:
-    """A TIFF of which Pillow can't make anything.  Raises :class:`~parecido.PictureUnreadable`."""
+    """A TIFF that Pillow opened and failed on.  Raises :class:`~parecido.PictureUnreadable`."""
     file, page = _turn_to_page(io.BytesIO(data))
-    if page is None:
-        raise PictureUnreadable("damaged: its header cannot be read", "damaged")
+    if page is None or fails_in_pillow(page):
+        raise PictureUnreadable("damaged: it cannot be decoded", "damaged")
     return open_layout(file, page)
 
 

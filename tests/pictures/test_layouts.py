@@ -398,6 +398,11 @@ def test_one_of_photoshops_that_is_not_read_is_told_as_such() -> None:
     assert (error.kind, error.reason) == ("unsupported", "a PSD of many inks, which is not read")
 
 
+def test_one_of_photoshops_that_ends_in_its_header_is_damaged() -> None:
+    data = psd(np.moveaxis(DEPTHS["16"], 2, 0), 3, packs=True)
+    assert {refusal(data[:size]).kind for size in (26, 30, 37, 39, 60)} == {"damaged"}
+
+
 def test_one_of_photoshops_that_is_cut_short_is_told() -> None:
     data = psd(np.moveaxis(DEPTHS["16"], 2, 0), 3)
     found = shown(data[: int(len(data) * 0.9)])

@@ -57,6 +57,13 @@ DAMAGED_LAYERS = {
     f"Pillow__Tests__images__{name}.psd"
     for name in ("five_channels", "hopper_merged", "negative_top_left_layer", "psd-oob-write-y")
 }
+# Pillow refuses or misreads these: a JPEG cut short, floats, 16 bits of inks, an odd layout
+READ_HERE = {
+    "image-rs__tests__images__tiff__testsuite__rgb32f_color.tiff",
+    "metadata-extractor-images__jpg__ImageTestSuite__fd44dc63fa7bdd12ee34fc602231ef02.jpg",
+    "metadata-extractor-images__psd__10x12x16bit-CMYK.psd",
+    "metadata-extractor-images__tif__ImageTestSuite__c16f4894de3142b98e8f3d8fc6b3d23e.tif",
+}
 HEIF = {
     f"pillow_heif__tests__images__heif{name}"
     for name in (
@@ -145,12 +152,12 @@ def test_what_pillow_loads_is_indexed_and_nothing_else_but_for_named_exceptions(
         if row["loads"] == "1" and row["format"] in FORMATS
     }
     assert loads - outcome.files_indexed == LOADED_AT_THE_SECOND_ATTEMPT
-    assert outcome.files_indexed - loads == DAMAGED_LAYERS | HEIF
+    assert outcome.files_indexed - loads == DAMAGED_LAYERS | HEIF | READ_HERE
 
 
 def test_format_and_size_are_those_of_the_inventory(outcome: Outcome) -> None:
     told, expected = {}, {}
-    for name in outcome.files_indexed - HEIF:
+    for name in outcome.files_indexed - HEIF - READ_HERE:
         row, picture = outcome.inventory[name], outcome.prepared[name].decoded
         if picture is None:  # the same bytes as another file's
             continue

@@ -17,7 +17,7 @@ _OTHERS = (
     *(b"ID3", b"%PDF", b"PK", b"RIFF", b"fLaC", b"OggS", b"%!PS", b"\x7fELF", b"MZ", b"Rar!"),
     *(b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"7z", b"BZh", b"\xfd7zXZ", b"FWS", b"CWS", b"FLV", b"<"),
     *(b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"SQLite", b"8BPS", b"II", b"MM", b"GIF8"),
-    *(b"\x89", b"BM", b"FUJI", b"FOVb", b"\0MRM", b"gimp", b"\xff\xfb", b"\xff\xf1", b"{"),
+    *(b"\x89", b"BM", b"BLP", b"FUJI", b"FOVb", b"\0MRM", b"gimp", b"\xff\xfb", b"\xff\xf1", b"{"),
 )
 # application data, a comment, tables, a frame
 _FIRST_MARKERS = tuple(

@@ -85,9 +85,12 @@ def open_psd(file: IO[bytes]) -> PlainPicture:
         raise PictureUnreadable(f"a PSD {what}, which is not read", "unsupported")
     if channels < Image.getmodebands(mode):
         raise PictureUnreadable("damaged: it has too few channels", "damaged")
-    _skip(file, ">I")
-    found = _read_resources(file)
-    _skip(file, ">Q" if version == _LARGE else ">I")
+    try:
+        _skip(file, ">I")
+        found = _read_resources(file)
+        _skip(file, ">Q" if version == _LARGE else ">I")
+    except (struct.error, OverflowError, OSError) as error:
+        raise PictureUnreadable("damaged: its header ends too early", "damaged") from error
     layout = _Layout(width, height, channels, bits, mode, version == _LARGE, file.tell())
     exif = Image.Exif()
     if _EXIF in found:
@@ -126,6 +129,8 @@ def _read_resources(file: IO[bytes]) -> dict[int, bytes]:
 def _read(data: memoryview, layout: _Layout) -> Loaded:
     import numpy as np
 
+    if layout.start + 2 > len(data):
+        raise PictureUnreadable("damaged: its pixels are missing", "damaged")
     (packing,) = struct.unpack_from(">H", data, layout.start)
     if packing in _PACKINGS:
         raise PictureUnreadable(
@@ -136,6 +141,8 @@ def _read(data: memoryview, layout: _Layout) -> Loaded:
     start, lengths = layout.start + 2, [width * layout.height] * layout.channels
     if packing == 1:
         form, count = "I" if layout.is_large else "H", layout.channels * layout.height
+        if start + struct.calcsize(f">{count}{form}") > len(data):
+            raise PictureUnreadable("damaged: its pixels are missing", "damaged")
         rows = struct.unpack_from(f">{count}{form}", data, start)
         start += struct.calcsize(f">{count}{form}")
         tall = layout.height

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["is_misread", "open_layout"]
+__all__ = ["fails_in_pillow", "is_misread", "open_layout"]
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS, _FILL = 256, 257, 258, 259, 262, 266
 _STRIPS, _CHANNELS, _ROWS, _STRIP_BYTES, _MOST, _PLANES = 273, 277, 278, 279, 281, 284
@@ -52,6 +52,8 @@ _MODES = {
 }
 _KINDS = {1: UNSIGNED, 2: SIGNED, 3: FLOATING, 4: UNSIGNED}
 _NOT_READ = {
+    2: "CCITT run lengths",
+    3: "CCITT group 3",
     4: "CCITT group 4",
     6: "old JPEG",
     7: "JPEG",
@@ -73,6 +75,8 @@ _NOT_READ = {
     52546: "JPEG XL",
     32809: "ThunderScan",
 }
+# Of these, what Pillow reads in common layouts
+_BY_PILLOW = (2, 3, 4, 6, 7)
 _COLOURS_NOT_READ = {4: "a mask", 32844: "LogL", 32845: "LogLuv", 51177: "depths"}
 _MOST_BYTES_A_PIXEL = 64  # of a packed piece when it is unpacked; and as many megabytes besides
 _SMALL_PIECE = 64 << 20
@@ -144,6 +148,11 @@ def is_misread(directory: Directory) -> bool:
         or (bits == 32 and kind == 1)
         or (bits >= 16 and directory.number(_COLOURS, -1) == _WHITE_IS_0)
     )
+
+
+def fails_in_pillow(directory: Directory) -> bool:
+    """Whether a picture that Pillow failed on is packed in a way that it reads elsewhere."""
+    return directory.number(_COMPRESSION, NONE) in _BY_PILLOW
 
 
 def open_layout(file: IO[bytes], directory: Directory) -> PlainPicture:
