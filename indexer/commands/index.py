@@ -237,6 +237,8 @@ def _print_report(report: IndexReport, pictures: int, folder: str) -> None:
             f"{printable(old)} is not there, and {printable(new)} holds copies of its pictures. If "
             f"it has moved: parecido relocate {printable(old)} {printable(new)}"
         )
+    if report.redecoded:
+        click.echo(f"{report.redecoded:,} of them decoded once more, as their formats are read now")
     if report.skipped:
         _print_skips(report)
     if report.notes:

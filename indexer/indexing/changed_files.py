@@ -13,13 +13,13 @@ from typing import Any
 from parecido.indexer.catalogue.known import Known
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.indexing.id_set import IdSet
-from parecido.indexer.pictures.decoding.messages import STOPPING_KINDS
-from parecido.indexer.pictures.decoding.versions import decoder_versions
+from parecido.indexer.pictures.decoding.versions import DECODERS_KINDS, decoder_versions
+from parecido.indexer.pictures.formats.changes import may_have_changed_since
 from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.pictures import FileEntry, Skip
 from parecido.indexer.records.runs import IndexReport
 
-__all__ = ["ChangedFiles"]
+__all__ = ["ChangedFiles", "is_outdated"]
 
 # What refused these may be otherwise now, with the file as it was: permissions, the limits
 _WORTH_ANOTHER_TRY = ("unreadable", "too-large")
@@ -29,11 +29,21 @@ _PULSE = 1024  # unchanged files between two looks at other things
 def _may_be_read(kind: str, decoder: str) -> bool:
     """Whether a file that was left out may be read now, though it is as it was.
 
-    One that brought its decoder down is tried once with each version of the decoders.
+    One that its decoder failed on, or was brought down by, is tried once with each version of the
+    decoders.
     """
-    if kind in STOPPING_KINDS:
+    if kind in DECODERS_KINDS:
         return decoder != decoder_versions()
     return kind in _WORTH_ANOTHER_TRY
+
+
+def is_outdated(known: Known | None) -> bool:
+    """Whether a picture's pixels may be others by the rules of today, its file as it was."""
+    return (
+        known is not None
+        and known.id is not None
+        and may_have_changed_since(known.decoding, known.format)
+    )
 
 
 def _ignore(known: Known, entry: FileEntry) -> None:
@@ -110,6 +120,7 @@ class ChangedFiles:
             self.rehash
             or _has_changed(entry, known)
             or known.id in self.again
+            or is_outdated(known)
             or (known.kind != "" and _may_be_read(known.kind, known.decoder))
         )
 

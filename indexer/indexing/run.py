@@ -14,14 +14,13 @@ from parecido.indexer.catalogue.known import Known, Mount
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.errors import ParecidoError, PathNotFound
-from parecido.indexer.indexing.changed_files import ChangedFiles
+from parecido.indexer.indexing.changed_files import ChangedFiles, is_outdated
 from parecido.indexer.indexing.id_set import IdSet
 from parecido.indexer.indexing.places.missing import look_at_idle_mounts, look_for_missing
 from parecido.indexer.indexing.plan import Hooks, Plan
 from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
-from parecido.indexer.pictures.decoding.messages import STOPPING_KINDS
-from parecido.indexer.pictures.decoding.versions import decoder_versions
+from parecido.indexer.pictures.decoding.versions import DECODERS_KINDS, decoder_versions
 from parecido.indexer.pictures.read import LEADS_OUT
 from parecido.indexer.pictures.walk import Walk
 from parecido.indexer.records.pictures import Described, FileEntry, Note, Picture, Skip, Taken
@@ -87,7 +86,7 @@ class Run:
         )
         try:
             for entry, known in changed.walk(walk):
-                self._flow.put(entry, known)
+                self._flow.put(entry, known, anyway=is_outdated(known))
                 if self._pulse():
                     break
             self._finish()
@@ -183,7 +182,7 @@ class Run:
             self._vanished = True
             return  # not seen: if it was a picture, it is gone
         self._seen_skips.add(entry.path)
-        decoder = decoder_versions() if error.kind in STOPPING_KINDS else ""
+        decoder = decoder_versions() if error.kind in DECODERS_KINDS else ""
         told = (error.reason, error.kind, decoder)
         now = Known(None, entry.file_size, entry.mtime_ns, *told, entry.ctime_ns)
         if prepared.known == now:
@@ -233,11 +232,17 @@ class Run:
                     pack(vectors[0]),
                     Taken(twin.taken_at, twin.camera),
                     regional,
+                    decoding=self._decoding_of(twin),
                 )
                 self._add(described, prepared, gone)
                 return
         # the twin was given other content since the worker looked: decode after all
         self._flow.put(entry, known, anyway=True)
+
+    def _decoding_of(self, twin: Picture) -> int:
+        """By which rules the pixels were made that a copy shares."""
+        known = self._catalogue.known(os.fsencode(twin.path))
+        return known.decoding if known is not None else 0
 
     def _twin(self, digest: bytes) -> Picture | None:
         """A picture with these bytes, one that has all that the library keeps of a picture."""
@@ -280,6 +285,7 @@ class Run:
         else:
             self._seen.add(picture_id)
             self._report.updated += 1
+            self._report.redecoded += is_outdated(known)
 
     def _commit(self) -> None:
         self._last_commit = time.monotonic()

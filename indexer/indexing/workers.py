@@ -26,6 +26,7 @@ from parecido.indexer.encoders.opening import open_encoder
 from parecido.indexer.indexing.plan import Plan
 from parecido.indexer.indexing.prepare import Prepared, prepare
 from parecido.indexer.pictures.decoding.decoder import Stopped
+from parecido.indexer.pictures.formats.changes import DECODING
 from parecido.indexer.records.pictures import Described, Encoding, FileEntry
 from parecido.indexer.records.regions import Regional
 from parecido.indexer.regional.codes import describe
@@ -270,6 +271,7 @@ class Flow:
                     picture.taken,
                     regions,
                     picture.note,
+                    DECODING,
                 )
                 claim = self._claims[prepared.content_hash]
                 claim.described = described

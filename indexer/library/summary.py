@@ -21,6 +21,7 @@ def report_dict(report: IndexReport) -> dict[str, Any]:
     return {
         "added": report.added,
         "updated": report.updated,
+        "redecoded": report.redecoded,
         "unchanged": report.unchanged,
         "moved": report.moved,
         "removed": report.removed,

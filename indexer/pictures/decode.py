@@ -25,6 +25,7 @@ from parecido.indexer.pictures.formats.cut import (
     load_rest,
     measure_jpeg,
 )
+from parecido.indexer.pictures.formats.frames import turn_to_frame
 from parecido.indexer.pictures.formats.layouts.plain import PlainPicture
 from parecido.indexer.pictures.in_memory import Content
 from parecido.indexer.pictures.limits import Limits, pillow_limit
@@ -187,7 +188,7 @@ def _load(image: Image.Image, content: Content, limits: Limits) -> tuple[Image.I
         loaded = load(image, content)
         return image, measure_jpeg(loaded) if file.is_cut else Loaded(loaded)
     try:
-        return image, Loaded(load(image, content))
+        pixels = load(image, content)
     except (OSError, ValueError) as error:
         if not isinstance(content, bytes):
             raise
@@ -197,6 +198,9 @@ def _load(image: Image.Image, content: Content, limits: Limits) -> tuple[Image.I
             raise
         with open_bytes(content, limits) as again:
             return image, load_rest(image, again)
+    if isinstance(content, bytes):
+        turn_to_frame(pixels)
+    return image, Loaded(pixels)
 
 
 def _load_plain(content: bytes, error: Exception) -> tuple[Image.Image, Loaded]:
@@ -227,7 +231,8 @@ def _finish(
         # turned when it is small; flips and quarter turns commute with the resampling.  Not with
         # ImageOps.exif_transpose: it writes the EXIF anew, and fails where another tag is damaged.
         small = small.transpose(_UPRIGHT[orientation])
-    return Rendered(small, *upright, image.format or "", read_taken(image), loaded.note)
+    form = "JPEG" if image.format == "MPO" else image.format or ""  # with others behind it
+    return Rendered(small, *upright, form, read_taken(image), loaded.note)
 
 
 def _shrink(

@@ -117,6 +117,8 @@ class Described:
     """Regional descriptors, where the library keeps them."""
     note: str = ""
     """What is missing of the picture, as of a file that was cut short; it is not kept."""
+    decoding: int = 1
+    """By which rules its pixels were made; see :mod:`parecido.indexer.pictures.formats.changes`."""
 
 
 class FileEntry(NamedTuple):

@@ -25,6 +25,9 @@ class IndexReport:
 
     added: int = 0
     updated: int = 0
+    redecoded: int = 0
+    """Of those updated, pictures that were indexed when files of their format were shown otherwise;
+    most of them are as they were."""
     unchanged: int = 0
     moved: int = 0
     removed: int = 0

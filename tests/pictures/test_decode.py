@@ -138,7 +138,7 @@ def test_each_format_decodes_to_the_colours_it_was_made_of(
     picture = decoded(saved(quadrants(), form, **options))
     assert_near(corners(picture.pixels), QUADRANTS, 6)
     assert (picture.width, picture.height) == (96, 64)
-    assert picture.format == form
+    assert picture.format == {"MPO": "JPEG"}.get(form, form)
     assert picture.pixels.dtype == np.uint8
 
 

@@ -34,7 +34,7 @@ def test_there_is_a_sample_of_every_format_and_each_is_read() -> None:
         for data in files:
             drawn = decoder.decode(Order(Fitting(64), LIMITS), data)
             assert drawn is not None
-            assert drawn.format == form
+            assert drawn.format == {"MPO": "JPEG"}.get(form, form)
 
 
 def test_damaged_files_are_drawn_or_refused_and_nothing_else(

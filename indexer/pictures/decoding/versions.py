@@ -5,16 +5,22 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["decoder_versions"]
+from parecido.indexer.pictures.decoding.messages import STOPPING_KINDS
+from parecido.indexer.pictures.formats.changes import DECODING
+
+__all__ = ["DECODERS_KINDS", "decoder_versions"]
+
+DECODERS_KINDS = (*STOPPING_KINDS, "damaged", "not-a-picture", "unsupported")
+"""Kinds of refusals that another decoder may not share."""
 
 
 @cache
 def decoder_versions() -> str:
-    """The packages that decode, with their versions: ``pillow 12.1.0, pillow-heif 1.2.0, …``."""
+    """The packages that decode, and our rules: ``pillow 12.1.0, pillow-heif 1.2.0, …, rules 2``."""
     found = []
     for name in ("pillow", "pillow-heif", "qoi"):
         try:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join([*found, f"rules {DECODING}"])

@@ -256,6 +256,7 @@ def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
             "labels": json.dumps([[n, round(p, 6), i] for n, p, i in change.described.labels]),
             "taken_at": change.described.taken.at,
             "camera": change.described.taken.camera,
+            "decoding": change.described.decoding,
         }
         for change in added
     ]
