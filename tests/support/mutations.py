@@ -7,7 +7,10 @@ import random
 import struct
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
+
+from tests.support.layouts import DEFLATE, LZW, Tiff, psd, tiff
 
 __all__ = ["mutate", "sample_files"]
 
@@ -51,13 +54,18 @@ def sample_files() -> dict[str, list[bytes]]:
             ),
             _save(deep, "TIFF", compression="tiff_adobe_deflate"),
             _save(rgb.convert("1"), "TIFF", compression="group4"),
+            *_lay_out(np.asarray(rgb)),
         ],
         "AVIF": [_save(rgb, "AVIF", exif=exif), _save(rgba, "AVIF")],
         "JPEG2000": [_save(rgb, "JPEG2000"), _save(grey, "JPEG2000", no_jp2=True)],
         "PPM": [_save(rgb, "PPM"), _save(grey, "PPM"), _text(grey)],
         "TGA": [_save(rgba, "TGA", compression="tga_rle"), _save(palette, "TGA")],
         "ICO": [_save(rgba, "ICO", sizes=[(32, 32)]), _save(rgba, "ICO", bitmap_format="bmp")],
-        "PSD": [_photoshop(rgb)],
+        "PSD": [
+            _photoshop(rgb),
+            psd(np.moveaxis(np.asarray(rgb), 2, 0).astype("u2") * 257, 3, packs=True),
+            psd(np.moveaxis(np.asarray(rgb), 2, 0) / np.float32(255), 3, large=True),
+        ],
         "QOI": [qoi.encode(np.asarray(rgb)), qoi.encode(np.asarray(rgba))],
         "PCX": [_save(rgb, "PCX"), _save(palette, "PCX")],
         "SGI": [_save(rgb, "SGI")],
@@ -109,6 +117,18 @@ def _save(picture: Image.Image, form: str, **options: object) -> bytes:
 def _text(grey: Image.Image) -> bytes:
     numbers = " ".join(str(value) for value in grey.tobytes())
     return f"P2\n# a comment\n{grey.width} {grey.height}\n255\n{numbers}\n".encode()
+
+
+def _lay_out(rgb: npt.NDArray[np.uint8]) -> list[bytes]:
+    """TIFFs that Pillow does not read."""
+    deep = rgb.astype("u2") * 257
+    return [
+        tiff(deep, Tiff(planes=True, order=">")),
+        tiff(deep, Tiff(planes=True, compression=LZW, tile=(32, 16))),
+        tiff(deep >> 4, Tiff(bits=12)),
+        tiff((rgb / 255).astype("f4"), Tiff(compression=DEFLATE)),
+        tiff(deep, Tiff(compression=DEFLATE, predictor=2, planes=True)),
+    ]
 
 
 def _photoshop(rgb: Image.Image) -> bytes:
