@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -57,6 +58,8 @@ _SIGNATURES = (
 )
 # Brands of HEIF and AVIF; films have the same container and others ("isom", "mp42", "qt  ")
 _HEIF_BRANDS = (b"hei", b"hev", b"mif", b"msf", b"mia", b"avi")
+# What Pillow tells of bytes, or of objects, in Python's words
+_IN_PYTHON = re.compile(r" ?\(chunk b['\"].*['\"]\)|(?: in)? b['\"].*['\"]|<[\w.]+ object at \w+>")
 _ICON = b"\0\0\1\0"
 
 
@@ -210,5 +213,6 @@ def check_pixels(size: tuple[int, int], limits: Limits) -> None:
 
 
 def report_damage(error: Exception) -> PictureUnreadable:
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    told = _IN_PYTHON.sub("", str(error)).strip()
+    text = (told.splitlines() or ["it cannot be decoded"])[0][:160]
     return PictureUnreadable(f"damaged: {text}", "damaged")

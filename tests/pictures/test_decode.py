@@ -1025,8 +1025,10 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> bytes:
     ("error", "told"),
     [
         (TypeError("an integer is required"), "damaged: an integer is required"),
-        (ValueError(), "damaged: ValueError"),
-        (SystemError("  \n"), "damaged: SystemError"),
+        (ValueError(), "damaged: it cannot be decoded"),
+        (SystemError("  \n"), "damaged: it cannot be decoded"),
+        (SyntaxError("broken PNG file (chunk b'+@')"), "damaged: broken PNG file"),
+        (OSError("broken <_io.BytesIO object at 0x7f>"), "damaged: broken"),
         (OSError("first\nsecond"), "damaged: first"),
         (RuntimeError("x" * 5000), "damaged: " + "x" * 160),
     ],

@@ -38,6 +38,7 @@ _PROFILE, _EXIF = 1039, 1058
 _BITMAP, _GREY, _PALETTE, _RGB, _CMYK, _MANY, _DUOTONE, _LAB = 0, 1, 2, 3, 4, 7, 8, 9
 _MODES = {_GREY: "L", _RGB: "RGB", _CMYK: "CMYK", _DUOTONE: "L", _LAB: "LAB"}
 _BLOCK = 1 << 22  # samples that are scaled at once
+_NOT_READ = {_BITMAP: "in black and white", _PALETTE: "with a palette", _MANY: "of many inks"}
 _PACKINGS = {2: "zip", 3: "zip with prediction"}
 
 
@@ -79,10 +80,10 @@ def open_psd(file: IO[bytes]) -> PlainPicture:
     mode = _MODES.get(colours)
     if version not in (1, _LARGE) or channels < 1:
         raise PictureUnreadable("damaged: its header makes no sense", "damaged")
+    if colours in _NOT_READ:
+        raise PictureUnreadable(f"a PSD {_NOT_READ[colours]}, which is not read", "unsupported")
     if mode is None or bits not in (8, 16, 32):
-        named = {_BITMAP: "in black and white", _PALETTE: "with a palette", _MANY: "of many inks"}
-        what = named.get(colours, f"of {bits} bits")
-        raise PictureUnreadable(f"a PSD {what}, which is not read", "unsupported")
+        raise PictureUnreadable("damaged: its header makes no sense", "damaged")
     if channels < Image.getmodebands(mode):
         raise PictureUnreadable("damaged: it has too few channels", "damaged")
     try:

@@ -197,7 +197,9 @@ def _plan(directory: Directory) -> _Layout:
     kind = _KINDS.get(kinds.pop())
     if kind is None:
         raise _refuse("of complex numbers")
-    if not 1 <= bits[0] <= 64 or (kind == FLOATING and bits[0] not in (16, 32, 64)):
+    if not 1 <= bits[0] <= 128:
+        raise _damage("its depth makes no sense")
+    if bits[0] > 64 or (kind == FLOATING and bits[0] not in (16, 32, 64)):
         raise _refuse(f"of {bits[0]}-bit {'floats' if kind == FLOATING else 'integers'}")
     colours, extra = _find_colours(directory, channels)
     most = directory.number(_MOST)
