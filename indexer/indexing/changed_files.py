@@ -15,7 +15,7 @@ from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.indexing.id_set import IdSet
 from parecido.indexer.pictures.decoding.messages import STOPPING_KINDS
 from parecido.indexer.pictures.decoding.versions import decoder_versions
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.pictures import FileEntry, Skip
 from parecido.indexer.records.runs import IndexReport
 

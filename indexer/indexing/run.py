@@ -23,7 +23,8 @@ from parecido.indexer.indexing.workers import Flow
 from parecido.indexer.pictures.decoding.messages import STOPPING_KINDS
 from parecido.indexer.pictures.decoding.versions import decoder_versions
 from parecido.indexer.pictures.read import LEADS_OUT
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.walk import Walk
+from parecido.indexer.records.left_out import REASONS
 from parecido.indexer.records.pictures import Described, FileEntry, Picture, Skip, Taken
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.paths import below_any
@@ -102,24 +103,18 @@ class Run:
         report.preparing_seconds, report.encoded = self._flow.preparing_seconds, self._flow.encoded
         if not report.interrupted:
             self._commit()  # moves first: a moved picture is not gone
-            if changed.missed or self._vanished:
+            report.left_out, report.notes = walk.left_out.list_all(), walk.list_notes()
+            if changed.missed or self._vanished or self._plan.roots.gone:
                 self._remove_missing(walk)
             away, filled = look_at_idle_mounts(self._catalogue, self._plan.roots, self._seen)
             report.missing_roots += map(os.fsdecode, away)
             self._catalogue.drop_mounts(filled)
-            for path in walk.broken:
-                self._skip(path, "the link leads nowhere", "vanished")
-            for path in walk.outside:
-                self._skip(path, LEADS_OUT, "unreadable")
-            for path in walk.unreadable:
-                self._skip(path, "it cannot be looked into; its pictures are kept", "unreadable")
-        if changed.files or report.removed or report.skipped:
+            self._tell_unseen(walk)
+            self._catalogue.drop_roots(self._plan.roots.gone)
+        if changed.files or report.removed or report.skipped or self._plan.roots.gone:
             self._commit()
         elif not (report.interrupted or report.missing_roots or report.replaced_roots):
-            raise PathNotFound(
-                f"There are no files in {', '.join(walk.roots)}.",
-                "Hidden folders are left out unless --hidden is given.",
-            )
+            raise _find_nothing(walk)
         return report
 
     def _pulse(self) -> bool:
@@ -308,9 +303,20 @@ class Run:
         if found.pictures:
             self._changes.append(Remove(found.pictures))
             self._report.removed += len(found.pictures)
+            self._report.removed_by_rules += found.by_rules
         if found.skips:
             self._changes.append(Forget(found.skips))
         self._report.missing_roots += map(os.fsdecode, found.kept)
+
+    def _tell_unseen(self, walk: Walk) -> None:
+        for paths, reason, kind in (
+            (walk.broken, "the link leads nowhere", "vanished"),
+            (walk.outside, LEADS_OUT, "unreadable"),
+            (self._plan.roots.forbidden, "a rule of its owner leaves it out", "unreadable"),
+            (walk.unreadable, "it cannot be looked into; its pictures are kept", "unreadable"),
+        ):
+            for path in paths:
+                self._skip(path, reason, kind)
 
     def _skip(self, path: bytes, reason: str, kind: str) -> None:
         self._report.skipped.append(Skip(os.fsdecode(path), reason, kind))
@@ -336,3 +342,15 @@ def _begin_report(plan: Plan) -> IndexReport:
         relocated=[(os.fsdecode(one.old), os.fsdecode(one.new)) for one in certain],
         copied=[(os.fsdecode(one.old), os.fsdecode(one.new)) for one in copied],
     )
+
+
+def _find_nothing(walk: Walk) -> PathNotFound:
+    """What is raised where there is no file at all."""
+    where = f"There are no files in {', '.join(walk.roots)}"
+    if left_out := walk.left_out.list_all():
+        whys = ", ".join(REASONS[one.reason] for one in left_out)
+        return PathNotFound(
+            f"{where} but what is left out: {whys}.",
+            "--include PATTERN takes in what it matches, --hidden hidden folders.",
+        )
+    return PathNotFound(f"{where}.", "Hidden folders are left out unless --hidden is given.")

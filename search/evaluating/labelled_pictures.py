@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from parecido.indexer.errors import InvalidRequest, PathNotFound
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.system.paths import absolute
 from parecido.indexer.system.text import plural, printable
 

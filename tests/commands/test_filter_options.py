@@ -190,7 +190,7 @@ def test_a_tilde_is_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_options_cost_nothing_before_they_are_given() -> None:
     code = (
         "import sys, parecido.search.commands.filters\n"
-        "rooms = {'records.filters', 'pictures.walk', 'encoders.encoder'}\n"
+        "rooms = {'records.filters', 'pictures.walking.walk', 'encoders.encoder'}\n"
         "heavy = {'numpy', 'PIL', *('parecido.indexer.' + room for room in rooms)}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parecido.indexer.errors import InvalidRequest, PathNotFound
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.pictures import FileEntry
 from parecido.indexer.system.paths import absolute
 
