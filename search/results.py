@@ -68,6 +68,8 @@ class Results:
     took_ms: float
     """Milliseconds from the query to the hits, encoding included."""
     hits: tuple[Hit, ...]
+    note: str = ""
+    """What somebody should know of these answers, as a sentence; mostly nothing."""
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
@@ -109,6 +111,7 @@ def results_dict(results: Results) -> dict[str, Any]:
         "encoder": results.encoder,
         "took_ms": round(results.took_ms, 3),
         "hits": [hit_dict(hit) for hit in results.hits],
+        **({"note": results.note} if results.note else {}),
     }
 
 

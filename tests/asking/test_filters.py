@@ -7,6 +7,9 @@ import fnmatch
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -181,3 +184,34 @@ def test_what_is_no_date_is_told(field: str, text: str) -> None:
 def test_a_pattern_with_many_stars_is_refused_before_it_takes_for_ever() -> None:
     with pytest.raises(InvalidRequest, match="8 stars"):
         Filter(path="*a" * 20)
+
+
+NAMED = ("Málaga", "Año", "été.jpg")
+
+
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    "pattern", ["/p/Málaga/Año/été.jpg", "/p/Málaga", "/p/M*/Año/*", "*été.jpg"]
+)
+def test_either_spelling_of_a_name_finds_the_other(
+    tmp_path: Path, asked: Literal["NFC", "NFD"], pattern: str
+) -> None:
+    # names of one path may come from several systems
+    forms: list[tuple[Literal["NFC", "NFD"], ...]] = [
+        ("NFC",) * 3,
+        ("NFD",) * 3,
+        ("NFC", "NFD") * 2,
+    ]
+    changes = []
+    for i, several in enumerate(forms):
+        names = [normalize(form, name) for form, name in zip(several, NAMED, strict=False)]
+        one = add(i, np.ones(DIMENSION, np.float32))
+        entry = FileEntry(os.fsencode("/".join(["/p", *names])), i, i)
+        changes.append(dataclasses.replace(one, entry=entry))
+    with Library.create(tmp_path / "library") as library:
+        with library.writer() as writing:
+            writing.catalogue.write(changes, encoder=fake_spec())
+        wanted = Filter(path=normalize(asked, pattern))
+        assert len(library.catalogue.find_matches(wanted)) == 3
+        many = Filter(path=normalize(asked, "/p/" + "é/" * 40))
+        assert len(library.catalogue.find_matches(many)) == 0

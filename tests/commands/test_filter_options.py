@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from parecido.indexer.records.filters import Filter
 from parecido.search.commands import filters as options
 from parecido.search.commands.filters import filter_of, filter_options
 from tests.support.fakes import fake_encoder, save_picture
+from tests.support.harness import run_parecido
 from tests.support.places import REPOSITORY
 
 
@@ -197,3 +199,18 @@ def test_the_options_cost_nothing_before_they_are_given() -> None:
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert done.stdout == "[]\n"
+
+
+def test_a_path_that_no_picture_has_is_told(tmp_path: Path) -> None:
+    save_picture(tmp_path / "p" / "a.png", 1)
+    place = ("--library", tmp_path / "library")
+    assert run_parecido("index", tmp_path / "p", *place).returncode == 0
+    asked = ("search", tmp_path / "p" / "a.png", *place, "--path")
+    note = f"No picture has a path like {tmp_path / 'q'}."
+    done = run_parecido(*asked, tmp_path / "q")
+    assert (done.returncode, done.stderr) == (0, f"parecido: {note}\n")
+    told = json.loads(run_parecido(*asked, tmp_path / "q", "--json").stdout)
+    assert (told["hits"], told["note"]) == ([], note)
+    # the picture itself is left out of its own hits; that is no slip
+    done = run_parecido(*asked, tmp_path / "p", "--json")
+    assert (done.stderr, json.loads(done.stdout).get("note")) == ("", None)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from parecido.indexer.pictures.walking import names
 from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.left_out import LeftOut
 from tests.pictures.test_walk import below, found, make
@@ -77,6 +78,15 @@ def test_files_of_systems_are_left_out(tmp_path: Path, name: str) -> None:
 def test_names_that_people_give_are_no_programs(tmp_path: Path, name: str) -> None:
     make(tmp_path, f"{name}/a.jpg")
     assert found(tmp_path) == [f"{name}/a.jpg"]
+
+
+def test_what_a_glance_passes_as_a_plain_file_is_nobodys() -> None:
+    for row in names._ROWS:
+        for name in row.files:
+            example = name.replace("*", "x").lower().encode()
+            assert names.is_kept_by_program(example, False)
+            assert not names.is_plain_file(example)
+    assert names.is_plain_file(b"IMG_1.JPG")
 
 
 def test_a_file_with_the_name_of_such_a_folder_is_a_file(tmp_path: Path) -> None:
@@ -241,10 +251,10 @@ ALPHABET = ["a", "b", "ab", "a.b", "*", "**", "?", "[ab]", "[!a]", "a*", "*b", "
 @pytest.mark.parametrize("seed", range(4))
 def test_patterns_match_what_git_says_that_they_match(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
-    names = ["a", "b", "ab", "a.b", "axb", "c", "*"]
+    parts = ["a", "b", "ab", "a.b", "axb", "c", "*"]
     files = set()
     for _ in range(60):
-        path = tmp_path.joinpath(*(rng.choice(names) for _ in range(rng.randint(1, 4))))
+        path = tmp_path.joinpath(*(rng.choice(parts) for _ in range(rng.randint(1, 4))))
         if not path.exists() and not any(parent.is_file() for parent in path.parents):
             make(tmp_path, str(path.relative_to(tmp_path)))
             files.add(str(path.relative_to(tmp_path)))

@@ -131,7 +131,6 @@ def _sort(names: Collection[str]) -> tuple[frozenset[bytes], tuple[bytes, ...], 
 _DOT = ord(".")
 _FOLDERS, _FOLDERS_BEGIN, _FOLDERS_END = _sort([name for row in _ROWS for name in row.folders])
 _FILES, _FILES_BEGIN, _ = _sort([name for row in _ROWS for name in row.files])
-assert all(begin.startswith(b".") for begin in _FILES_BEGIN)
 
 
 def is_plain_file(name: bytes) -> bool:

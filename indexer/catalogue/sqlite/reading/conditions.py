@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
+from itertools import product
+from math import prod
+from typing import Any, Literal
+from unicodedata import normalize
 
 from parecido.indexer.records.filters import LIKELY, Filter, moment, period
 from parecido.indexer.system.paths import bounds_below
@@ -13,6 +16,8 @@ from parecido.indexer.system.paths import bounds_below
 __all__ = ["likelihood", "mention", "where"]
 
 _GLOB = frozenset("*?[")
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
+_SPELLINGS = 32  # of one path, each of which takes a look at the index
 _KEPT = 5  # labels of a picture in the catalogue
 _RARE = 2  # classes that are looked for as text first; for each it takes 40 ms a 100,000 pictures
 
@@ -59,11 +64,33 @@ def where(wanted: Filter) -> tuple[str, list[Any]]:
 
 def _at(path: str) -> tuple[Any, ...]:
     """The condition for a file, a folder or a pattern, and its values."""
-    raw = os.fsencode(path)
-    if _GLOB & set(path):
-        # a BLOB is no text to GLOB, so it is read as one: the bytes stay as they are
-        return "CAST(path AS TEXT) GLOB CAST(? AS TEXT)", raw
-    return "(path = ? OR (path > ? AND path < ?))", raw, *bounds_below(raw)
+    conditions: list[str] = []
+    values: list[Any] = []
+    for spelling in _spell(path):
+        raw = os.fsencode(spelling)
+        if _GLOB & set(path):
+            # a BLOB is no text to GLOB, so it is read as one: the bytes stay as they are
+            conditions.append("CAST(path AS TEXT) GLOB CAST(? AS TEXT)")
+            values.append(raw)
+        else:
+            conditions.append("path = ? OR (path > ? AND path < ?)")
+            values += [raw, *bounds_below(raw)]
+    return f"({' OR '.join(conditions)})", *values
+
+
+def _spell(path: str) -> list[str]:
+    """A path as systems may have written it: macOS takes é apart, into e and an accent.
+
+    Names below one folder may come from several systems, so each is spelled in every way; of paths
+    with many such names, all in one way.
+    """
+    if path.isascii():
+        return [path]
+    spellings = [(name, *(normalize(form, name) for form in _FORMS)) for name in path.split("/")]
+    names = [tuple(dict.fromkeys(several)) for several in spellings]
+    if prod(map(len, names)) <= _SPELLINGS:
+        return ["/".join(chosen) for chosen in product(*names)]
+    return list(dict.fromkeys("/".join(chosen) for chosen in zip(*spellings, strict=True)))
 
 
 def likelihood(classes: Sequence[int]) -> str:
