@@ -199,7 +199,7 @@ def index_command(paths: tuple[str, ...], library: str | None, as_json: bool, **
             f"If it is the same: parecido relocate --force {root} {root}. If not, mount it "
             f"elsewhere, or drop the pictures of before: parecido remove {root}",
         )
-    for note in report.notes:
+    for note in report.remarks:
         fail(note)
     for root in report.missing_roots:
         fail(

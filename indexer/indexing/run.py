@@ -103,7 +103,7 @@ class Run:
         report.preparing_seconds, report.encoded = self._flow.preparing_seconds, self._flow.encoded
         if not report.interrupted:
             self._commit()  # moves first: a moved picture is not gone
-            report.left_out, report.notes = walk.left_out.list_all(), walk.list_notes()
+            report.left_out, report.remarks = walk.left_out.list_all(), walk.list_notes()
             if changed.missed or self._vanished or self._plan.roots.gone:
                 self._remove_missing(walk)
             away, filled = look_at_idle_mounts(self._catalogue, self._plan.roots, self._seen)

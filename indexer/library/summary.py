@@ -29,7 +29,7 @@ def report_dict(report: IndexReport) -> dict[str, Any]:
         "removed_by_rules": report.removed_by_rules,
         "skipped": [{"path": s.path, "reason": s.reason} for s in report.skipped],
         "left_out": [asdict(one) for one in report.left_out],
-        "notes": report.notes,
+        "remarks": report.remarks,
         "seconds": round(report.seconds, 3),
         "pictures_per_second": round(report.pictures_per_second, 1),
         "preparing_seconds": round(report.preparing_seconds, 3),

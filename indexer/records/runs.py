@@ -49,7 +49,7 @@ class IndexReport:
     """What rules left out, by reason.  Files below a folder that was left out are not counted."""
     removed_by_rules: int = 0
     """Part of ``removed``: pictures whose files are there, and that a rule leaves out by now."""
-    notes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     """What else somebody should know of these folders, each a sentence."""
 
     @property
