@@ -21,10 +21,11 @@ from PIL import Image, UnidentifiedImageError
 from parecido.indexer.errors import ParecidoError, PictureUnreadable
 from parecido.indexer.pictures.colours import reduce, to_srgb
 from parecido.indexer.pictures.costs import check_costs, load
-from parecido.indexer.pictures.exif import read_taken
 from parecido.indexer.pictures.in_memory import Content
 from parecido.indexer.pictures.limits import Limits, pillow_limit
+from parecido.indexer.pictures.metadata.reading import Metadata, read_metadata
 from parecido.indexer.records.choices import FORMATS
+from parecido.indexer.records.details import NO_DETAILS, Details
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import UNKNOWN, Taken
 
@@ -102,6 +103,8 @@ class Decoded:
     """Pillow's name of the file format."""
     taken: Taken = UNKNOWN
     """When, and with which camera."""
+    details: Details = NO_DETAILS
+    """What else it tells of itself."""
 
 
 Size: TypeAlias = tuple[int, int]
@@ -122,8 +125,8 @@ class Rendered(NamedTuple):
     """Upright height of the whole picture, in pixels."""
     format: str
     """Pillow's name of the file format."""
-    taken: Taken
-    """When, and with which camera."""
+    metadata: Metadata
+    """What it tells of itself."""
 
 
 def decode(content: Content, spec: EncoderSpec, limits: Limits) -> Decoded:
@@ -132,7 +135,7 @@ def decode(content: Content, spec: EncoderSpec, limits: Limits) -> Decoded:
 
     found = render(content, spec.size.target, limits, RESAMPLE[spec.resample])
     pixels = np.asarray(found.image)
-    return Decoded(pixels, found.width, found.height, found.format, found.taken)
+    return Decoded(pixels, found.width, found.height, found.format, *found.metadata)
 
 
 def render(
@@ -195,7 +198,7 @@ def _finish(
         # turned when it is small; flips and quarter turns commute with the resampling.  Not with
         # ImageOps.exif_transpose: it writes the EXIF anew, and fails where another tag is damaged.
         small = small.transpose(_UPRIGHT[orientation])
-    return Rendered(small, *upright, image.format or "", read_taken(image))
+    return Rendered(small, *upright, image.format or "", read_metadata(image))
 
 
 def _enter(content: Content, limits: Limits) -> AbstractContextManager[Image.Image]:

@@ -174,6 +174,35 @@ def test_what_a_filter_lets_through_follows_the_library(library: Library) -> Non
         assert [p.id for p in newest] == [3]
 
 
+def test_a_date_known_in_part_passes_where_all_of_it_lies_within_the_bounds(
+    library: Library,
+) -> None:
+    dates = ["2019", "2019-07", "2019-07-21", "2019-07-21T10:11:12", None]
+    rows = np.eye(DIMENSION, dtype=np.float32)
+    added = [add(i + 1, rows[i]) for i in range(len(dates))]
+    added = [
+        dataclasses.replace(
+            one, described=dataclasses.replace(one.described, taken=Taken(date, ""))
+        )
+        for one, date in zip(added, dates, strict=True)
+    ]
+    with library.writer() as writing:
+        writing.catalogue.write(added, encoder=fake_spec())
+
+    def find(first: str | None, last: str | None) -> list[str | None]:
+        found = library.catalogue.find_matches(Filter(taken_from=first, taken_to=last))
+        return [dates[i - 1] for i in found.tolist()]
+
+    assert find("2019", "2019") == dates[:4]
+    assert find("2019-07", "2019-07") == dates[1:4]
+    assert find("2019-07-01", "2019-07-31") == dates[1:4]
+    assert find("2019-07-21", "2019-07-21") == dates[2:4]
+    assert find("2019-07-21T10:11:12", "2019-07-21T10:11:12") == dates[3:4]
+    assert find(None, "2019-11") == dates[1:4]
+    assert find("2019-02", None) == dates[1:4]
+    assert find("2020", None) == find(None, "2018") == []
+
+
 @pytest.mark.parametrize("field", ["taken_from", "taken_to", "added_since"])
 @pytest.mark.parametrize("text", ["soon", "2024-13", "2024-02-30", "24", "", "2024-05-01 25:00"])
 def test_what_is_no_date_is_told(field: str, text: str) -> None:

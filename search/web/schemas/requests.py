@@ -259,7 +259,9 @@ class PictureOut(BaseModel):
     format: str
     file_size: int
     modified_at: str
-    taken_at: str | None = Field(description="By the camera's clock.")
+    taken_at: str | None = Field(
+        description="By the camera's clock; shorter where only the year, month or day is known."
+    )
     camera: str
     added_at: str
     labels: list[LabelRow]

@@ -19,6 +19,9 @@ _GLOB = frozenset("*?[")
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 _SPELLINGS = 32  # of one path, each of which takes a look at the index
 _KEPT = 5  # labels of a picture in the catalogue
+# Of dates only the year, month or day may be known: all of it has to lie within the bounds
+_FIRST_MOMENT = "taken_at || substr('0000-01-01T00:00:00', length(taken_at) + 1) >= ?"
+_LAST_MOMENT = "taken_at || '~' < ?"
 _RARE = 2  # classes that are looked for as text first; for each it takes 40 ms a 100,000 pictures
 
 
@@ -52,9 +55,9 @@ def where(wanted: Filter) -> tuple[str, list[Any]]:
             if (given := getattr(wanted, f"{bound}_{name}")) is not None:
                 want(f"{name} {sign} ?", given)
     if wanted.taken_from is not None:
-        want("taken_at >= ?", period(wanted.taken_from)[0])
+        want(_FIRST_MOMENT, period(wanted.taken_from)[0])
     if wanted.taken_to is not None:
-        want("taken_at < ?", period(wanted.taken_to)[1])
+        want(_LAST_MOMENT, period(wanted.taken_to)[1])
     if wanted.added_since is not None:
         want("added_at >= ?", moment(wanted.added_since))
     if wanted.classes is not None:  # last, as it takes the longest
