@@ -40,6 +40,10 @@ def _ignore(known: Known, entry: FileEntry) -> None:
     pass
 
 
+def _is_told_as_before(picture_id: int, entry: FileEntry) -> bool:
+    return True
+
+
 @dataclass
 class ChangedFiles:
     """Passes on what needs a look, and counts the rest as unchanged or skipped.
@@ -56,6 +60,9 @@ class ChangedFiles:
     """Ids of pictures that need a look although they are unchanged."""
     take_over: Callable[[Known, FileEntry], None] = _ignore
     """Called with what is known of an unchanged file and has no change time yet."""
+    is_told_as_before: Callable[[int, FileEntry], bool] = _is_told_as_before
+    """Called with the id of a picture whose file is unchanged; whether all that is told of it is as
+    it was, which is written down otherwise."""
     rehash: bool = False
     """Whether every file needs one, whatever its size and time say."""
     files: int = 0
@@ -84,6 +91,7 @@ class ChangedFiles:
         self, entries: Iterable[FileEntry], known: Iterator[tuple[Any, ...]]
     ) -> Iterator[tuple[FileEntry, Known | None]]:
         row = next(known, None)
+        updated = self.report.updated
         for entry in entries:
             self.files += 1
             path = entry.path
@@ -100,7 +108,9 @@ class ChangedFiles:
                 else:
                     self._pass_by(entry, known_file)
                 row = next(known, None)
-            if self.files % _PULSE == 0 and self.pulse():
+            is_due = self.files % _PULSE == 0 or self.report.updated > updated
+            updated = self.report.updated
+            if is_due and self.pulse():
                 self.stopped = True
                 return
         self.missed |= row is not None
@@ -119,9 +129,12 @@ class ChangedFiles:
         if known.id is None:
             self.seen_skips.add(entry.path)
             self.report.skipped.append(Skip(os.fsdecode(entry.path), known.reason, known.kind))
-        else:
-            self.seen.add(known.id)
+            return
+        self.seen.add(known.id)
+        if self.is_told_as_before(known.id, entry):
             self.report.unchanged += 1
+        else:
+            self.report.updated += 1
 
 
 def _has_changed(entry: FileEntry, known: Known) -> bool:

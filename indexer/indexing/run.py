@@ -9,11 +9,21 @@ from __future__ import annotations
 import os
 import time
 
-from parecido.indexer.catalogue.changes import Add, Change, Forget, Move, Remove, SkipFile, Touch
+from parecido.indexer.catalogue.changes import (
+    Add,
+    Annotate,
+    Change,
+    Forget,
+    Move,
+    Remove,
+    SkipFile,
+    Touch,
+)
 from parecido.indexer.catalogue.known import Known, Mount
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.errors import ParecidoError, PathNotFound
+from parecido.indexer.indexing.annotations import Annotations
 from parecido.indexer.indexing.changed_files import ChangedFiles
 from parecido.indexer.indexing.id_set import IdSet
 from parecido.indexer.indexing.places.missing import look_at_idle_mounts, look_for_missing
@@ -25,7 +35,7 @@ from parecido.indexer.pictures.decoding.versions import decoder_versions
 from parecido.indexer.pictures.read import LEADS_OUT
 from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.left_out import REASONS
-from parecido.indexer.records.pictures import Described, FileEntry, Picture, Skip, Taken
+from parecido.indexer.records.pictures import Described, FileEntry, Picture, Skip
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.paths import below_any
 
@@ -58,6 +68,7 @@ class Run:
         have = catalogue.regional.has_bytes if self._within else catalogue.has_bytes
         self._flow = Flow(plan, have)
         self._changes: list[Change] = []
+        self._annotations = Annotations(catalogue, plan, self._note)
         # of the bytes among these changes
         self._fresh: list[bytes] = []
         self._new_roots = list(plan.roots.new)
@@ -84,6 +95,7 @@ class Run:
             self._seen_skips,
             frozenset(self._waiting),
             self._take_over,
+            self._annotations.is_as_before,
             self._plan.options.rehash,
         )
         try:
@@ -186,6 +198,9 @@ class Run:
         replaces = prepared.known.id if prepared.known else None
         self._changes.append(_skip_file(entry, now, replaces))
 
+    def _note(self, told: Annotate) -> None:
+        self._changes.append(told)
+
     def _take_over(self, known: Known, entry: FileEntry) -> None:
         """Remember the change time of a file that was indexed before such were kept."""
         if known.id is not None:
@@ -205,7 +220,10 @@ class Run:
             self._seen.add(known.id)
             if entry[1:] != (known.file_size, known.mtime_ns, known.ctime_ns):
                 self._changes.append(Touch(known.id, *entry[1:]))
-            self._report.unchanged += 1
+            if self._annotations.is_as_before(known.id, entry):
+                self._report.unchanged += 1
+            else:
+                self._report.updated += 1
             return
         gone = None
         if known is None or known.id is None:
@@ -213,6 +231,7 @@ class Run:
             if gone is not None and gone not in self._waiting:
                 self._seen.add(gone)
                 self._changes.append(Move(gone, *entry))
+                self._annotations.is_as_before(gone, entry)  # its sidecars may have stayed behind
                 self._report.moved += 1
                 return
         twin = self._twin(prepared.content_hash)
@@ -220,14 +239,10 @@ class Run:
             _, vectors = self._catalogue.descriptors.of([twin.id])
             regional = self._catalogue.regional.of([twin.id]).get(twin.id) if self._within else None
             if len(vectors) and (regional is not None or not self._within):
+                told = self._annotations.tell_of_copy(twin, entry)
                 described = Described(
-                    twin.width,
-                    twin.height,
-                    twin.format,
-                    twin.labels,
-                    pack(vectors[0]),
-                    Taken(twin.taken_at, twin.camera),
-                    regional,
+                    *(twin.width, twin.height, twin.format, twin.labels, pack(vectors[0])),
+                    *(told.taken, regional, told.details),
                 )
                 self._add(described, prepared, gone)
                 return
@@ -266,6 +281,7 @@ class Run:
             # decoded although its bytes were known: it may have moved while it waited
             picture_id = self._find_gone_twin(prepared.content_hash)
         self._waiting.discard(picture_id or 0)
+        described = self._annotations.complete(described, entry)
         self._changes.append(Add(entry, prepared.content_hash, described, picture_id))
         self._fresh.append(prepared.content_hash)
         if picture_id is None:

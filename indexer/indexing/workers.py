@@ -269,6 +269,7 @@ class Flow:
                     pack(vector),
                     picture.taken,
                     regions,
+                    picture.details,
                 )
                 claim = self._claims[prepared.content_hash]
                 claim.described = described

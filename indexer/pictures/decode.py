@@ -24,6 +24,7 @@ from parecido.indexer.pictures.costs import check_costs, load
 from parecido.indexer.pictures.in_memory import Content
 from parecido.indexer.pictures.limits import Limits, pillow_limit
 from parecido.indexer.pictures.metadata.reading import Metadata, read_metadata
+from parecido.indexer.pictures.metadata.texts import leave_out_pixels
 from parecido.indexer.records.choices import FORMATS
 from parecido.indexer.records.details import NO_DETAILS, Details
 from parecido.indexer.records.encoder import EncoderSpec
@@ -41,6 +42,7 @@ __all__ = [
     "Size",
     "Turn",
     "decode",
+    "look",
     "pillow_limit",
     "render",
     "take_turn",
@@ -173,6 +175,21 @@ def render(
     except MemoryError as error:
         raise PictureUnreadable("not enough memory to decode it", "too-large") from error
     except Exception as error:  # decoders raise almost anything on damaged bytes
+        raise _report_damage(error) from error
+
+
+def look(file: IO[bytes], limits: Limits) -> tuple[Size, str, Metadata]:
+    """The upright size of a picture, its format, and what it tells of itself.
+
+    Its pixels are not decoded.  Raises :class:`PictureUnreadable`.
+    """
+    try:
+        with open_picture(leave_out_pixels(file), limits) as image:
+            upright = _turn(image.size, _orientation(image))
+            return upright, image.format or "", read_metadata(image)
+    except (ParecidoError, ImportError):  # a missing module is no damaged file
+        raise
+    except Exception as error:
         raise _report_damage(error) from error
 
 

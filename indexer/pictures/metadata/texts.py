@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 from parecido.indexer.pictures.metadata.dates import Moment, read_moment
 from parecido.indexer.pictures.metadata.told import Told, clean
 
-__all__ = ["read_profile", "read_texts"]
+__all__ = ["leave_out_pixels", "read_profile", "read_texts"]
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PIXELS = (b"IDAT", b"fdAT")
+_MOST_BYTES = 32 << 20  # of a file's chunks without pixels
 
 # PNG's own, and what ImageMagick makes of EXIF data; its "date:create" is the file's date
 _MADE = ("creation time", "creationtime", "creation_time", "exif:datetimeoriginal")
@@ -38,6 +44,24 @@ def read_profile(texts: Mapping[Any, Any], name: str) -> bytes:
         return bytes.fromhex("".join(lines[2:]))
     except ValueError:
         return b""
+
+
+def leave_out_pixels(file: IO[bytes]) -> IO[bytes]:
+    """A PNG without its pixels, behind which texts may stand; any other file as it is."""
+    start = file.tell()
+    if file.read(len(_SIGNATURE)) != _SIGNATURE:
+        file.seek(start)
+        return file
+    kept = io.BytesIO()
+    kept.write(_SIGNATURE)
+    while len(head := file.read(8)) == 8 and kept.tell() < _MOST_BYTES:
+        rest = int.from_bytes(head[:4]) + 4  # and its checksum
+        if head[4:] in _PIXELS:
+            file.seek(rest, os.SEEK_CUR)
+        else:
+            kept.write(head + file.read(min(rest, _MOST_BYTES)))
+    kept.seek(0)
+    return kept
 
 
 def _moment(texts: dict[str, str], keywords: tuple[str, ...]) -> Moment | None:
