@@ -18,6 +18,7 @@ from parecido import Library
 from parecido.indexer.catalogue.changes import Add
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.records.details import Details
 from parecido.indexer.records.filters import Filter
 from parecido.indexer.records.pictures import Described, FileEntry, Label, Picture, Taken
 from parecido.search.engine import Engine
@@ -201,6 +202,82 @@ def test_a_date_known_in_part_passes_where_all_of_it_lies_within_the_bounds(
     assert find(None, "2019-11") == dates[1:4]
     assert find("2019-02", None) == dates[1:4]
     assert find("2020", None) == find(None, "2018") == []
+
+
+def distance(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Kilometres over the sphere, by vectors."""
+    ends = []
+    for latitude, longitude in (one, other):
+        up, across = np.radians(latitude), np.radians(longitude)
+        ends.append([np.cos(up) * np.cos(across), np.cos(up) * np.sin(across), np.sin(up)])
+    a, b = np.array(ends)
+    return float(6371.0088 * np.arctan2(np.linalg.norm(np.cross(a, b)), a @ b))
+
+
+def put_told(library: Library, told: list[Details]) -> None:
+    """Pictures of which that is told, their ids from 1."""
+    row = np.eye(DIMENSION, dtype=np.float32)[0]
+    added = [add(i + 1, row) for i in range(len(told))]
+    with library.writer() as writing:
+        writing.catalogue.write(
+            [
+                dataclasses.replace(
+                    one, described=dataclasses.replace(one.described, details=details)
+                )
+                for one, details in zip(added, told, strict=True)
+            ],
+            encoder=fake_spec(),
+        )
+
+
+def test_near_is_a_distance_over_the_sphere_wherever_on_it(library: Library) -> None:
+    chance = np.random.default_rng(5)
+    around = (48.858, 2.294)
+    places = [
+        *zip(
+            np.degrees(np.arcsin(chance.uniform(-1, 1, 300))),
+            chance.uniform(-180, 180, 300),
+            strict=True,
+        ),
+        *((around[0] + up, around[1] + across) for up, across in chance.normal(0, 0.1, (200, 2))),
+        *((chance.uniform(-18, -16), side * chance.uniform(179, 180)) for side in (-1, 1) * 30),
+        *((90.0, 0.0), (-90.0, 120.0), (89.9, -170.0)),
+    ]
+    places = [(float(latitude), float(longitude)) for latitude, longitude in places]
+    told = [Details(latitude=latitude, longitude=longitude) for latitude, longitude in places]
+    put_told(library, [*told, Details(), Details(rating=3)])
+    centres = [around, (-17.0, 179.95), (90.0, 0.0), (-89.0, 30.0), (0.0, 0.0), (35.0, -180.0)]
+    for centre in centres:
+        for kilometres in (0.5, 5, 20, 300, 5000, 19_000, 30_000):
+            found = library.catalogue.find_matches(Filter(near=(*centre, kilometres))).tolist()
+            expected = [
+                i for i, place in enumerate(places, 1) if distance(centre, place) <= kilometres
+            ]
+            assert found == expected
+
+
+def test_keywords_are_whole_words_in_any_case_and_ratings_at_least(library: Library) -> None:
+    told = [
+        Details(keywords=("Meer", "Ägypten"), rating=5),
+        Details(keywords=("meerkat", 'a "quoted" word'), rating=-1),
+        Details(keywords=("MEER",), rating=3),
+        Details(rating=0),
+        Details(),
+    ]
+    put_told(library, told)
+
+    def find(**wanted: object) -> list[int]:
+        ids: list[int] = library.catalogue.find_matches(Filter(**wanted)).tolist()  # type: ignore[arg-type]
+        return ids
+
+    assert find(keyword="meer") == [1, 3]
+    assert find(keyword="ägypten") == find(keyword="ÄGYPTEN") == [1]
+    assert find(keyword='A "quoted" WORD') == [2]
+    assert find(keyword="%") == find(keyword="mee") == []
+    assert find(min_rating=3) == [1, 3]
+    assert find(min_rating=0) == [1, 3, 4]
+    assert find(min_rating=-1) == [1, 2, 3, 4]
+    assert find(min_rating=3, keyword="meer", format="PNG") == [3]
 
 
 @pytest.mark.parametrize("field", ["taken_from", "taken_to", "added_since"])

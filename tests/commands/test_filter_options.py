@@ -61,8 +61,9 @@ def test_without_options_all_pass() -> None:
 def test_every_option_has_its_place_in_the_filter() -> None:
     sizes = ("--min-width", "1", "--max-width", "2", "--min-height", "3", "--max-height", "4")
     dates = ("--taken-from", "2023", "--taken-to", "2024-05", "--added-since", "2024-05-01")
+    told = ("--near", "-33.86,151.2,5", "--keyword", "Meer", "--min-rating", "3")
     what = ("--label", "tiger", "--path", "/p/q", "--camera", "Leica", "--format", "PNG")
-    assert typed(*sizes, *dates, *what) == Filter(
+    assert typed(*sizes, *dates, *told, *what) == Filter(
         path="/p/q",
         format="PNG",
         camera="Leica",
@@ -73,6 +74,9 @@ def test_every_option_has_its_place_in_the_filter() -> None:
         taken_from="2023",
         taken_to="2024-05",
         added_since="2024-05-01",
+        near=(-33.86, 151.2, 5.0),
+        keyword="Meer",
+        min_rating=3,
         classes=(292,),
     )
 
@@ -80,8 +84,9 @@ def test_every_option_has_its_place_in_the_filter() -> None:
 def test_each_option_explains_itself_in_the_help_in_this_order() -> None:
     shown = CliRunner().invoke(command, ["--help"]).stdout
     names = (
-        *("--label", "--path", "--taken-from", "--taken-to", "--added-since", "--camera"),
-        *("--format", "--min-width", "--max-width", "--min-height", "--max-height"),
+        *("--label", "--path", "--taken-from", "--taken-to", "--added-since", "--near"),
+        *("--keyword", "--min-rating", "--camera", "--format"),
+        *("--min-width", "--max-width", "--min-height", "--max-height"),
     )
     places = [shown.index(f"{name} ") for name in names]
     assert places == sorted(places)
@@ -98,11 +103,13 @@ def test_what_cannot_be_meant_is_told() -> None:
     assert "tiger" in refused("--label", "tigr")
     assert "no date" in refused("--taken-from", "yesterday")
     assert "no date" in refused("--added-since", "2024-02-30")
+    for place in ("Paris", "48.8,2.3", "91,2,5", "48,181,5", "48,2,0", "48,2,inf", "nan,2,5"):
+        assert "no place" in refused("--near", place)
     assert "no file format" in refused("--format", "docx")
     assert "8 stars" in refused("--path", "*a" * 9)
     assert "above the upper" in refused("--min-width", "9", "--max-width", "8")
     assert "above the upper" in refused("--taken-from", "2024", "--taken-to", "2023")
-    for name in ("--label", "--path", "--camera", "--format", "--taken-to"):
+    for name in ("--label", "--path", "--camera", "--format", "--taken-to", "--near", "--keyword"):
         assert refused(name, "") == f"{name} is empty. Give it a value, or leave it out."
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
 from typing import Any, Literal
@@ -18,6 +19,7 @@ __all__ = ["likelihood", "mention", "where"]
 _GLOB = frozenset("*?[")
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 _SPELLINGS = 32  # of one path, each of which takes a look at the index
+_EARTH = 6371.0088  # kilometres, the mean radius
 _KEPT = 5  # labels of a picture in the catalogue
 # Of dates only the year, month or day may be known: all of it has to lie within the bounds
 _FIRST_MOMENT = "taken_at || substr('0000-01-01T00:00:00', length(taken_at) + 1) >= ?"
@@ -60,6 +62,8 @@ def where(wanted: Filter) -> tuple[str, list[Any]]:
         want(_LAST_MOMENT, period(wanted.taken_to)[1])
     if wanted.added_since is not None:
         want("added_at >= ?", moment(wanted.added_since))
+    for condition in _list_details(wanted):
+        want(*condition)
     if wanted.classes is not None:  # last, as it takes the longest
         want(f"{mention(wanted.classes)} AND {likelihood(wanted.classes)} >= ?", LIKELY)
     return " AND ".join(conditions) or "1", values
@@ -94,6 +98,60 @@ def _spell(path: str) -> list[str]:
     if prod(map(len, names)) <= _SPELLINGS:
         return ["/".join(chosen) for chosen in product(*names)]
     return list(dict.fromkeys("/".join(chosen) for chosen in zip(*spellings, strict=True)))
+
+
+def _list_details(wanted: Filter) -> Iterator[tuple[Any, ...]]:
+    """What is asked of the table ``details``: conditions with their values."""
+    if wanted.min_rating is not None:
+        yield _among_details("rating >= ?"), wanted.min_rating
+    if wanted.keyword is not None:
+        spelt = _spellings(wanted.keyword)
+        words = "SELECT 1 FROM json_each(keywords) WHERE value COLLATE NOCASE"
+        one_is = f"EXISTS ({words} IN ({', '.join('?' * len(spelt))}))"
+        yield _among_details(f"keywords != '[]' AND {one_is}"), *spelt
+    if wanted.near is not None:
+        yield _near(*wanted.near)
+
+
+def _among_details(condition: str) -> str:
+    """A condition on the table ``details``, asked of pictures."""
+    return f"id IN (SELECT picture_id FROM details WHERE {condition})"
+
+
+def _spellings(word: str) -> list[str]:
+    """A word in the cases that it comes in: SQLite itself knows only those of ASCII."""
+    return sorted({word, word.lower(), word.upper(), word.title(), word.capitalize()})
+
+
+def _near(latitude: float, longitude: float, kilometres: float) -> tuple[Any, ...]:
+    """The condition for a place on a sphere, and its values.
+
+    By the haversine formula: sin²(Δφ/2) + cos φ₁ · cos φ₂ · sin²(Δλ/2) ≤ sin²(d/2r).  SQLite may be
+    without sines, so they are polynomials; what is off is less than a millimetre a kilometre.
+    """
+    angle = min(kilometres / _EARTH, math.pi)
+    reach = math.degrees(angle) + 1e-6
+    half, right = repr(math.pi / 360), repr(math.pi / 2)
+    angles = (
+        f"SELECT picture_id, (latitude - ?) * {half} AS a, {right} - abs(latitude) * 2 * {half}"
+        f" AS b, abs(longitude - ?) * {half} AS c FROM details WHERE latitude BETWEEN ? AND ?"
+    )
+    folded = f"SELECT picture_id, a, b, CASE WHEN c > {right} THEN {math.pi!r} - c ELSE c END AS c"
+    sines = f"SELECT picture_id, {_sine('a')} AS a, {_sine('b')} AS b, {_sine('c')} AS c"
+    return (
+        f"id IN (SELECT picture_id FROM ({sines} FROM ({folded} FROM ({angles})))"
+        " WHERE a * a + b * ? * c * c <= ?)",
+        *(latitude, longitude, latitude - reach, latitude + reach),
+        *(math.cos(math.radians(latitude)), math.sin(angle / 2) ** 2),
+    )
+
+
+def _sine(name: str) -> str:
+    """The sine of a column from -π/2 to π/2: SQL."""
+    series = "1"
+    for place in (14, 12, 10, 8, 6, 4, 2):
+        series = f"(1 - {name} * {name} / {float(place * (place + 1))} * {series})"
+    return f"{name} * {series}"
 
 
 def likelihood(classes: Sequence[int]) -> str:
