@@ -15,7 +15,7 @@ from parecido.indexer.pictures.metadata.dates import from_unix
 from parecido.indexer.pictures.metadata.told import NOTHING, Position, Told, to_position
 from parecido.indexer.pictures.metadata.xmp import MOST_BYTES, read_xmp
 from parecido.indexer.records.details import Stamp
-from parecido.indexer.system.paths import signed64
+from parecido.indexer.system.paths import SEPARATOR, signed64
 
 __all__ = ["Sidecars", "read_takeout"]
 
@@ -41,17 +41,21 @@ class Sidecars:
     def __init__(self, follows_links: bool = True) -> None:
         self._follows_links = follows_links
         self._folders: OrderedDict[bytes, _Folder | None] = OrderedDict()
+        self._last: bytes | None = None
+        self._listed: _Folder | None = None
 
     def find(self, path: bytes) -> tuple[Stamp, ...]:
-        """Names, sizes and times of a picture's sidecars, by name."""
-        folder, name = os.path.split(path)
-        listed = self._list(folder)
+        """Names, sizes and times of the sidecars of a picture at an absolute path, by name."""
+        folder, _, name = path.rpartition(SEPARATOR)
+        if folder != self._last:
+            self._last, self._listed = folder, self._list(folder + SEPARATOR)
+        listed = self._listed
         if listed is None:
             return ()
         stamps: list[Stamp] = []
         for found in sorted(set(_list_names(os.fsdecode(name), listed))):
             with suppress(OSError):
-                beside = os.path.join(folder, os.fsencode(found))
+                beside = folder + SEPARATOR + os.fsencode(found)
                 status = os.stat(beside, follow_symlinks=self._follows_links)
                 if stat.S_ISREG(status.st_mode):
                     stamps.append(Stamp(found, status.st_size, signed64(status.st_mtime_ns)))
@@ -85,7 +89,7 @@ class Sidecars:
             return self._folders[folder]
         listed = _Folder({}, {})
         try:
-            names = os.listdir(folder or b".")
+            names = os.listdir(folder)
         except OSError:
             names = []
         for raw in names:

@@ -115,4 +115,4 @@ def test_a_folder_is_listed_once_for_all_its_pictures(
     sidecars = Sidecars()
     for number in range(50):
         assert sidecars.find(os.fsencode(tmp_path / f"{number}.jpg")) == ()
-    assert listed == [os.fsencode(tmp_path)]
+    assert listed == [os.fsencode(tmp_path) + b"/"]
