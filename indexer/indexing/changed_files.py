@@ -6,6 +6,7 @@ Both come in byte order of the paths, so one look at each is enough, and memory 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,8 @@ __all__ = ["ChangedFiles"]
 
 # What refused these may be otherwise now, with the file as it was: permissions, the limits
 _WORTH_ANOTHER_TRY = ("unreadable", "too-large")
-_PULSE = 1024  # unchanged files between two looks at other things
+# unchanged files between two looks at other things, and the time where some of them are asked anew
+_PULSE, _PULSE_SECONDS = 1024, 0.2
 
 
 def _may_be_read(kind: str, decoder: str) -> bool:
@@ -91,7 +93,7 @@ class ChangedFiles:
         self, entries: Iterable[FileEntry], known: Iterator[tuple[Any, ...]]
     ) -> Iterator[tuple[FileEntry, Known | None]]:
         row = next(known, None)
-        updated = self.report.updated
+        last_pulse = time.monotonic()
         for entry in entries:
             self.files += 1
             path = entry.path
@@ -108,9 +110,11 @@ class ChangedFiles:
                 else:
                     self._pass_by(entry, known_file)
                 row = next(known, None)
-            is_due = self.files % _PULSE == 0 or self.report.updated > updated
-            updated = self.report.updated
-            if is_due and self.pulse():
+            now = time.monotonic()
+            if self.files % _PULSE and now - last_pulse < _PULSE_SECONDS:
+                continue
+            last_pulse = now
+            if self.pulse():
                 self.stopped = True
                 return
         self.missed |= row is not None

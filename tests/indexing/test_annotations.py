@@ -218,6 +218,30 @@ def test_pictures_of_a_library_of_before_are_asked_once_without_encoding(
     assert album.index(isolate=isolate).updated == 0
 
 
+def test_asking_a_library_of_before_can_be_stopped_and_goes_on_with_the_next_run(
+    album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        (album.folder / f"{number:02}.jpg").write_bytes(plain(exif=exif(OWN)))
+    album.index()
+    with closing(sqlite3.connect(album.library.folder / CATALOGUE)) as connection, connection:
+        connection.execute("DELETE FROM details")
+    seal_anew(album.library.folder)
+    monkeypatch.setattr("parecido.indexer.indexing.changed_files._PULSE_SECONDS", 0.0)
+    looks: list[int] = []
+
+    def stop() -> bool:
+        looks.append(1)
+        return len(looks) > 8
+
+    report = index(album.library, [album.folder], encoder=album.encoder, stop=stop)
+    assert report.interrupted
+    left = len(album.library.catalogue.details.find_unknown())
+    assert 0 < left < 20
+    report = album.index()
+    assert (report.updated, report.removed, report.encoded) == (left, 0, 0)
+
+
 def test_pictures_are_only_read(album: Album) -> None:
     path = album.folder / "a.jpg"
     Image.effect_noise((40, 30), 60).save(path)

@@ -32,8 +32,9 @@ def read_exif(exif: Image.Exif) -> Told:
         return NOTHING
     photo: dict[int, Any] = exif.get_ifd(_PHOTO) if _PHOTO in exif else {}
     return Told(
-        _moment(photo.get(_ORIGINAL)),
-        _moment(photo.get(_DIGITISED)),
+        # scanners' programs write them into the first directory
+        _moment(photo.get(_ORIGINAL)) or _moment(exif.get(_ORIGINAL)),
+        _moment(photo.get(_DIGITISED)) or _moment(exif.get(_DIGITISED)),
         _moment(exif.get(_CHANGED)),
         read_rating(exif[_RATING]) if _RATING in exif else None,
         _position(exif),

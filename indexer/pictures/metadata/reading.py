@@ -89,7 +89,9 @@ def _list_parts(image: Image.Image) -> Iterator[tuple[str, Told]]:
     if is_png and not fields and (profile := read_profile(info, "iptc")):
         fields = list_resources(profile).get(IPTC_RESOURCE, profile)
     if image.format == "TIFF" and not fields:
-        fields = _plain(getattr(image, "tag_v2", {}).get(_TIFF_IPTC, b""))
+        fields = _read_field(image, _TIFF_IPTC)
+        if fields[3:4] == b"\x1c":  # long numbers that were turned about with the others
+            fields = b"".join(fields[at : at + 4][::-1] for at in range(0, len(fields), 4))
     if fields:
         yield "iptc", _try(lambda: read_iptc(_plain(fields)), NOTHING)
     if is_png:
@@ -104,9 +106,19 @@ def _list_resources(image: Image.Image) -> dict[int, Any]:
     if image.format == "PSD":
         return {number: data for number, _, data in getattr(image, "resources", ())}
     if image.format == "TIFF":
-        data = _plain(getattr(image, "tag_v2", {}).get(_TIFF_RESOURCES, b""))
+        data = _read_field(image, _TIFF_RESOURCES)
         return list_resources(data) if 0 < len(data) <= _MOST_BYTES else {}
     return {}
+
+
+def _read_field(image: Image.Image, tag: int) -> bytes:
+    """The bytes of a field of TIFF, which programs declare as bytes or as long numbers.
+
+    Of the latter Pillow reads the first alone, so its bytes are asked for as they lie in the file.
+    """
+    tags: Any = getattr(image, "tag_v2", {})
+    raw = getattr(tags, "_tagdata", {}).get(tag)
+    return raw if isinstance(raw, bytes) else _plain(tags.get(tag, b""))
 
 
 def _plain(value: Any) -> bytes:
@@ -117,10 +129,8 @@ def _plain(value: Any) -> bytes:
         return value
     if isinstance(value, str):
         return value.encode("latin-1", "replace")  # as it decodes them
-    if isinstance(value, tuple) and all(isinstance(one, int) for one in value):
-        # longs, in the file's order of bytes, hold fields that are bytes
-        is_bytes = all(0 <= one < 256 for one in value)
-        return bytes(value) if is_bytes else b"".join(one.to_bytes(4, "little") for one in value)
+    if isinstance(value, tuple) and all(isinstance(one, int) and 0 <= one < 256 for one in value):
+        return bytes(value)
     return b""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 
 import pytest
 from PIL import Image
@@ -84,6 +85,30 @@ def test_iptc_tells_the_moment_in_jpeg_tiff_and_png() -> None:
     raw = resource(FIELDS)
     profile = {"Raw_profile_type_iptc": f"\niptc\n{len(raw):8}\n{raw.hex()}\n"}
     assert told(png_with("zTXt", **profile)) == (MOMENT, "iptc")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_iptc_in_a_tiff_may_be_declared_as_long_numbers(order: str, turned: bool) -> None:
+    fields = FIELDS + b"\0" * (-len(FIELDS) % 4)
+    if turned:
+        fields = b"".join(fields[at : at + 4][::-1] for at in range(0, len(fields), 4))
+    whole = b"II*\0" if order == "<" else b"MM\0*"
+    entries = [
+        *((256, 3, 1, 1), (257, 3, 1, 1), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)),
+        *((273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, 1), (279, 4, 1, 1)),
+        (TIFF_IPTC, 4, len(fields) // 4, 12),
+    ]
+    whole += struct.pack(f"{order}I", 12 + len(fields)) + b"\0\0\0\0"
+    whole += fields + struct.pack(f"{order}H", len(entries))
+    for tag, kind, count, value in entries:
+        form = "HHIHxx" if kind == 3 else "HHII"
+        whole += struct.pack(f"{order}{form}", tag, kind, count, value)
+    assert told(whole + b"\0" * 4) == (MOMENT, "iptc")
+
+
+def test_dates_in_the_first_directory_of_exif_count_too() -> None:
+    assert told(plain(exif=exif(t9003="2019:07:21 10:11:12"))) == (MOMENT, "exif")
 
 
 def test_iptc_tells_days_alone_and_parts_of_dates() -> None:
