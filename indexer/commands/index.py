@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["index_command"]
 
 _SHOWN_SKIPS = 10
+_SHOWN_NAMES = 3
 
 
 @click.command("index")
@@ -283,8 +284,10 @@ def _print_left_out(report: IndexReport) -> None:
     for one in report.left_out:
         counts = [(one.folders, "folder"), (one.files, "file")]
         what = " and ".join(plural(count, name) for count, name in counts if count)
-        example = os.path.basename(one.examples[0])
-        parts.append(f"{what} {REASONS[one.reason]} ({printable(example)})")
+        names = list(dict.fromkeys(map(os.path.basename, one.examples)))
+        more = ", …" if len(names) > _SHOWN_NAMES else ""
+        shown = printable(", ".join(names[:_SHOWN_NAMES]))
+        parts.append(f"{what} {REASONS[one.reason]} ({shown}{more})")
     click.echo(f"Left out: {'; '.join(parts)}")
     if report.removed_by_rules:
         count = plural(report.removed_by_rules, "picture")

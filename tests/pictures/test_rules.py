@@ -224,6 +224,8 @@ def test_what_cannot_be_read_as_a_rule_leaves_its_folder_unknown(tmp_path: Path)
     walk = Walk([str(tmp_path)])
     assert below(tmp_path, (entry.path for entry in walk)) == ["b.jpg"]
     assert below(tmp_path, walk.unreadable) == ["in"]
+    (note,) = walk.list_notes()
+    assert "cannot be read (it is longer than 256 kB" in note
 
 
 @linux

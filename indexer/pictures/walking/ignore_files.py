@@ -37,19 +37,25 @@ def read_ignore_file(path: bytes, tell: Callable[[str], None]) -> Patterns | Non
     read, or is longer than anybody writes.
     """
     shown = os.fsdecode(path)
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     if not stat.S_ISREG(os.lstat(path).st_mode):
         tell(f"{shown} is no regular file and was passed over.")
         return None
-    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-        data = file.read(_LONGEST + 1)
-    if len(data) > _LONGEST:
-        raise OSError(f"{shown} is longer than {_LONGEST >> 10} kB")
-    lines = _split(data)
-    if len(lines) > _MOST_LINES:
-        raise OSError(f"{shown} has more than {_MOST_LINES:,} lines")
+    try:
+        lines = _split(_read(path))
+    except OSError as error:
+        tell(f"{shown} cannot be read ({error.strerror or error}); its folder was left as it is.")
+        raise
     good = list(_sift(shown, lines, tell))
     return Patterns(Pattern(line) for line in good) if good else None
+
+
+def _read(path: bytes) -> bytes:
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        data = file.read(_LONGEST + 1)
+    if len(data) > _LONGEST or data.count(b"\n") > _MOST_LINES:
+        raise OSError(f"it is longer than {_LONGEST >> 10} kB or {_MOST_LINES:,} lines")
+    return data
 
 
 def _split(data: bytes) -> list[str]:

@@ -168,7 +168,7 @@ class Walk:
 
     def _below(self, top: _Folder, links: list[_Folder]) -> Iterator[FileEntry]:
         # a stack of listings, not recursion: folders may lie deeper than Python's limit
-        stack = [self._open(top)]
+        stack = [self._open(top, is_start=True)]
         while stack:
             (_, real, status, here, _), entries = stack[-1]
             for entry in entries:
@@ -206,13 +206,12 @@ class Walk:
             else:
                 stack.pop()
 
-    def _open(self, folder: _Folder) -> _Open:
+    def _open(self, folder: _Folder, is_start: bool = False) -> _Open:
         """A folder with what is in it, of which nothing is told where it is not to be entered."""
         closed = _Open(folder, iter(()))
         path, real, status, here, is_named = folder
         if self._places.has(real):
             return closed
-        is_start = is_named or os.path.basename(path) != os.path.basename(real)
         try:
             with os.scandir(path) as listing:
                 entries = sorted(listing, key=_place)
