@@ -30,6 +30,7 @@ from parecido.indexer.records.pictures import Picture
 from parecido.indexer.records.regions import Region
 from parecido.search.asking.ask import Ask, check_within
 from parecido.search.asking.describer import Describer
+from parecido.search.asking.presence import look_for_files
 from parecido.search.asking.request import Request
 from parecido.search.asking.terms import ALL, DEFAULT_K, Terms, TermsGiven
 from parecido.search.asking.views import pixels_of, seek
@@ -222,9 +223,8 @@ class Engine:
         page = terms.page(Ranked(found.ids[keep], found.scores[keep]))
         pictures = {p.id: p for p in self.library.catalogue.pictures(page.ids.tolist())}
         boxes = dict(zip(found.ids.tolist(), found.boxes, strict=True))
-        return tuple(
-            replace(hit, box=boxes[hit.id]) for hit in _make_hits(page, pictures, terms.offset + 1)
-        )
+        hits = _make_hits(page, pictures, _look_for(pictures), terms.offset + 1)
+        return tuple(replace(hit, box=boxes[hit.id]) for hit in hits)
 
     def search_bytes(
         self,
@@ -314,8 +314,9 @@ class Engine:
         ]
         ids = {i for page in pages for i in page.ids.tolist()}
         pictures = {p.id: p for p in self.library.catalogue.pictures(sorted(ids))}
+        there = _look_for(pictures)
         return [
-            _make_hits(page, pictures, request.terms.offset + 1)
+            _make_hits(page, pictures, there, request.terms.offset + 1)
             for request, page in zip(requests, pages, strict=True)
         ]
 
@@ -329,7 +330,15 @@ class Engine:
         return Results(query, self.spec.title, took, hits)
 
 
-def _make_hits(page: Ranked, pictures: dict[int, Picture], first: int) -> tuple[Hit, ...]:
+def _look_for(pictures: dict[int, Picture]) -> dict[int, bool | None]:
+    """Whether the files of pictures are there, by id."""
+    there = look_for_files([picture.path for picture in pictures.values()])
+    return dict(zip(pictures, there, strict=True))
+
+
+def _make_hits(
+    page: Ranked, pictures: dict[int, Picture], there: dict[int, bool | None], first: int
+) -> tuple[Hit, ...]:
     """A page of hits, ranks from ``first``; what has left meanwhile is not among them."""
     rows = [row for row, i in enumerate(page.ids.tolist()) if i in pictures]
     hits = []
@@ -342,6 +351,7 @@ def _make_hits(page: Ranked, pictures: dict[int, Picture], first: int) -> tuple[
                 pictures[int(page.ids[row])],
                 chance=None if page.chances is None else float(page.chances[row]),
                 second=None if second is None or math.isnan(second) else second,
+                there=there[int(page.ids[row])],
             )
         )
     return tuple(hits)

@@ -47,6 +47,9 @@ class Hit:
     box: tuple[float, float, float, float] | None = None
     """Where in the picture it was found: x, y, width and height as shares of the upright picture;
     None for the whole of it."""
+    there: bool | None = None
+    """Whether a file lies at its path; None where that was not known in a moment, as of a network
+    that does not answer."""
 
     @classmethod
     def of(cls, rank: int, score: float, picture: Picture, **more: Any) -> Hit:
@@ -65,6 +68,8 @@ class Results:
     took_ms: float
     """Milliseconds from the query to the hits, encoding included."""
     hits: tuple[Hit, ...]
+    note: str = ""
+    """What somebody should know of these answers, as a sentence; mostly nothing."""
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
@@ -94,6 +99,8 @@ def hit_dict(hit: Hit) -> dict[str, Any]:
         found["second"] = round(hit.second, 6)
     if hit.box is not None:
         found["box"] = [round(side, 4) for side in hit.box]
+    if hit.there is False:
+        found["there"] = False
     return found
 
 
@@ -104,6 +111,7 @@ def results_dict(results: Results) -> dict[str, Any]:
         "encoder": results.encoder,
         "took_ms": round(results.took_ms, 3),
         "hits": [hit_dict(hit) for hit in results.hits],
+        **({"note": results.note} if results.note else {}),
     }
 
 
@@ -124,6 +132,7 @@ def results_text(results: Results, start: str = "") -> str:
         )
         size = f"{hit.width}×{hit.height}"
         path = printable(relative(hit.path, start)) + _place(hit.box)
+        path += " (not there)" if hit.there is False else ""
         again = f"{hit.second:.3f}" if hit.second is not None else ""
         rows.append(
             (str(hit.rank), again, f"{hit.score:.3f}", _short(hit.chance), size, labels, path)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from parecido.indexer.pictures.limits import Limits
     from parecido.indexer.records.backups import Backup
     from parecido.indexer.records.filters import Filter
+    from parecido.indexer.records.left_out import LeftOut
     from parecido.indexer.records.pictures import Encoding, Label, Picture, Skip
     from parecido.indexer.records.regions import Region
     from parecido.indexer.records.runs import IndexReport, PictureCheck, Problem
@@ -81,6 +82,7 @@ _HOMES = {
         "indexer.pictures.limits": "Limits",
         "indexer.records.backups": "Backup",
         "indexer.records.filters": "Filter",
+        "indexer.records.left_out": "LeftOut",
         "indexer.records.pictures": "Encoding Label Picture Skip",
         "indexer.records.regions": "Region",
         "indexer.records.runs": "IndexReport PictureCheck Problem",
@@ -117,6 +119,7 @@ __all__ = [
     "IndexReport",
     "InvalidRequest",
     "Label",
+    "LeftOut",
     "Library",
     "LibraryBusy",
     "LibraryDamaged",

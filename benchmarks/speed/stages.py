@@ -31,7 +31,7 @@ _UNPACK = "labels and packing"
 # (module, name in it, stage).  A class stands for all its public methods.  When the program is
 # rearranged, its new places belong here; what is not there is told, and its time counts as glue.
 STAGES = (
-    ("parecido.indexer.pictures.walk", "Walk._below", _WALK),
+    ("parecido.indexer.pictures.walking.walk", "Walk._below", _WALK),
     ("parecido.indexer.pictures.decoding.decoder", "probe", _READ),
     ("parecido.indexer.pictures.decoding.decoder", "content_hash", _HASH),
     ("parecido.indexer.pictures.decoding.decoder", "draw", _DECODE),

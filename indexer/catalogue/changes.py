@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parecido.indexer.records.pictures import Described, FileEntry
+from parecido.indexer.records.details import Details
+from parecido.indexer.records.pictures import Described, FileEntry, Taken
 
 __all__ = [
     "Add",
+    "Annotate",
     "Change",
     "Disown",
     "Forget",
@@ -30,6 +32,15 @@ class Add:
     content_hash: bytes
     described: Described
     id: int | None = None
+
+
+@dataclass(frozen=True)
+class Annotate:
+    """More, or other, is told of the known picture beside its pixels."""
+
+    id: int
+    taken: Taken
+    details: Details
 
 
 @dataclass(frozen=True)
@@ -114,4 +125,6 @@ class Disown:
     paths: Sequence[bytes]
 
 
-Change = Add | Move | Touch | Remove | SetAside | SkipFile | Forget | Own | Withdraw | Disown
+Change = (
+    Add | Annotate | Move | Touch | Remove | SetAside | SkipFile | Forget | Own | Withdraw | Disown
+)

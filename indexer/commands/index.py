@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["index_command"]
 
 _SHOWN = 10
+_SHOWN_NAMES = 3
 
 
 @click.command("index")
@@ -106,9 +107,18 @@ _SHOWN = 10
     "--exclude",
     metavar="GLOB",
     multiple=True,
-    help="Leave out what matches, as in a .gitignore; repeatable.",
+    help="Leave out what matches, as in a .gitignore; repeatable.  The folder keeps it for later "
+    "runs.",
 )
-@click.option("--hidden", is_flag=True, help="Go into hidden folders too.")
+@click.option(
+    "--include",
+    metavar="GLOB",
+    multiple=True,
+    help="Take in what matches, whatever leaves it out; repeatable, and kept as well.",
+)
+@click.option(
+    "--hidden", is_flag=True, help="Go into hidden folders too, not into what programs keep there."
+)
 @click.option(
     "--rehash",
     is_flag=True,
@@ -155,9 +165,14 @@ def index_command(paths: tuple[str, ...], library: str | None, as_json: bool, **
 
     Folders are searched recursively; pictures are only read.  A run can be interrupted at any time
     and goes on where it stopped.
+
+    Left out, unless named as a PATH: hidden names; what storage, systems and photo programs keep
+    among pictures, as thumbnails (@eaDir), deleted files (#recycle, $RECYCLE.BIN) and snapshots;
+    folders with a file .nomedia; and what a .parecidoignore names, as in a .gitignore.
     """
     from parecido.indexer.commands.progress import progress_bar, stop_on_signal
     from parecido.indexer.indexing.pipeline import IndexOptions, index
+    from parecido.indexer.indexing.places.rules import read_rules
     from parecido.indexer.library.library import Library
     from parecido.indexer.library.summary import report_dict
     from parecido.indexer.pictures.decode import Limits
@@ -169,7 +184,8 @@ def index_command(paths: tuple[str, ...], library: str | None, as_json: bool, **
     options = IndexOptions(limits=limits, show_output=terminal, **given)
     _check_there(paths, library)
     with Library.create(library) as opened, quiet_decoders(), stop_on_signal() as stop:
-        bar = progress_bar(paths, options, opened.folder) if terminal else nullcontext()
+        kept = {} if opened.catalogue.is_outdated else read_rules(opened.catalogue)
+        bar = progress_bar(paths, options, opened.folder, kept) if terminal else nullcontext()
         with bar as progress:
             report = index(opened, paths, options, progress=progress, stop=stop)
         pictures, folder = opened.catalogue.counts()[0], opened.folder
@@ -184,6 +200,8 @@ def index_command(paths: tuple[str, ...], library: str | None, as_json: bool, **
             f"If it is the same: parecido relocate --force {root} {root}. If not, mount it "
             f"elsewhere, or drop the pictures of before: parecido remove {root}",
         )
+    for note in report.remarks:
+        fail(note)
     for root in report.missing_roots:
         fail(
             f"{root} is not there, or an empty folder lies in its place (an unplugged disk?); its "
@@ -244,6 +262,8 @@ def _print_report(report: IndexReport, pictures: int, folder: str) -> None:
     if report.notes:
         click.echo(f"{plural(len(report.notes), 'picture')} not whole:")
         _print_some([(note.path, note.note) for note in report.notes])
+    if report.left_out:
+        _print_left_out(report)
     click.echo(f"{plural(pictures, 'picture')} in {printable(relative(folder, os.getcwd()))}")
 
 
@@ -263,3 +283,20 @@ def _print_some(told: list[tuple[str, str]]) -> None:
         click.echo(f"  {printable(relative(path, os.getcwd()))}: {printable(what)}")
     if len(told) > _SHOWN:
         click.echo(f"  … and {len(told) - _SHOWN:,} more; --json lists all")
+
+
+def _print_left_out(report: IndexReport) -> None:
+    from parecido.indexer.records.left_out import REASONS
+
+    parts = []
+    for one in report.left_out:
+        counts = [(one.folders, "folder"), (one.files, "file")]
+        what = " and ".join(plural(count, name) for count, name in counts if count)
+        names = list(dict.fromkeys(map(os.path.basename, one.examples)))
+        more = ", …" if len(names) > _SHOWN_NAMES else ""
+        shown = printable(", ".join(names[:_SHOWN_NAMES]))
+        parts.append(f"{what} {REASONS[one.reason]} ({shown}{more})")
+    click.echo(f"Left out: {'; '.join(parts)}")
+    if report.removed_by_rules:
+        count = plural(report.removed_by_rules, "picture")
+        click.echo(f"{count} removed because a rule leaves them out; the files stay.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from parecido.indexer.commands.terminal import common_options, print_json
@@ -31,6 +33,8 @@ def info_command(library: str | None, as_json: bool) -> None:
 
 
 def _format_value(name: str, value: object) -> str:
+    if name == "rules" and isinstance(value, list):
+        value = [_format_rules(**one) for one in value]
     if isinstance(value, list):
         more = f" and {len(value) - _SHOWN_ROOTS:,} more" if len(value) > _SHOWN_ROOTS else ""
         return ", ".join(map(str, value[:_SHOWN_ROOTS])) + more
@@ -39,3 +43,9 @@ def _format_value(name: str, value: object) -> str:
     if isinstance(value, int):
         return f"{value / 1e6:,.1f} MB" if name.endswith("bytes") else f"{value:,}"
     return "-" if value is None else str(value)
+
+
+def _format_rules(root: str, exclude: list[str], include: list[str]) -> str:
+    kinds = [(word, given) for word, given in (("without", exclude), ("with", include)) if given]
+    parts = [f"{word} {' '.join(map(shlex.quote, given))}" for word, given in kinds]
+    return f"{root} {' and '.join(parts)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from parecido.indexer.errors import ParecidoError
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.indexing.plan import Progress
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.walk import Walk
+from parecido.indexer.records.rules import RootRules
 from parecido.indexer.records.runs import IndexReport, PictureCheck
 from parecido.indexer.system.paths import absolute
 
@@ -25,10 +26,16 @@ __all__ = ["progress_bar", "show_bytes", "show_pictures", "stop_on_signal"]
 
 
 @contextmanager
-def progress_bar(paths: Sequence[str], options: IndexOptions, library: Path) -> Iterator[Progress]:
+def progress_bar(
+    paths: Sequence[str],
+    options: IndexOptions,
+    library: Path,
+    kept: Mapping[bytes, RootRules] | None = None,
+) -> Iterator[Progress]:
     """A bar on stderr with pictures a second, time left and skips.
 
     The files are counted beside the run, so that it starts at once and knows its end soon.
+    ``kept`` are the patterns of earlier runs' roots.
     """
     bar = _make_bar("speed", "skips")
     task = bar.add_task("indexing", total=None, speed="", skips="")
@@ -36,8 +43,13 @@ def progress_bar(paths: Sequence[str], options: IndexOptions, library: Path) -> 
 
     def count() -> None:
         total = 0
-        walk = Walk([absolute(p) for p in paths], options.exclude, options.hidden, library)
+        given = [absolute(path) for path in paths]
         try:
+            walk = Walk(
+                *(given, options.exclude, options.hidden, library),
+                include=options.include,
+                kept=kept or {},
+            )
             for _ in walk:
                 total += 1
                 if ended.is_set():

@@ -6,6 +6,7 @@ Both come in byte order of the paths, so one look at each is enough, and memory 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.indexing.id_set import IdSet
 from parecido.indexer.pictures.decoding.versions import DECODERS_KINDS, decoder_versions
 from parecido.indexer.pictures.formats.changes import may_have_changed_since
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.pictures import FileEntry, Skip
 from parecido.indexer.records.runs import IndexReport
 
@@ -23,7 +24,8 @@ __all__ = ["ChangedFiles", "is_outdated"]
 
 # What refused these may be otherwise now, with the file as it was: permissions, the limits
 _WORTH_ANOTHER_TRY = ("unreadable", "too-large")
-_PULSE = 1024  # unchanged files between two looks at other things
+# unchanged files between two looks at other things, and the time where some of them are asked anew
+_PULSE, _PULSE_SECONDS = 1024, 0.2
 
 
 def _may_be_read(kind: str, decoder: str) -> bool:
@@ -50,6 +52,10 @@ def _ignore(known: Known, entry: FileEntry) -> None:
     pass
 
 
+def _is_told_as_before(picture_id: int, entry: FileEntry) -> bool:
+    return True
+
+
 @dataclass
 class ChangedFiles:
     """Passes on what needs a look, and counts the rest as unchanged or skipped.
@@ -66,6 +72,9 @@ class ChangedFiles:
     """Ids of pictures that need a look although they are unchanged."""
     take_over: Callable[[Known, FileEntry], None] = _ignore
     """Called with what is known of an unchanged file and has no change time yet."""
+    is_told_as_before: Callable[[int, FileEntry], bool] = _is_told_as_before
+    """Called with the id of a picture whose file is unchanged; whether all that is told of it is as
+    it was, which is written down otherwise."""
     rehash: bool = False
     """Whether every file needs one, whatever its size and time say."""
     files: int = 0
@@ -94,6 +103,7 @@ class ChangedFiles:
         self, entries: Iterable[FileEntry], known: Iterator[tuple[Any, ...]]
     ) -> Iterator[tuple[FileEntry, Known | None]]:
         row = next(known, None)
+        last_pulse = time.monotonic()
         for entry in entries:
             self.files += 1
             path = entry.path
@@ -110,7 +120,11 @@ class ChangedFiles:
                 else:
                     self._pass_by(entry, known_file)
                 row = next(known, None)
-            if self.files % _PULSE == 0 and self.pulse():
+            now = time.monotonic()
+            if self.files % _PULSE and now - last_pulse < _PULSE_SECONDS:
+                continue
+            last_pulse = now
+            if self.pulse():
                 self.stopped = True
                 return
         self.missed |= row is not None
@@ -130,9 +144,12 @@ class ChangedFiles:
         if known.id is None:
             self.seen_skips.add(entry.path)
             self.report.skipped.append(Skip(os.fsdecode(entry.path), known.reason, known.kind))
-        else:
-            self.seen.add(known.id)
+            return
+        self.seen.add(known.id)
+        if self.is_told_as_before(known.id, entry):
             self.report.unchanged += 1
+        else:
+            self.report.updated += 1
 
 
 def _has_changed(entry: FileEntry, known: Known) -> bool:

@@ -24,7 +24,7 @@ from parecido.indexer.encoders.resolve import resolve
 from parecido.indexer.errors import EncoderMismatch
 from parecido.indexer.indexing.options import IndexOptions
 from parecido.indexer.library.writing import Writing
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.encoder import EncoderChoice, EncoderSpec
 from parecido.indexer.system.disk import writing_folder
 from parecido.indexer.system.paths import absolute

@@ -49,14 +49,19 @@ class IndexOptions:
     encoder gives them.  By default as the library was told, ``auto`` for a new one."""
     device: str = "auto"
     exclude: Sequence[str] = ()
-    """Patterns as in a ``.gitignore``; what they match leaves the library."""
+    """Patterns as in a ``.gitignore``; what they match leaves the library.  The folders that are
+    indexed keep them for later runs, beside those of earlier ones."""
+    include: Sequence[str] = ()
+    """Patterns of what is taken in, whatever else would leave it out: an exclusion that was kept, a
+    hidden or known name, ``.nomedia`` or ``.parecidoignore``.  They are kept too."""
     hidden: bool = False
     rehash: bool = False
     """Whether every file is read and hashed, although its size and time are as they were.  One that
     holds other bytes than before is described anew."""
     inside: Sequence[str | os.PathLike[str]] = ()
     """Folders: a link that leads out of all of them is left out, and what is known of behind it
-    stays.  By default links are followed anywhere."""
+    stays.  By default links are followed anywhere.  With them, what is indexed keeps no patterns,
+    and rules between these folders and a path that is named hold for it too."""
     workers: int = 0
     """Threads that encode, each with a process that reads and decodes unless ``isolate`` is false;
     0 is one more than cores."""

@@ -21,7 +21,7 @@ from parecido.indexer.indexing.places.roots import Roots, look_at_roots
 from parecido.indexer.library.writing import Writing
 from parecido.indexer.pictures.decoding.decoder import Decoder, DecoderHere
 from parecido.indexer.pictures.decoding.processes import DecoderProcesses
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.regional.source import check_has_regions
@@ -84,9 +84,12 @@ class Plan:
         """A walk over the roots that are there."""
         options = self.options
         inside = [os.fsencode(folder) for folder in self.inside]
-        walk = Walk(self.roots.present, options.exclude, options.hidden, self.folder, inside)
-        walk.closed = [os.fsencode(folder) for folder in self.roots.replaced]
-        return walk
+        return Walk(
+            *(self.roots.present, options.exclude, options.hidden, self.folder, inside),
+            include=options.include,
+            kept=self.roots.kept,
+            closed=[os.fsencode(folder) for folder in self.roots.replaced],
+        )
 
 
 def plan_run(
@@ -106,7 +109,7 @@ def plan_run(
         check_has_regions(spec)
     # a client of a server does not say where its owner's drives are
     relocated = [] if options.inside else _relocate_roots(writing, paths)
-    roots = look_at_roots(catalogue, paths, options.hidden).without(writing.folder)
+    roots = look_at_roots(catalogue, paths, options).without(writing.folder)
     decoder = DecoderProcesses() if options.isolate else DecoderHere()
     return Plan(spec, encoder, writing.folder, roots, options, keeps, decoder, tuple(relocated))
 

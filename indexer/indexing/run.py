@@ -9,11 +9,21 @@ from __future__ import annotations
 import os
 import time
 
-from parecido.indexer.catalogue.changes import Add, Change, Forget, Move, Remove, SkipFile, Touch
+from parecido.indexer.catalogue.changes import (
+    Add,
+    Annotate,
+    Change,
+    Forget,
+    Move,
+    Remove,
+    SkipFile,
+    Touch,
+)
 from parecido.indexer.catalogue.known import Known, Mount
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.catalogue.sqlite.writing.writer import CatalogueWriter
 from parecido.indexer.errors import ParecidoError, PathNotFound
+from parecido.indexer.indexing.annotations import Annotations
 from parecido.indexer.indexing.changed_files import ChangedFiles, is_outdated
 from parecido.indexer.indexing.id_set import IdSet
 from parecido.indexer.indexing.places.missing import look_at_idle_mounts, look_for_missing
@@ -22,8 +32,9 @@ from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
 from parecido.indexer.pictures.decoding.versions import DECODERS_KINDS, decoder_versions
 from parecido.indexer.pictures.read import LEADS_OUT
-from parecido.indexer.pictures.walk import Walk
-from parecido.indexer.records.pictures import Described, FileEntry, Note, Picture, Skip, Taken
+from parecido.indexer.pictures.walking.walk import Walk
+from parecido.indexer.records.left_out import REASONS
+from parecido.indexer.records.pictures import Described, FileEntry, Note, Picture, Skip
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.paths import below_any
 
@@ -56,6 +67,7 @@ class Run:
         have = catalogue.regional.has_bytes if self._within else catalogue.has_bytes
         self._flow = Flow(plan, have)
         self._changes: list[Change] = []
+        self._annotations = Annotations(catalogue, plan, self._note)
         # of the bytes among these changes
         self._fresh: list[bytes] = []
         self._new_roots = list(plan.roots.new)
@@ -82,6 +94,7 @@ class Run:
             self._seen_skips,
             frozenset(self._waiting),
             self._take_over,
+            self._annotations.is_as_before,
             self._plan.options.rehash,
         )
         try:
@@ -101,24 +114,18 @@ class Run:
         report.preparing_seconds, report.encoded = self._flow.preparing_seconds, self._flow.encoded
         if not report.interrupted:
             self._commit()  # moves first: a moved picture is not gone
-            if changed.missed or self._vanished:
+            report.left_out, report.remarks = walk.left_out.list_all(), walk.list_notes()
+            if changed.missed or self._vanished or self._plan.roots.gone:
                 self._remove_missing(walk)
             away, filled = look_at_idle_mounts(self._catalogue, self._plan.roots, self._seen)
             report.missing_roots += map(os.fsdecode, away)
             self._catalogue.drop_mounts(filled)
-            for path in walk.broken:
-                self._skip(path, "the link leads nowhere", "vanished")
-            for path in walk.outside:
-                self._skip(path, LEADS_OUT, "unreadable")
-            for path in walk.unreadable:
-                self._skip(path, "it cannot be looked into; its pictures are kept", "unreadable")
-        if changed.files or report.removed or report.skipped:
+            self._tell_unseen(walk)
+            self._catalogue.drop_roots(self._plan.roots.gone)
+        if changed.files or report.removed or report.skipped or self._plan.roots.gone:
             self._commit()
         elif not (report.interrupted or report.missing_roots or report.replaced_roots):
-            raise PathNotFound(
-                f"There are no files in {', '.join(walk.roots)}.",
-                "Hidden folders are left out unless --hidden is given.",
-            )
+            raise _find_nothing(walk)
         return report
 
     def _pulse(self) -> bool:
@@ -190,6 +197,9 @@ class Run:
         replaces = prepared.known.id if prepared.known else None
         self._changes.append(_skip_file(entry, now, replaces))
 
+    def _note(self, told: Annotate) -> None:
+        self._changes.append(told)
+
     def _take_over(self, known: Known, entry: FileEntry) -> None:
         """Remember the change time of a file that was indexed before such were kept."""
         if known.id is not None:
@@ -209,7 +219,10 @@ class Run:
             self._seen.add(known.id)
             if entry[1:] != (known.file_size, known.mtime_ns, known.ctime_ns):
                 self._changes.append(Touch(known.id, *entry[1:]))
-            self._report.unchanged += 1
+            if self._annotations.is_as_before(known.id, entry):
+                self._report.unchanged += 1
+            else:
+                self._report.updated += 1
             return
         gone = None
         if known is None or known.id is None:
@@ -217,6 +230,7 @@ class Run:
             if gone is not None and gone not in self._waiting:
                 self._seen.add(gone)
                 self._changes.append(Move(gone, *entry))
+                self._annotations.is_as_before(gone, entry)  # its sidecars may have stayed behind
                 self._report.moved += 1
                 return
         twin = self._twin(prepared.content_hash)
@@ -224,14 +238,10 @@ class Run:
             _, vectors = self._catalogue.descriptors.of([twin.id])
             regional = self._catalogue.regional.of([twin.id]).get(twin.id) if self._within else None
             if len(vectors) and (regional is not None or not self._within):
+                told = self._annotations.tell_of_copy(twin, entry)
                 described = Described(
-                    twin.width,
-                    twin.height,
-                    twin.format,
-                    twin.labels,
-                    pack(vectors[0]),
-                    Taken(twin.taken_at, twin.camera),
-                    regional,
+                    *(twin.width, twin.height, twin.format, twin.labels, pack(vectors[0])),
+                    *(told.taken, regional, told.details),
                     decoding=self._decoding_of(twin),
                 )
                 self._add(described, prepared, gone)
@@ -276,6 +286,7 @@ class Run:
             # decoded although its bytes were known: it may have moved while it waited
             picture_id = self._find_gone_twin(prepared.content_hash)
         self._waiting.discard(picture_id or 0)
+        described = self._annotations.complete(described, entry)
         self._changes.append(Add(entry, prepared.content_hash, described, picture_id))
         self._fresh.append(prepared.content_hash)
         if described.note:
@@ -316,9 +327,20 @@ class Run:
         if found.pictures:
             self._changes.append(Remove(found.pictures))
             self._report.removed += len(found.pictures)
+            self._report.removed_by_rules += found.by_rules
         if found.skips:
             self._changes.append(Forget(found.skips))
         self._report.missing_roots += map(os.fsdecode, found.kept)
+
+    def _tell_unseen(self, walk: Walk) -> None:
+        for paths, reason, kind in (
+            (walk.broken, "the link leads nowhere", "vanished"),
+            (walk.outside, LEADS_OUT, "unreadable"),
+            (self._plan.roots.forbidden, "a rule of its owner leaves it out", "unreadable"),
+            (walk.unreadable, "it cannot be looked into; its pictures are kept", "unreadable"),
+        ):
+            for path in paths:
+                self._skip(path, reason, kind)
 
     def _skip(self, path: bytes, reason: str, kind: str) -> None:
         self._report.skipped.append(Skip(os.fsdecode(path), reason, kind))
@@ -344,3 +366,15 @@ def _begin_report(plan: Plan) -> IndexReport:
         relocated=[(os.fsdecode(one.old), os.fsdecode(one.new)) for one in certain],
         copied=[(os.fsdecode(one.old), os.fsdecode(one.new)) for one in copied],
     )
+
+
+def _find_nothing(walk: Walk) -> PathNotFound:
+    """What is raised where there is no file at all."""
+    where = f"There are no files in {', '.join(walk.roots)}"
+    if left_out := walk.left_out.list_all():
+        whys = ", ".join(REASONS[one.reason] for one in left_out)
+        return PathNotFound(
+            f"{where} but what is left out: {whys}.",
+            "--include PATTERN takes in what it matches, --hidden hidden folders.",
+        )
+    return PathNotFound(f"{where}.", "Hidden folders are left out unless --hidden is given.")

@@ -270,6 +270,7 @@ class Flow:
                     pack(vector),
                     picture.taken,
                     regions,
+                    picture.details,
                     picture.note,
                     DECODING,
                 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from parecido.indexer.records.rules import RootRules
 from parecido.indexer.system.filesystems import filesystem_of
 from parecido.indexer.system.text import plural
 
@@ -25,8 +27,11 @@ def report_dict(report: IndexReport) -> dict[str, Any]:
         "unchanged": report.unchanged,
         "moved": report.moved,
         "removed": report.removed,
+        "removed_by_rules": report.removed_by_rules,
         "skipped": [{"path": s.path, "reason": s.reason} for s in report.skipped],
         "notes": [{"path": n.path, "note": n.note} for n in report.notes],
+        "left_out": [asdict(one) for one in report.left_out],
+        "remarks": report.remarks,
         "seconds": round(report.seconds, 3),
         "pictures_per_second": round(report.pictures_per_second, 1),
         "preparing_seconds": round(report.preparing_seconds, 3),
@@ -59,9 +64,21 @@ def summarise(library: Library) -> dict[str, Any]:
         "think_twice": library.catalogue.settings.reranks_by_default(),
         **_index_facts(index),
         "roots": [os.fsdecode(root.path) for root in library.catalogue.roots()],
+        **_rule_facts(library),
         "bytes": library.disk_bytes,
         **_ground_facts(library),
     }
+
+
+def _rule_facts(library: Library) -> dict[str, Any]:
+    """What the roots exclude and take in, of those that do."""
+    kept = {root.path: RootRules.from_json(root.rules) for root in library.catalogue.roots()}
+    facts = [
+        {"root": os.fsdecode(path), "exclude": list(own.exclude), "include": list(own.include)}
+        for path, own in kept.items()
+        if own.patterns
+    ]
+    return {"rules": facts} if facts else {}
 
 
 def _ground_facts(library: Library) -> dict[str, Any]:

@@ -10,14 +10,13 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from PIL import Image
 
 from parecido.indexer.errors import ParecidoError, PictureUnreadable
 from parecido.indexer.pictures.colours import reduce, to_srgb
 from parecido.indexer.pictures.costs import check_costs, load
-from parecido.indexer.pictures.exif import read_taken
 from parecido.indexer.pictures.formats.cut import (
     MISSING,
     JpegBytes,
@@ -29,13 +28,17 @@ from parecido.indexer.pictures.formats.frames import turn_to_frame
 from parecido.indexer.pictures.formats.layouts.plain import PlainPicture
 from parecido.indexer.pictures.in_memory import Content
 from parecido.indexer.pictures.limits import Limits, pillow_limit
+from parecido.indexer.pictures.metadata.reading import Metadata, read_metadata
+from parecido.indexer.pictures.metadata.texts import leave_out_pixels
 from parecido.indexer.pictures.opening import (
     check_bytes,
     check_pixels,
     open_bytes,
+    open_picture,
     open_plain,
     report_damage,
 )
+from parecido.indexer.records.details import NO_DETAILS, Details
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import UNKNOWN, Taken
 
@@ -51,6 +54,7 @@ __all__ = [
     "Size",
     "Turn",
     "decode",
+    "look",
     "pillow_limit",
     "render",
     "take_turn",
@@ -97,6 +101,8 @@ class Decoded:
     """Pillow's name of the file format."""
     taken: Taken = UNKNOWN
     """When, and with which camera."""
+    details: Details = NO_DETAILS
+    """What else it tells of itself."""
     note: str = ""
     """What is missing of it; empty where nothing is."""
 
@@ -119,8 +125,8 @@ class Rendered(NamedTuple):
     """Upright height of the whole picture, in pixels."""
     format: str
     """Pillow's name of the file format."""
-    taken: Taken
-    """When, and with which camera."""
+    metadata: Metadata
+    """What it tells of itself."""
     note: str = ""
     """What is missing of it; empty where nothing is."""
 
@@ -131,7 +137,8 @@ def decode(content: Content, spec: EncoderSpec, limits: Limits) -> Decoded:
 
     found = render(content, spec.size.target, limits, RESAMPLE[spec.resample])
     pixels = np.asarray(found.image)
-    return Decoded(pixels, found.width, found.height, found.format, found.taken, found.note)
+    size = found.width, found.height
+    return Decoded(pixels, *size, found.format, *found.metadata, found.note)
 
 
 def render(
@@ -170,6 +177,21 @@ def render(
     except MemoryError as error:
         raise PictureUnreadable("not enough memory to decode it", "too-large") from error
     except Exception as error:  # decoders raise almost anything on damaged bytes
+        raise report_damage(error) from error
+
+
+def look(file: IO[bytes], limits: Limits) -> tuple[Size, str, Metadata]:
+    """The upright size of a picture, its format, and what it tells of itself.
+
+    Its pixels are not decoded.  Raises :class:`PictureUnreadable`.
+    """
+    try:
+        with open_picture(leave_out_pixels(file), limits) as image:
+            upright = _turn(image.size, _orientation(image))
+            return upright, _name_format(image), read_metadata(image)
+    except (ParecidoError, ImportError):  # a missing module is no damaged file
+        raise
+    except Exception as error:
         raise report_damage(error) from error
 
 
@@ -231,8 +253,12 @@ def _finish(
         # turned when it is small; flips and quarter turns commute with the resampling.  Not with
         # ImageOps.exif_transpose: it writes the EXIF anew, and fails where another tag is damaged.
         small = small.transpose(_UPRIGHT[orientation])
-    form = "JPEG" if image.format == "MPO" else image.format or ""  # with others behind it
-    return Rendered(small, *upright, form, read_taken(image), loaded.note)
+    return Rendered(small, *upright, _name_format(image), read_metadata(image), loaded.note)
+
+
+def _name_format(image: Image.Image) -> str:
+    """Pillow's name of the format; a JPEG with others behind it is one."""
+    return "JPEG" if image.format == "MPO" else image.format or ""
 
 
 def _shrink(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from parecido.indexer.errors import PictureUnreadable
-from parecido.indexer.pictures.decode import Decoded, decode
+from parecido.indexer.pictures.decode import Decoded, Size, decode, look
 from parecido.indexer.pictures.limits import Limits, pillow_limit
+from parecido.indexer.pictures.metadata.reading import Metadata
 from parecido.indexer.pictures.opening import check_bytes, open_picture
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.system.paths import within
 
-__all__ = ["LEADS_OUT", "decode_file", "open_file", "probe", "read_bytes"]
+__all__ = ["LEADS_OUT", "decode_file", "look_at", "open_file", "probe", "read_bytes"]
 
 LEADS_OUT = "the link leads out of what may be indexed"
 """Why a file is left out whose path ends elsewhere than it may."""
@@ -36,7 +38,27 @@ def read_bytes(path: Path, limits: Limits) -> bytes:
     return _read(path, limits, (), looks_first=False)
 
 
+def look_at(path: Path, limits: Limits, inside: Sequence[str] = ()) -> tuple[Size, str, Metadata]:
+    """The upright size, the format and the metadata of a picture file, whose pixels are not read.
+
+    As :func:`probe` otherwise.
+    """
+    with _open(path, limits, inside) as (file, _):
+        return look(file, limits)
+
+
 def _read(path: Path, limits: Limits, inside: Sequence[str], *, looks_first: bool) -> bytes:
+    with _open(path, limits, inside) as (file, size):
+        if looks_first and size > _SMALL_BYTES:
+            with open_picture(file, limits):
+                pass
+            file.seek(0)
+        return file.read()
+
+
+@contextmanager
+def _open(path: Path, limits: Limits, inside: Sequence[str]) -> Iterator[tuple[BinaryIO, int]]:
+    """A file that may be read, and how many bytes it has."""
     try:
         with open_file(path) as file:
             status = os.fstat(file.fileno())
@@ -47,11 +69,7 @@ def _read(path: Path, limits: Limits, inside: Sequence[str], *, looks_first: boo
             if status.st_size == 0:
                 raise PictureUnreadable("the file is empty (zero bytes)", "empty")
             check_bytes(status.st_size, limits)
-            if looks_first and status.st_size > _SMALL_BYTES:
-                with open_picture(file, limits):
-                    pass
-                file.seek(0)
-            return file.read()
+            yield file, status.st_size
     except FileNotFoundError as error:
         raise PictureUnreadable("the file is not there any more", "vanished") from error
     except OSError as error:

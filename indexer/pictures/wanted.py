@@ -9,6 +9,7 @@ from PIL import Image
 
 from parecido.indexer.pictures.decode import RESAMPLE, Limits, Turn, render, take_turn
 from parecido.indexer.pictures.in_memory import Content
+from parecido.indexer.records.details import Details
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.pictures import Taken
 from parecido.indexer.records.regions import Region
@@ -59,6 +60,8 @@ class Drawn(NamedTuple):
     """Pillow's name of the file format."""
     taken: Taken
     """When, and with which camera."""
+    details: Details
+    """What else it tells of itself."""
     box: tuple[int, int, int, int]
     """Left, upper, right and lower edge of what was drawn, in pixels of the whole picture."""
     note: str = ""
@@ -90,9 +93,9 @@ def draw(content: Content, wanted: Wanted, limits: Limits, turn: Turn = take_tur
     else:
         target, resample = wanted.target, Image.Resampling.LANCZOS
     found = render(content, target, limits, resample, turn)
-    image, width, height, form, taken, note = found
+    image, width, height, form, metadata, note = found
     box = 0, 0, width, height
-    return Drawn(image.tobytes(), image.size, width, height, form, taken, box, note)
+    return Drawn(image.tobytes(), image.size, width, height, form, *metadata, box, note)
 
 
 def _draw_part(
@@ -109,7 +112,7 @@ def _draw_part(
         return max(1, round(width * scale)), max(1, round(height * scale))
 
     resample = RESAMPLE[spec.resample]
-    image, width, height, form, taken, note = render(content, target, limits, resample, turn)
+    image, width, height, form, metadata, note = render(content, target, limits, resample, turn)
     box = left, top, right, bottom = chosen[0]
     across, down = image.width / width, image.height / height
     part = image.resize(
@@ -117,4 +120,4 @@ def _draw_part(
         Image.Resampling(resample),
         box=(left * across, top * down, right * across, bottom * down),
     )
-    return Drawn(part.tobytes(), part.size, width, height, form, taken, box, note)
+    return Drawn(part.tobytes(), part.size, width, height, form, *metadata, box, note)

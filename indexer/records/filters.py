@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
@@ -9,7 +10,7 @@ from operator import index
 
 from parecido.indexer.errors import InvalidRequest
 
-__all__ = ["LIKELY", "Filter", "moment", "period"]
+__all__ = ["LIKELY", "Filter", "moment", "parse_near", "period"]
 
 _STARS = 8  # in a pattern; the time that SQLite takes grows with a power of their number
 LIKELY = 0.05
@@ -49,6 +50,14 @@ class Filter:
     """Indices of ImageNet classes that are together at least 5 % likely, as far as they are among
     the five likeliest; kept in ascending order.  Of none, no picture passes."""
 
+    near: tuple[float, float, float] | None = None
+    """Taken at most so far from a place: its latitude and longitude in degrees (WGS 84, north and
+    east above 0), and kilometres above 0."""
+    keyword: str | None = None
+    """One of the picture's keywords, in any case."""
+    min_rating: int | None = None
+    """At least so many stars, 0 to 5; -1 are pictures that were rejected."""
+
     def __post_init__(self) -> None:
         if self.classes is not None:  # in one order, so that equal filters are found again
             object.__setattr__(self, "classes", _indices(self.classes))
@@ -59,6 +68,10 @@ class Filter:
                 period(bound)
         if self.added_since is not None:
             moment(self.added_since)
+        if self.near is not None:
+            object.__setattr__(self, "near", _check_near(self.near))
+        if self.min_rating is not None and not -1 <= self.min_rating <= 5:
+            raise InvalidRequest("A rating is from -1 (rejected) to 5.", "Give such a number.")
         self._check_order()
 
     def _check_order(self) -> None:
@@ -86,6 +99,25 @@ def _indices(given: Iterable[int]) -> tuple[int, ...]:
             f"Expected indices of classes, got {given!r}.",
             "For a word take parecido.indexer.encoders.imagenet.words.classes_of.",
         ) from error
+
+
+def parse_near(text: str) -> tuple[float, float, float]:
+    """A place and a distance as people write them: ``48.858,2.294,5``, the last in kilometres."""
+    try:
+        latitude, longitude, kilometres = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise _no_place(text) from error
+    return _check_near((latitude, longitude, kilometres))
+
+
+def _check_near(near: tuple[float, float, float]) -> tuple[float, float, float]:
+    try:
+        latitude, longitude, kilometres = map(float, near)
+    except (TypeError, ValueError) as error:
+        raise _no_place(near) from error
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180 and 0 < kilometres < math.inf):
+        raise _no_place(near)
+    return latitude, longitude, kilometres
 
 
 def period(text: str) -> tuple[str, str]:
@@ -120,6 +152,13 @@ def _report_crossing(name: str, low: object, high: object) -> InvalidRequest:
     return InvalidRequest(
         f"No {name} is from {low} to {high}: the lower bound is above the upper.",
         "Exchange them, or leave one out.",
+    )
+
+
+def _no_place(given: object) -> InvalidRequest:
+    return InvalidRequest(
+        f"{given!r} is no place with a distance.",
+        "Write latitude and longitude in degrees, and kilometres: 48.858,2.294,5.",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from parecido.indexer.records.details import NO_DETAILS, Details
 from parecido.indexer.records.regions import Regional
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Picture:
     labels: tuple[Label, ...]
     """The five likeliest ImageNet classes; empty where the encoder has no such head."""
     taken_at: str | None = None
-    """When it was taken by the camera's clock, ``2024-05-01T12:30:00``; None where unknown."""
+    """When it was taken by the camera's clock, ``2024-05-01T12:30:00``, or as much of that as is
+    known: ``2024-05-01``, ``2024-05`` or ``2024``; None where unknown."""
     camera: str = ""
     """Maker and model."""
     added_at: float = 0.0
@@ -91,10 +93,11 @@ class Encoding:
 
 
 class Taken(NamedTuple):
-    """Where EXIF data say nothing, both are unknown."""
+    """Where a picture's metadata say nothing, both are unknown."""
 
     at: str | None
-    """By the camera's clock, without a time zone: ``2024-05-01T12:30:00``."""
+    """By the camera's clock, without a time zone: ``2024-05-01T12:30:00``, or as much of that as is
+    known."""
     camera: str
     """Maker and model, ``""`` where unknown."""
 
@@ -115,6 +118,7 @@ class Described:
     taken: Taken = UNKNOWN
     regional: Regional | None = None
     """Regional descriptors, where the library keeps them."""
+    details: Details = NO_DETAILS
     note: str = ""
     """What is missing of the picture, as of a file that was cut short; it is not kept."""
     decoding: int = 1

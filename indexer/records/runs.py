@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from parecido.indexer.records.left_out import LeftOut
 from parecido.indexer.records.pictures import Note, Skip
 
 __all__ = ["IndexReport", "PictureCheck", "Problem"]
@@ -49,6 +50,12 @@ class IndexReport:
     """Folders that have another path by now, with that path; their pictures kept their ids."""
     copied: list[tuple[str, str]] = field(default_factory=list)
     """Folders that are not there, and where there are copies of what they held."""
+    left_out: list[LeftOut] = field(default_factory=list)
+    """What rules left out, by reason.  Files below a folder that was left out are not counted."""
+    removed_by_rules: int = 0
+    """Part of ``removed``: pictures whose files are there, and that a rule leaves out by now."""
+    remarks: list[str] = field(default_factory=list)
+    """What else somebody should know of these folders, each a sentence."""
 
     @property
     def pictures_per_second(self) -> float:

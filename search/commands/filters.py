@@ -12,9 +12,11 @@ import click
 from parecido.indexer.records.choices import FORMATS
 
 if TYPE_CHECKING:
+    from parecido.indexer.library.library import Library
     from parecido.indexer.records.filters import Filter
+    from parecido.search.results import Results
 
-__all__ = ["CHANCE", "filter_of", "filter_options"]
+__all__ = ["CHANCE", "filter_of", "filter_options", "note_path"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -68,6 +70,18 @@ _OPTIONS = (
     click.option(
         "--added-since", metavar="DATE", help="Only what came into the library since: 2024-05-01."
     ),
+    click.option(
+        "--near",
+        metavar="LAT,LON,KM",
+        help="Only what was taken at most so far from there: 48.858,2.294,5.",
+    ),
+    click.option("--keyword", metavar="WORD", help="Only what has this keyword."),
+    click.option(
+        "--min-rating",
+        type=click.IntRange(-1, 5),
+        metavar="N",
+        help="Only what has at least so many stars.",
+    ),
     click.option("--camera", metavar="TEXT", help="Only by cameras with this in their name."),
     click.option("--format", metavar="NAME", help="Only this file format: JPEG, PNG, HEIC."),
     click.option("--min-width", type=_SIDE, metavar="N", help="Only at least so many pixels wide."),
@@ -76,7 +90,8 @@ _OPTIONS = (
     click.option("--max-height", type=_SIDE, metavar="N", help="Only at most so many high."),
 )
 _NAMES = (
-    *("label", "path", "taken_from", "taken_to", "added_since", "camera", "format"),
+    *("label", "path", "taken_from", "taken_to", "added_since", "near", "keyword"),
+    *("min_rating", "camera", "format"),
     *("min_width", "max_width", "min_height", "max_height"),
 )
 _MAGIC = frozenset("*?[")
@@ -102,11 +117,11 @@ def filter_of(given: dict[str, Any]) -> Filter:
 
     ``given`` are a command's arguments by name; an option that is None or absent asks for nothing.
     Raises :class:`~parecido.InvalidRequest` for what cannot be meant: an empty text, a word
-    that no class has, a date that is none, a format that is not read, bounds that exclude each
-    other.
+    that no class has, a date or a place that is none, a format that is not read, bounds that
+    exclude each other.
     """
     from parecido.indexer.errors import InvalidRequest
-    from parecido.indexer.records.filters import Filter
+    from parecido.indexer.records.filters import Filter, parse_near
 
     asked = {name: given.pop(name, None) for name in _NAMES}
     for name, value in asked.items():
@@ -119,12 +134,27 @@ def filter_of(given: dict[str, Any]) -> Filter:
         asked["path"] = _absolute(path)
     if form is not None:
         asked["format"] = _format(form)
+    if asked["near"] is not None:
+        asked["near"] = parse_near(asked["near"])
     wanted = Filter(**asked)
     if label is not None:
         from parecido.search.asking.words import label_filter
 
         wanted = label_filter(wanted, label)
     return wanted
+
+
+def note_path(library: Library, wanted: Filter, results: Results) -> Results:
+    """Results that say so where there are none because no picture has such a path."""
+    if results.hits or wanted.path is None:
+        return results
+    from dataclasses import replace
+
+    from parecido.indexer.records.filters import Filter
+
+    if library.catalogue.list_pictures(Filter(path=wanted.path), "path", 1):
+        return results
+    return replace(results, note=f"No picture has a path like {wanted.path}.")
 
 
 def _absolute(path: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from parecido.indexer.commands.terminal import print_json
+from parecido.indexer.commands.terminal import fail, print_json
 
 if TYPE_CHECKING:
     from parecido.search.asking.ask import Ask
@@ -26,6 +26,8 @@ class Show:
     def __call__(self, results: Results) -> None:
         from parecido.search.results import results_dict, results_text
 
+        if results.note and not self._as_json:
+            fail(results.note)
         if self._as_json:
             print_json(results_dict(results))
         elif self._as_paths:

@@ -10,7 +10,7 @@ import click
 from parecido.indexer.commands.terminal import common_options, fail, quiet_decoders
 from parecido.indexer.records.choices import TOGETHER
 from parecido.indexer.system.text import printable
-from parecido.search.commands.filters import CHANCE, filter_options
+from parecido.search.commands.filters import CHANCE, filter_options, note_path
 from parecido.search.commands.output import Show, first_picture, standard_input
 from parecido.search.commands.shared import device_option, json_option
 
@@ -157,6 +157,7 @@ def search_command(
                 failed = True
                 _fail_query(ask.name, error)
                 continue
+            results = note_path(opened, more["wanted"], results)
             show(results)
             answered.append((results, first_picture(ask)))
         if answered:
@@ -236,8 +237,10 @@ def _search_by_label(
     with Library.open(library) as opened:
         hits = search_labels(opened, wanted, k=given["k"])
         spec = opened.encoder
-    took = (perf_counter() - started) * 1000
-    show(Results(word, spec.title if spec else "", took, hits))
+        took = (perf_counter() - started) * 1000
+        results = Results(word, spec.title if spec else "", took, hits)
+        results = note_path(opened, wanted, results)
+    show(results)
 
 
 def _fail_query(image: str, error: ParecidoError) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from parecido.indexer.errors import InvalidRequest, PathNotFound
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.names import is_kept_by_program
+from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.system.paths import absolute
 from parecido.indexer.system.text import plural, printable
 
@@ -120,11 +121,16 @@ def _from_folder(folder: str) -> dict[str, str]:
 def _subfolders(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+            names = [entry.name for entry in entries if entry.is_dir()]
     except OSError as error:
         raise InvalidRequest(
             f"{folder} cannot be listed: {error.strerror or error}.", "Check its permissions."
         ) from error
+    return sorted(
+        name
+        for name in names
+        if not name.startswith(".") and not is_kept_by_program(os.fsencode(name), True)
+    )
 
 
 def _decode_paths(paths: Iterable[bytes]) -> list[str]:

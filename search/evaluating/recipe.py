@@ -23,7 +23,7 @@ SEARCH_KEYS = ("expand", "rerank")
 
 # Fields of IndexOptions that say which files or how to behave: the collection and the command
 # decide them.  ``exact``: an evaluation looks at every descriptor anyway.
-_NOT_OF_A_RECIPE = {"exact", "exclude", "hidden", "limits", "show_output", "wait"}
+_NOT_OF_A_RECIPE = {"exact", "exclude", "hidden", "include", "limits", "show_output", "wait"}
 
 # In the words of the command line.  A recipe whose settings this version does not all know is not
 # offered.

@@ -7,6 +7,9 @@ import fnmatch
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from parecido import Library
 from parecido.indexer.catalogue.changes import Add
 from parecido.indexer.catalogue.sqlite.reading.descriptors import pack
 from parecido.indexer.errors import InvalidRequest
+from parecido.indexer.records.details import Details
 from parecido.indexer.records.filters import Filter
 from parecido.indexer.records.pictures import Described, FileEntry, Label, Picture, Taken
 from parecido.search.engine import Engine
@@ -171,6 +175,111 @@ def test_what_a_filter_lets_through_follows_the_library(library: Library) -> Non
         assert [p.id for p in newest] == [3]
 
 
+def test_a_date_known_in_part_passes_where_all_of_it_lies_within_the_bounds(
+    library: Library,
+) -> None:
+    dates = ["2019", "2019-07", "2019-07-21", "2019-07-21T10:11:12", None]
+    rows = np.eye(DIMENSION, dtype=np.float32)
+    added = [add(i + 1, rows[i]) for i in range(len(dates))]
+    added = [
+        dataclasses.replace(
+            one, described=dataclasses.replace(one.described, taken=Taken(date, ""))
+        )
+        for one, date in zip(added, dates, strict=True)
+    ]
+    with library.writer() as writing:
+        writing.catalogue.write(added, encoder=fake_spec())
+
+    def find(first: str | None, last: str | None) -> list[str | None]:
+        found = library.catalogue.find_matches(Filter(taken_from=first, taken_to=last))
+        return [dates[i - 1] for i in found.tolist()]
+
+    assert find("2019", "2019") == dates[:4]
+    assert find("2019-07", "2019-07") == dates[1:4]
+    assert find("2019-07-01", "2019-07-31") == dates[1:4]
+    assert find("2019-07-21", "2019-07-21") == dates[2:4]
+    assert find("2019-07-21T10:11:12", "2019-07-21T10:11:12") == dates[3:4]
+    assert find(None, "2019-11") == dates[1:4]
+    assert find("2019-02", None) == dates[1:4]
+    assert find("2020", None) == find(None, "2018") == []
+
+
+def distance(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Kilometres over the sphere, by vectors."""
+    ends = []
+    for latitude, longitude in (one, other):
+        up, across = np.radians(latitude), np.radians(longitude)
+        ends.append([np.cos(up) * np.cos(across), np.cos(up) * np.sin(across), np.sin(up)])
+    a, b = np.array(ends)
+    return float(6371.0088 * np.arctan2(np.linalg.norm(np.cross(a, b)), a @ b))
+
+
+def put_told(library: Library, told: list[Details]) -> None:
+    """Pictures of which that is told, their ids from 1."""
+    row = np.eye(DIMENSION, dtype=np.float32)[0]
+    added = [add(i + 1, row) for i in range(len(told))]
+    with library.writer() as writing:
+        writing.catalogue.write(
+            [
+                dataclasses.replace(
+                    one, described=dataclasses.replace(one.described, details=details)
+                )
+                for one, details in zip(added, told, strict=True)
+            ],
+            encoder=fake_spec(),
+        )
+
+
+def test_near_is_a_distance_over_the_sphere_wherever_on_it(library: Library) -> None:
+    chance = np.random.default_rng(5)
+    around = (48.858, 2.294)
+    places = [
+        *zip(
+            np.degrees(np.arcsin(chance.uniform(-1, 1, 300))),
+            chance.uniform(-180, 180, 300),
+            strict=True,
+        ),
+        *((around[0] + up, around[1] + across) for up, across in chance.normal(0, 0.1, (200, 2))),
+        *((chance.uniform(-18, -16), side * chance.uniform(179, 180)) for side in (-1, 1) * 30),
+        *((90.0, 0.0), (-90.0, 120.0), (89.9, -170.0)),
+    ]
+    places = [(float(latitude), float(longitude)) for latitude, longitude in places]
+    told = [Details(latitude=latitude, longitude=longitude) for latitude, longitude in places]
+    put_told(library, [*told, Details(), Details(rating=3)])
+    centres = [around, (-17.0, 179.95), (90.0, 0.0), (-89.0, 30.0), (0.0, 0.0), (35.0, -180.0)]
+    for centre in centres:
+        for kilometres in (0.5, 5, 20, 300, 5000, 19_000, 30_000):
+            found = library.catalogue.find_matches(Filter(near=(*centre, kilometres))).tolist()
+            expected = [
+                i for i, place in enumerate(places, 1) if distance(centre, place) <= kilometres
+            ]
+            assert found == expected
+
+
+def test_keywords_are_whole_words_in_any_case_and_ratings_at_least(library: Library) -> None:
+    told = [
+        Details(keywords=("Meer", "Ägypten"), rating=5),
+        Details(keywords=("meerkat", 'a "quoted" word'), rating=-1),
+        Details(keywords=("MEER",), rating=3),
+        Details(rating=0),
+        Details(),
+    ]
+    put_told(library, told)
+
+    def find(**wanted: object) -> list[int]:
+        ids: list[int] = library.catalogue.find_matches(Filter(**wanted)).tolist()  # type: ignore[arg-type]
+        return ids
+
+    assert find(keyword="meer") == [1, 3]
+    assert find(keyword="ägypten") == find(keyword="ÄGYPTEN") == [1]
+    assert find(keyword='A "quoted" WORD') == [2]
+    assert find(keyword="%") == find(keyword="mee") == []
+    assert find(min_rating=3) == [1, 3]
+    assert find(min_rating=0) == [1, 3, 4]
+    assert find(min_rating=-1) == [1, 2, 3, 4]
+    assert find(min_rating=3, keyword="meer", format="PNG") == [3]
+
+
 @pytest.mark.parametrize("field", ["taken_from", "taken_to", "added_since"])
 @pytest.mark.parametrize("text", ["soon", "2024-13", "2024-02-30", "24", "", "2024-05-01 25:00"])
 def test_what_is_no_date_is_told(field: str, text: str) -> None:
@@ -181,3 +290,34 @@ def test_what_is_no_date_is_told(field: str, text: str) -> None:
 def test_a_pattern_with_many_stars_is_refused_before_it_takes_for_ever() -> None:
     with pytest.raises(InvalidRequest, match="8 stars"):
         Filter(path="*a" * 20)
+
+
+NAMED = ("Málaga", "Año", "été.jpg")
+
+
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    "pattern", ["/p/Málaga/Año/été.jpg", "/p/Málaga", "/p/M*/Año/*", "*été.jpg"]
+)
+def test_either_spelling_of_a_name_finds_the_other(
+    tmp_path: Path, asked: Literal["NFC", "NFD"], pattern: str
+) -> None:
+    # names of one path may come from several systems
+    forms: list[tuple[Literal["NFC", "NFD"], ...]] = [
+        ("NFC",) * 3,
+        ("NFD",) * 3,
+        ("NFC", "NFD") * 2,
+    ]
+    changes = []
+    for i, several in enumerate(forms):
+        names = [normalize(form, name) for form, name in zip(several, NAMED, strict=False)]
+        one = add(i, np.ones(DIMENSION, np.float32))
+        entry = FileEntry(os.fsencode("/".join(["/p", *names])), i, i)
+        changes.append(dataclasses.replace(one, entry=entry))
+    with Library.create(tmp_path / "library") as library:
+        with library.writer() as writing:
+            writing.catalogue.write(changes, encoder=fake_spec())
+        wanted = Filter(path=normalize(asked, pattern))
+        assert len(library.catalogue.find_matches(wanted)) == 3
+        many = Filter(path=normalize(asked, "/p/" + "é/" * 40))
+        assert len(library.catalogue.find_matches(many)) == 0

@@ -43,7 +43,7 @@ def flip_bit(path: Path) -> None:
 def as_a_disk_does() -> Iterator[None]:
     """Damage here is written, which changes the change time; that of a disk does not."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("parecido.indexer.pictures.walk._KEEPS_CHANGE_TIME", False)
+        patch.setattr("parecido.indexer.pictures.walking.walk._KEEPS_CHANGE_TIME", False)
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from parecido.indexer.records.filters import Filter
 from parecido.search.commands import filters as options
 from parecido.search.commands.filters import filter_of, filter_options
 from tests.support.fakes import fake_encoder, save_picture
+from tests.support.harness import run_parecido
 from tests.support.places import REPOSITORY
 
 
@@ -59,8 +61,9 @@ def test_without_options_all_pass() -> None:
 def test_every_option_has_its_place_in_the_filter() -> None:
     sizes = ("--min-width", "1", "--max-width", "2", "--min-height", "3", "--max-height", "4")
     dates = ("--taken-from", "2023", "--taken-to", "2024-05", "--added-since", "2024-05-01")
+    told = ("--near", "-33.86,151.2,5", "--keyword", "Meer", "--min-rating", "3")
     what = ("--label", "tiger", "--path", "/p/q", "--camera", "Leica", "--format", "PNG")
-    assert typed(*sizes, *dates, *what) == Filter(
+    assert typed(*sizes, *dates, *told, *what) == Filter(
         path="/p/q",
         format="PNG",
         camera="Leica",
@@ -71,6 +74,9 @@ def test_every_option_has_its_place_in_the_filter() -> None:
         taken_from="2023",
         taken_to="2024-05",
         added_since="2024-05-01",
+        near=(-33.86, 151.2, 5.0),
+        keyword="Meer",
+        min_rating=3,
         classes=(292,),
     )
 
@@ -78,8 +84,9 @@ def test_every_option_has_its_place_in_the_filter() -> None:
 def test_each_option_explains_itself_in_the_help_in_this_order() -> None:
     shown = CliRunner().invoke(command, ["--help"]).stdout
     names = (
-        *("--label", "--path", "--taken-from", "--taken-to", "--added-since", "--camera"),
-        *("--format", "--min-width", "--max-width", "--min-height", "--max-height"),
+        *("--label", "--path", "--taken-from", "--taken-to", "--added-since", "--near"),
+        *("--keyword", "--min-rating", "--camera", "--format"),
+        *("--min-width", "--max-width", "--min-height", "--max-height"),
     )
     places = [shown.index(f"{name} ") for name in names]
     assert places == sorted(places)
@@ -96,11 +103,13 @@ def test_what_cannot_be_meant_is_told() -> None:
     assert "tiger" in refused("--label", "tigr")
     assert "no date" in refused("--taken-from", "yesterday")
     assert "no date" in refused("--added-since", "2024-02-30")
+    for place in ("Paris", "48.8,2.3", "91,2,5", "48,181,5", "48,2,0", "48,2,inf", "nan,2,5"):
+        assert "no place" in refused("--near", place)
     assert "no file format" in refused("--format", "docx")
     assert "8 stars" in refused("--path", "*a" * 9)
     assert "above the upper" in refused("--min-width", "9", "--max-width", "8")
     assert "above the upper" in refused("--taken-from", "2024", "--taken-to", "2023")
-    for name in ("--label", "--path", "--camera", "--format", "--taken-to"):
+    for name in ("--label", "--path", "--camera", "--format", "--taken-to", "--near", "--keyword"):
         assert refused(name, "") == f"{name} is empty. Give it a value, or leave it out."
 
 
@@ -190,10 +199,25 @@ def test_a_tilde_is_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_options_cost_nothing_before_they_are_given() -> None:
     code = (
         "import sys, parecido.search.commands.filters\n"
-        "rooms = {'records.filters', 'pictures.walk', 'encoders.encoder'}\n"
+        "rooms = {'records.filters', 'pictures.walking.walk', 'encoders.encoder'}\n"
         "heavy = {'numpy', 'PIL', *('parecido.indexer.' + room for room in rooms)}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert done.stdout == "[]\n"
+
+
+def test_a_path_that_no_picture_has_is_told(tmp_path: Path) -> None:
+    save_picture(tmp_path / "p" / "a.png", 1)
+    place = ("--library", tmp_path / "library")
+    assert run_parecido("index", tmp_path / "p", *place).returncode == 0
+    asked = ("search", tmp_path / "p" / "a.png", *place, "--path")
+    note = f"No picture has a path like {tmp_path / 'q'}."
+    done = run_parecido(*asked, tmp_path / "q")
+    assert (done.returncode, done.stderr) == (0, f"parecido: {note}\n")
+    told = json.loads(run_parecido(*asked, tmp_path / "q", "--json").stdout)
+    assert (told["hits"], told["note"]) == ([], note)
+    # the picture itself is left out of its own hits; that is no slip
+    done = run_parecido(*asked, tmp_path / "p", "--json")
+    assert (done.stderr, json.loads(done.stdout).get("note")) == ("", None)

@@ -38,7 +38,6 @@ PARTICIPLES = {
 ``read``, ``put``, ``set`` and ``cut`` are verbs as well, and ``known`` is what a catalogue knows.
 """
 PARTICIPLE_NAMES = {
-    "indexer/pictures/exif.py read_taken": "it reads the record Taken",
     "search/web/routes/pictures.py listed": "the OpenAPI document names handlers",
     **{
         f"search/web/callers/connections.py {name}": "asyncio tells a protocol what happened"

@@ -47,6 +47,8 @@ def test_a_folder_has_a_group_for_each_subfolder(tmp_path: Path) -> None:
         tmp_path / "readme.txt",
         tmp_path / "cats" / ".hidden.png",
         tmp_path / ".git" / "config",
+        tmp_path / "@eaDir" / "1.png",
+        tmp_path / "dogs" / "@eaDir" / "1.png",
     )
     (tmp_path / "empty").mkdir()
     collection = load_collection(tmp_path)

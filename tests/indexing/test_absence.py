@@ -103,7 +103,7 @@ def test_files_without_permission_to_look_at_are_kept(
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr("parecido.indexer.pictures.walk.os.scandir", Listing)
+    monkeypatch.setattr("parecido.indexer.pictures.walking.walk.os.scandir", Listing)
     report = index(library, [tmp_path / "p"], encoder=encoder)
     assert (report.removed, len(held(library))) == (0, 4)
     assert {skip.kind for skip in report.skipped} == {"unreadable"}
@@ -164,7 +164,7 @@ def test_a_time_outside_sqlites_range_is_a_time_like_any_other(
 ) -> None:
     odd = save_picture(tmp_path / "p" / "odd.png", 1)
     save_picture(tmp_path / "p" / "plain.png", 2)
-    from parecido.indexer.pictures import walk as discover
+    from parecido.indexer.pictures.walking import walk as discover
 
     entry = discover._entry
 

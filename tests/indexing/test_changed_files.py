@@ -25,7 +25,7 @@ from parecido.indexer.indexing.changed_files import ChangedFiles
 from parecido.indexer.indexing.id_set import IdSet
 from parecido.indexer.indexing.prepare import Prepared, prepare
 from parecido.indexer.pictures.decode import decode
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.pictures import Described, FileEntry
 from parecido.indexer.system.files import content_hash
 from tests.support.fakes import DIMENSION, fake_encoder, quadrants, save_picture, save_pictures
@@ -347,6 +347,9 @@ def test_what_is_excluded_leaves_and_its_skips_are_forgotten(
         assert library.catalogue.counts() == counts
     assert set(held(library)) == set(map(str, kept))
     report = index(library, [folder], encoder=encoder)
+    assert (report.added, len(report.skipped)) == (0, 0)
+    options = IndexOptions(include=("raw", "*.txt"))
+    report = index(library, [folder], options, encoder=encoder)
     assert (report.added, len(report.skipped)) == (3, 2)
     check_sound(library.folder)
 

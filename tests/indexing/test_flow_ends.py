@@ -19,7 +19,7 @@ from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import EncoderUnavailable
 from parecido.indexer.indexing.prepare import Prepared
 from parecido.indexer.indexing.workers import Flow
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.pictures import FileEntry
 from tests.support.fakes import FakeRuntime, fake_encoder, fake_spec, save_picture, save_pictures
 from tests.support.flowing import encoded

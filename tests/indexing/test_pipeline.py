@@ -265,7 +265,7 @@ def test_a_folder_that_cannot_be_listed_keeps_its_pictures(
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr("parecido.indexer.pictures.walk.os.scandir", refuse)
+    monkeypatch.setattr("parecido.indexer.pictures.walking.walk.os.scandir", refuse)
     report = index(library, [tmp_path / "p"], encoder=encoder)
     assert report.removed == 0
     assert [skip.kind for skip in report.skipped] == ["unreadable"]

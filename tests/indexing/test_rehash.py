@@ -44,7 +44,7 @@ def other_picture(path: Path, seed: int) -> bytes:
 @pytest.fixture(autouse=True)
 def without_change_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a system that does not keep them: nothing else tells such an edit."""
-    monkeypatch.setattr("parecido.indexer.pictures.walk._KEEPS_CHANGE_TIME", False)
+    monkeypatch.setattr("parecido.indexer.pictures.walking.walk._KEEPS_CHANGE_TIME", False)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.library.library import Library
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.system.kinds import INDEXES, any_content
 from parecido.indexer.system.own_files import (
     NotOurs,
@@ -407,6 +407,7 @@ def test_files_are_changed_in_one_place() -> None:
     assert found == {
         "indexer/system/files.py": {"os.open"},
         "indexer/pictures/read.py": {"os.open"},
+        "indexer/pictures/walking/ignore_files.py": {"os.open"},
     }
     for name in found:
         text = (REPOSITORY / name).read_text("utf-8")

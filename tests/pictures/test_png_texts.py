@@ -82,7 +82,7 @@ def test_dates_beside_long_texts_are_kept() -> None:
     exif = Image.Exif()
     exif[0x0132], exif[0x0110] = "2024:05:01 12:30:00", "Camera"
     found = shown(png(*CHUNKS["zTXt"], exif=exif))
-    assert found.taken == ("2024-05-01T12:30:00", "Camera")
+    assert found.metadata.taken == ("2024-05-01T12:30:00", "Camera")
     xmp = chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta/>")
     kept, _ = drop_long_texts(io.BytesIO(png(xmp, *CHUNKS["zTXt"])))
     with Image.open(kept) as image:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parecido.indexer.errors import InvalidRequest, PathNotFound
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.pictures import FileEntry
 from parecido.indexer.system.paths import absolute
 
@@ -480,7 +480,7 @@ def test_a_folder_below_the_longest_path_is_told_as_unreadable(tmp_path: Path) -
 
 NAMES = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=6
-).filter(lambda name: name not in (".", ".."))
+).filter(lambda name: name not in (".", "..") and not name.startswith("._"))  # macOS writes those
 TREES = st.recursive(
     st.none(), lambda below: st.dictionaries(NAMES, below, max_size=4), max_leaves=12
 ).filter(lambda tree: tree is not None)

@@ -25,6 +25,7 @@ from tests.support.serving import COUNT, Client, all_pictures, ids_of, picture_b
         *({"path": ""}, {"label": ""}, {"format": "x" * 201}, {"path": "*" * 9}),
         *({"label": "tigr"}, {"label": "-"}, {"min_width": 9, "max_width": 8}),
         {"taken_from": "2024", "taken_to": "2023-12"},
+        *({"near": "Paris"}, {"near": "91,2,5"}, {"keyword": ""}, {"min_rating": 6}),
     ],
 )
 def test_terms_outside_their_range_are_refused(client: Client, params: dict[str, Any]) -> None:

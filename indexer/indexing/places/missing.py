@@ -9,7 +9,7 @@ from typing import NamedTuple
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.indexing.id_set import IdSet
 from parecido.indexer.indexing.places.roots import Roots
-from parecido.indexer.pictures.walk import Walk
+from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.system.paths import below_any
 
 __all__ = ["Missing", "look_at_idle_mounts", "look_for_missing"]
@@ -24,6 +24,8 @@ class Missing(NamedTuple):
     """Paths of skips that are gone."""
     kept: list[bytes]
     """Folders that are empty, with pictures that were kept."""
+    by_rules: int
+    """How many of the pictures a rule leaves out."""
 
 
 def look_for_missing(
@@ -31,6 +33,7 @@ def look_for_missing(
 ) -> Missing:
     """What is gone.  What could not be looked at is unknown, and what may come back is kept."""
     unknown = [*roots.absent, *walk.unreadable, *walk.broken, *walk.outside]
+    unknown += roots.find_left_out(walk)
     kept: list[bytes] = []
     for folder in walk.empty:
         # it may be the mount point of a drive: who deletes pictures one by one and leaves their
@@ -39,16 +42,17 @@ def look_for_missing(
             kept.append(folder)
     unknown += kept
     gone: set[int] = set()
+    left_out: set[int] = set()
     forgotten: list[bytes] = []
-    for root in walk.roots:
-        raw = os.fsencode(root)
+    for raw in [*map(os.fsencode, walk.roots), *roots.gone]:
         for picture_id, path in catalogue.under(raw):
             if picture_id not in seen and not below_any(path, unknown):
                 gone.add(picture_id)
+                left_out.update([picture_id] if walk.left_out.covers(path) else ())
         for path in catalogue.skips_under(raw):
             if path not in seen_skips and not below_any(path, unknown):
                 forgotten.append(path)
-    return Missing(sorted(gone), forgotten, kept)
+    return Missing(sorted(gone), forgotten, kept, len(left_out))
 
 
 def look_at_idle_mounts(

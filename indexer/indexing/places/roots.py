@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from parecido.indexer.catalogue.known import Root
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.errors import PathNotFound
+from parecido.indexer.indexing.options import IndexOptions
+from parecido.indexer.indexing.places.files import find_gone_files, is_followed, is_gone_file
 from parecido.indexer.indexing.places.likeness import compare, draw_sample
 from parecido.indexer.indexing.places.mounts import list_idle_mounts
+from parecido.indexer.indexing.places.rules import find_forbidden, read_rules
+from parecido.indexer.pictures.walking.rules import Rules
+from parecido.indexer.pictures.walking.walk import Walk
+from parecido.indexer.records.left_out import EXCLUDED
+from parecido.indexer.records.rules import RootRules
 from parecido.indexer.system.paths import SEPARATOR, signed64, within
 
 __all__ = ["Roots", "find_absent", "list_away", "look_at_roots"]
@@ -36,6 +43,12 @@ class Roots:
     """What was given or lies below it, is known, and is not there."""
     replaced: tuple[str, ...] = ()
     """So, too; another drive lies in its place, and is not walked."""
+    gone: tuple[bytes, ...] = ()
+    """Single files that were given, now or before, and are gone."""
+    forbidden: tuple[bytes, ...] = ()
+    """What was given by somebody who may not get around the rules, and a rule leaves out."""
+    kept: Mapping[bytes, RootRules] = field(default_factory=dict)
+    """Known roots with the patterns that they keep."""
 
     def without(self, folder: Path) -> Roots:
         """With known roots in the library's own folder counted as absent unless they are named.
@@ -46,21 +59,42 @@ class Roots:
         hidden = [p for p in self.known if within(p, own) and os.fsdecode(p) not in self.present]
         return replace(self, absent=(*self.absent, *hidden))
 
+    def find_left_out(self, walk: Walk) -> list[bytes]:
+        """Known roots that a walk from above left out by a rule: they were named, and stay.
 
-def look_at_roots(catalogue: Catalogue, given: Sequence[str], hidden: bool) -> Roots:
-    """What can be walked of absolute paths; ``hidden`` is whether the walk goes into hidden ones.
+        Not so where this very walk was told to exclude them.
+        """
+        present = set(map(os.fsencode, self.present))
+        reasons = {path: walk.left_out.find_reason(path) for path in self.known}
+        return [
+            path
+            for path, why in reasons.items()
+            if why and path not in present and not (walk.exclude and why == EXCLUDED)
+        ]
+
+
+def look_at_roots(catalogue: Catalogue, given: Sequence[str], options: IndexOptions) -> Roots:
+    """What can be walked of absolute paths.
 
     Raises :class:`~parecido.PathNotFound` for a path that is neither there nor known.
     """
     known = {root.path: root for root in catalogue.roots()}
-    mounts = catalogue.mounts()
+    mounts, kept = catalogue.mounts(), read_rules(catalogue)
+    rules = Rules(kept, False, lambda _: None, kept)
     absent = find_absent(catalogue)
     present, new, missing = [], [], []
+    forbidden = find_forbidden(given, kept, options)
+    gone = find_gone_files(catalogue, known.values(), given)
     for path in dict.fromkeys(given):
         raw = os.fsencode(path)
+        if raw in gone or raw in forbidden:
+            continue
         try:
             status = os.stat(path)
         except OSError as error:
+            if is_gone_file(catalogue, raw):
+                gone.append(raw)
+                continue
             if raw in known or next(catalogue.under(raw), None):
                 missing.append(path)
                 absent.append(raw)
@@ -72,10 +106,11 @@ def look_at_roots(catalogue: Catalogue, given: Sequence[str], hidden: bool) -> R
             missing.append(path)
             continue
         present.append(path)
-        before = known.get(raw)
-        rules = before.rules if before is not None else ""
-        root = Root(raw, signed64(status.st_dev), signed64(status.st_ino), rules)
-        if before != root and not _is_followed(raw, status, known):
+        own = kept.get(raw, RootRules())
+        if stat.S_ISDIR(status.st_mode) and not options.inside:
+            own = own.merge(options.exclude, options.include)
+        root = Root(raw, signed64(status.st_dev), signed64(status.st_ino), own.to_json())
+        if known.get(raw) != root and not is_followed(raw, status, rules, known):
             new.append(root)
     folders = [os.fsencode(folder) for folder in present]
     idle = [raw for raw in list_idle_mounts(mounts, folders) if raw not in absent]
@@ -87,7 +122,7 @@ def look_at_roots(catalogue: Catalogue, given: Sequence[str], hidden: bool) -> R
         walked = any(within(raw, os.fsencode(folder)) for folder in present)
         if walked and shown not in missing:
             missing.append(shown)
-    if not hidden:
+    if not options.hidden:
         absent += [raw for raw in known if _is_hidden(raw, present)]
     return Roots(
         known=tuple(known),
@@ -97,6 +132,9 @@ def look_at_roots(catalogue: Catalogue, given: Sequence[str], hidden: bool) -> R
         idle_mounts=tuple(idle),
         missing=tuple(sorted(missing)),
         replaced=tuple(map(os.fsdecode, replaced)),
+        gone=tuple(gone),
+        forbidden=tuple(forbidden),
+        kept=kept,
     )
 
 
@@ -139,14 +177,6 @@ def _find_other_drives(catalogue: Catalogue, walked: Sequence[bytes]) -> list[by
     return found
 
 
-def _is_followed(path: bytes, status: os.stat_result, known: Iterable[bytes]) -> bool:
-    """Whether a path is a single file that the walk of a known folder comes to anyway."""
-    if not stat.S_ISREG(status.st_mode):
-        return False
-    folders = [os.fsdecode(root) for root in known if root != path and within(path, root)]
-    return any(not _is_hidden(path, [folder]) for folder in folders)
-
-
 def _is_absent(catalogue: Catalogue, root: Root) -> bool:
     """Whether a known root is an unplugged disk rather than an emptied or deleted thing."""
     try:
@@ -155,8 +185,7 @@ def _is_absent(catalogue: Catalogue, root: Root) -> bool:
             return False
     except FileNotFoundError:
         # a single picture that was given as a root is simply gone when its folder is there
-        path = os.fsdecode(root.path)
-        return catalogue.picture_at(path) is None or not os.path.isdir(os.path.dirname(path))
+        return not is_gone_file(catalogue, root.path, root.device)
     except OSError:
         return False  # it cannot be listed, which the walk tells
     # the empty folder that a disk was mounted on is another one than the folder that was indexed

@@ -19,7 +19,8 @@ __all__ = ["Order"]
 class Order:
     """One picture, and what is wanted of it."""
 
-    wanted: Wanted
+    wanted: Wanted | None
+    """None where only what the file tells beside its pixels is asked for."""
     limits: Limits
     path: str | None = None
     """Of the picture's file; None where its bytes come along."""
@@ -51,21 +52,23 @@ class Order:
 
 
 @lru_cache(maxsize=16)
-def _tell(wanted: Wanted, limits: Limits) -> str:
+def _tell(wanted: Wanted | None, limits: Limits) -> str:
     told: dict[str, Any] = {"limits": asdict(limits)}
     if isinstance(wanted, ForEncoder):
         told["spec"] = wanted.spec.to_json()
         told["region"] = asdict(wanted.region) if wanted.region is not None else None
-    else:
+    elif wanted is not None:
         told["fitting"] = asdict(wanted)
     return json.dumps(told)
 
 
 @lru_cache(maxsize=16)
-def _read(told: str) -> tuple[Wanted, Limits]:
+def _read(told: str) -> tuple[Wanted | None, Limits]:
     given = json.loads(told)
     limits = Limits(**given["limits"])
     if "fitting" in given:
         return Fitting(**given["fitting"]), limits
+    if "spec" not in given:
+        return None, limits
     region = Region(**given["region"]) if given["region"] is not None else None
     return ForEncoder(EncoderSpec.from_json(given["spec"]), region), limits

@@ -30,6 +30,7 @@ from parecido.indexer.pictures.decoding.messages import (
 )
 from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.wanted import Drawn
+from parecido.indexer.records.details import Details
 from parecido.indexer.records.pictures import Taken
 
 __all__ = ["CannotStart", "DecoderProcess"]
@@ -150,8 +151,13 @@ def _read_end(message: Message) -> Drawn:
     """What was drawn; raises what the process raised."""
     header = message.header
     if message.letter == DRAWN:
-        taken, size, box = Taken(*header["taken"]), tuple(header["size"]), tuple(header["box"])
-        return Drawn(message.body, **{**header, "taken": taken, "size": size, "box": box})
+        told = {
+            "taken": Taken(*header["taken"]),
+            "details": Details.from_json(header["details"]),
+            "size": tuple(header["size"]),
+            "box": tuple(header["box"]),
+        }
+        return Drawn(message.body, **{**header, **told})
     if message.letter != REFUSED:
         raise Ended  # it does not speak as it should
     if "reason" in header:

@@ -29,6 +29,7 @@ from parecido.indexer.pictures.decoding.allowance import (
     after_header,
     before_header,
 )
+from parecido.indexer.pictures.decoding.decoder import follow
 from parecido.indexer.pictures.decoding.messages import (
     BYTES,
     DRAWN,
@@ -40,9 +41,7 @@ from parecido.indexer.pictures.decoding.messages import (
     Ended,
 )
 from parecido.indexer.pictures.decoding.orders import Order
-from parecido.indexer.pictures.read import probe
-from parecido.indexer.pictures.wanted import Drawn, draw
-from parecido.indexer.system.files import content_hash
+from parecido.indexer.pictures.wanted import Drawn
 
 try:
     import resource
@@ -102,15 +101,15 @@ def _work(order: Order, content: bytes, hashed: bool, channel: Channel) -> None:
                 channel.receive()
         yield
 
+    def claim(digest: bytes) -> bool:
+        channel.send(BYTES, {"hash": digest.hex()})
+        return bool(channel.receive().header["go"])
+
     _allow(before_header(size))
     try:
-        if order.path is not None:
-            content = probe(Path(order.path), order.limits, order.inside)
-            if hashed:
-                channel.send(BYTES, {"hash": content_hash(content).hex()})
-                if not channel.receive().header["go"]:
-                    return
-        _tell(channel, draw(content, order.wanted, order.limits, turn))
+        drawn = follow(order, content, claim if hashed else None, turn)
+        if drawn is not None:
+            _tell(channel, drawn)
     except ParecidoError as error:
         words = _in_words(error)
         if isinstance(error.__cause__, MemoryError):

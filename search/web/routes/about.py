@@ -191,8 +191,10 @@ def _page_files() -> frozenset[str]:
 
 def _facts(service: Service) -> dict[str, Any]:
     settings = service.settings
+    facts = summarise(service.library)
+    facts.pop("rules", None)  # what somebody excluded is not everybody's business
     return {
-        **summarise(service.library),
+        **facts,
         "version": version("parecido"),
         "read_only": settings.read_only,
         "uploads": not settings.read_only,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from parecido.indexer.records.filters import Filter
+from parecido.indexer.records.filters import Filter, parse_near
 from parecido.search.asking.terms import Terms
 from parecido.search.asking.words import label_filter
 
@@ -71,15 +71,26 @@ class FilterTerms(Given):
     )
     taken_to: _Date = Field(None, description="As `taken_from`; the whole of that period counts.")
     added_since: _Date = Field(None, description="A date, or a date with a time.")
+    near: _Words = Field(
+        None,
+        description="Taken at most so far from a place: latitude, longitude, kilometres.",
+        examples=["48.858,2.294,5"],
+    )
+    keyword: _Words = Field(None, description="One of the picture's keywords, in any case.")
+    min_rating: int | None = Field(
+        None, ge=-1, le=5, description="At least so many stars; -1 are rejected pictures."
+    )
 
     def filter(self) -> Filter:
         """As the engine takes it.
 
-        Raises ``InvalidRequest`` for dates that are none, bounds that exclude each other, and a
-        label that no class has.
+        Raises ``InvalidRequest`` for dates and places that are none, bounds that exclude each
+        other, and a label that no class has.
         """
         given = {name: getattr(self, name) for name in FilterTerms.model_fields}
         label = given.pop("label")
+        if given["near"] is not None:
+            given["near"] = parse_near(given["near"])
         wanted = Filter(**given)
         return wanted if label is None else label_filter(wanted, label)
 
@@ -259,7 +270,9 @@ class PictureOut(BaseModel):
     format: str
     file_size: int
     modified_at: str
-    taken_at: str | None = Field(description="By the camera's clock.")
+    taken_at: str | None = Field(
+        description="By the camera's clock; shorter where only the year, month or day is known."
+    )
     camera: str
     added_at: str
     labels: list[LabelRow]

@@ -25,6 +25,7 @@ from parecido.indexer.catalogue.sqlite.reading.aside import SET_ASIDE, AsideRows
 from parecido.indexer.catalogue.sqlite.reading.checked import picture_of
 from parecido.indexer.catalogue.sqlite.reading.conditions import likelihood, mention, where
 from parecido.indexer.catalogue.sqlite.reading.descriptors import Descriptors
+from parecido.indexer.catalogue.sqlite.reading.details import DetailRows
 from parecido.indexer.catalogue.sqlite.reading.regional import RegionalRows
 from parecido.indexer.catalogue.sqlite.reading.settings import Settings
 from parecido.indexer.catalogue.sqlite.reading.uploads import UploadRows
@@ -47,6 +48,7 @@ class Catalogue:
         self.settings = Settings(self._connections)
         self.descriptors = Descriptors(self._connections)
         self.regional = RegionalRows(self._connections)
+        self.details = DetailRows(self._connections)
         self.uploads = UploadRows(self._connections)
         self.aside = AsideRows(self._connections)
         try:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from parecido.indexer.catalogue.changes import (
     Add,
+    Annotate,
     Change,
     Disown,
     Forget,
@@ -54,6 +55,7 @@ from parecido.indexer.catalogue.sqlite.schema import (
     uploads,
 )
 from parecido.indexer.learning.space import Space
+from parecido.indexer.records.details import Details
 
 __all__ = [
     "await_regions",
@@ -168,6 +170,14 @@ def _write_change(connection: Connection, change: Change, generation: int) -> bo
                     ctime_ns=change.ctime_ns,
                 )
             )
+        case Annotate():
+            at, camera = change.taken
+            connection.execute(
+                update(pictures)
+                .where(pictures.c.id == change.id)
+                .values(taken_at=at, camera=camera)
+            )
+            _put_details(connection, [(change.id, change.details)])
         case Touch():
             connection.execute(
                 update(pictures)
@@ -282,6 +292,13 @@ def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
             for row, change in zip(rows, added, strict=True)
         ],
     )
+    _put_details(
+        connection,
+        [
+            (int(str(row["id"])), change.described.details)
+            for row, change in zip(rows, added, strict=True)
+        ],
+    )
     regional = [
         {
             "picture_id": row["id"],
@@ -303,6 +320,22 @@ def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
     if connection.scalar(select(uploads.c.path).limit(1)) is not None:
         waiting = (uploads.c.path == bindparam("added")) & (uploads.c.state == WAITING)
         connection.execute(update(uploads).where(waiting).values(state=KEPT), paths)
+
+
+def _put_details(connection: Connection, told: Sequence[tuple[int, Details]]) -> None:
+    """A row for each, be it an empty one: it tells that the picture was asked."""
+    rows = [
+        {
+            "picture_id": picture_id,
+            **own._asdict(),
+            "taken_from": own.taken_from or "",
+            "is_utc": int(own.is_utc),
+            "keywords": json.dumps(own.keywords),
+            "sidecars": json.dumps(own.sidecars),
+        }
+        for picture_id, own in told
+    ]
+    connection.execute(insert(details).prefix_with("OR REPLACE"), rows)
 
 
 def _find_aside(connection: Connection, ids: Sequence[int]) -> dict[int | None, float | None]:

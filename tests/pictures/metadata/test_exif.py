@@ -13,7 +13,7 @@ from PIL import Image
 from parecido import Library, index
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.pictures.decode import Limits, decode
-from parecido.indexer.pictures.exif import read_taken
+from parecido.indexer.pictures.metadata.reading import read_metadata
 from parecido.indexer.records.pictures import UNKNOWN, Taken
 from tests.support.fakes import fake_spec, save_picture
 
@@ -91,7 +91,7 @@ def test_whatever_fails_while_exif_is_read_nothing_is_told() -> None:
         def getexif(self) -> None:
             raise SyntaxError("a decoder's own")
 
-    assert read_taken(Broken()) == UNKNOWN  # type: ignore[arg-type]
+    assert read_metadata(Broken()).taken == UNKNOWN  # type: ignore[arg-type]
 
 
 def test_moment_and_camera_go_into_the_catalogue_and_along_with_copies(
