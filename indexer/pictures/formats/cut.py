@@ -137,6 +137,8 @@ def tell_missing(image: Image.Image, above: int, below: int) -> Loaded:
     Raises :class:`~parecido.PictureUnreadable` where it lacks nearly all.
     """
     share = (above + below) / image.height
+    if share >= 1:
+        raise PictureUnreadable("damaged: cut short, no row of it is there", "damaged")
     if share >= _MOST:
         raise PictureUnreadable(
             f"damaged: cut short, {100 * share:.0f} % of its rows are missing", "damaged"
