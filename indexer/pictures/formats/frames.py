@@ -24,11 +24,14 @@ def turn_to_frame(image: Image.Image) -> None:
         return  # a GIF tells by its second frame
     if not _is_blank(image):
         return
+    size = image.size
     most = min(_MOST_FRAMES, max(1, _MOST_PIXELS // (image.width * image.height)))
     try:
         for number in range(1, most + 1):
             image.seek(number)
             image.load()
+            if image.size != size:
+                break  # Pillow draws what reaches beyond a GIF's screen, and no viewer does
             if not _is_blank(image):
                 return
     except Exception:  # the last frame, or damage behind the first
