@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from parecido.indexer.errors import InvalidRequest
 
-__all__ = ["SEPARATOR", "absolute", "below_any", "bounds_below", "signed64", "within"]
+__all__ = [
+    "SEPARATOR",
+    "absolute",
+    "below_any",
+    "bounds_below",
+    "lies_in",
+    "list_above",
+    "signed64",
+    "within",
+]
 
 SEPARATOR = os.fsencode(os.sep)
 
@@ -45,3 +54,18 @@ def within(path: bytes, folder: bytes) -> bool:
 def below_any(path: bytes, folders: Sequence[bytes]) -> bool:
     """Whether a path is one of the folders or lies below one."""
     return any(within(path, folder) for folder in folders)
+
+
+def list_above(path: bytes) -> Iterator[bytes]:
+    """The folders that a path lies in, the innermost first.
+
+    For questions to many folders, which would take too long to be asked one by one.
+    """
+    while (above := os.path.dirname(path)) != path:
+        yield above
+        path = above
+
+
+def lies_in(path: bytes, folders: Collection[bytes]) -> bool:
+    """Whether a path is one of many folders or lies below one; ``folders`` is a set, or a dict."""
+    return path in folders or any(above in folders for above in list_above(path))

@@ -22,8 +22,8 @@ from tests.support.records import tamper
 def overwrite(path: Path, seed: int) -> None:
     """Other bytes in the same file, of the same size, with the time put back."""
     before = path.stat()
-    other = save_picture(path.with_name("other.bmp"), seed).read_bytes()
-    path.with_name("other.bmp").unlink()
+    other = save_picture(path.with_name("other.ppm"), seed).read_bytes()
+    path.with_name("other.ppm").unlink()
     assert len(other) == before.st_size
     with path.open("r+b") as file:
         file.write(other)
@@ -49,7 +49,7 @@ def change_times(library: Library) -> list[int | None]:
 def folder(tmp_path: Path) -> Path:
     """Three pictures, and a file that is none."""
     for seed in range(3):
-        save_picture(tmp_path / "p" / f"{seed}.bmp", seed)
+        save_picture(tmp_path / "p" / f"{seed}.ppm", seed)
     (tmp_path / "p" / "none.png").write_bytes(b"no picture")
     return tmp_path / "p"
 
@@ -59,11 +59,11 @@ def test_an_edit_that_keeps_size_and_time_is_seen(
 ) -> None:
     index(library, [folder], encoder=encoder)
     assert groups(index(library, [folder], encoder=encoder)) == (0, 0, 3, 0)
-    overwrite(folder / "1.bmp", 77)
+    overwrite(folder / "1.ppm", 77)
     assert groups(index(library, [folder], encoder=encoder)) == (0, 1, 2, 1)
     with Engine(library, encoder=encoder) as engine:
-        (best,) = engine.search(folder / "1.bmp", k=1, include_self=True).hits
-    assert (best.path, best.score) == (os.fspath(folder / "1.bmp"), pytest.approx(1, abs=1e-3))
+        (best,) = engine.search(folder / "1.ppm", k=1, include_self=True).hits
+    assert (best.path, best.score) == (os.fspath(folder / "1.ppm"), pytest.approx(1, abs=1e-3))
     check_sound(library.folder)
 
 
@@ -84,24 +84,24 @@ def test_a_query_is_described_by_what_its_file_holds_now(
     library: Library, folder: Path, encoder: Encoder
 ) -> None:
     index(library, [folder], encoder=encoder)
-    twin = save_picture(folder.parent / "twin.bmp", 2)
-    overwrite(folder / "1.bmp", 2)
+    twin = save_picture(folder.parent / "twin.ppm", 2)
+    overwrite(folder / "1.ppm", 2)
     with Engine(library, encoder=encoder) as engine:
-        asked = [engine.search(path, k=3, include_self=True) for path in (folder / "1.bmp", twin)]
+        asked = [engine.search(path, k=3, include_self=True) for path in (folder / "1.ppm", twin)]
     assert [[hit.id for hit in one.hits] for one in asked[:1]] == [
         [hit.id for hit in one.hits] for one in asked[1:]
     ]
-    assert asked[0].hits[0].path == os.fspath(folder / "2.bmp")
+    assert asked[0].hits[0].path == os.fspath(folder / "2.ppm")
 
 
 def test_a_check_of_the_files_calls_an_edit_no_damage(
     library: Library, folder: Path, encoder: Encoder
 ) -> None:
     index(library, [folder], encoder=encoder)
-    overwrite(folder / "1.bmp", 77)
+    overwrite(folder / "1.ppm", 77)
     check = verify_pictures(library)
     assert (check.outdated, check.changed, check.is_sound) == (
-        [os.fspath(folder / "1.bmp")],
+        [os.fspath(folder / "1.ppm")],
         [],
         True,
     )

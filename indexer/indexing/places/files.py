@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from parecido.indexer.catalogue.known import Root
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.pictures.walking.rules import Rules
-from parecido.indexer.system.paths import signed64, within
+from parecido.indexer.system.paths import lies_in, signed64
 
 __all__ = ["find_gone_files", "is_followed", "is_gone_file"]
 
@@ -27,19 +27,10 @@ def find_gone_files(
     return [
         root.path
         for root in known
-        if (os.path.dirname(root.path) in folders or _lies_in(root.path, walked))
+        if (os.path.dirname(root.path) in folders or lies_in(root.path, walked))
         and not os.path.lexists(root.path)
         and is_gone_file(catalogue, root.path, root.device)
     ]
-
-
-def _lies_in(path: bytes, folders: Collection[bytes]) -> bool:
-    """Whether one of many folders is this path, or lies above it."""
-    while path not in folders:
-        if (above := os.path.dirname(path)) == path:
-            return False
-        path = above
-    return True
 
 
 def is_gone_file(catalogue: Catalogue, path: bytes, device: int | None = None) -> bool:
@@ -52,16 +43,19 @@ def is_gone_file(catalogue: Catalogue, path: bytes, device: int | None = None) -
         return False
     try:
         is_other = device is not None and signed64(os.stat(folder).st_dev) != device
-        return bool(os.listdir(folder)) or not is_other
+        with os.scandir(folder) as listing:
+            return next(listing, None) is not None or not is_other
     except OSError:
         return False
 
 
-def is_followed(path: bytes, status: os.stat_result, rules: Rules, known: Iterable[bytes]) -> bool:
+def is_followed(
+    path: bytes, status: os.stat_result, rules: Rules, known: Collection[bytes]
+) -> bool:
     """Whether a path is a single file that the walk of a known folder comes to anyway."""
     if not stat.S_ISREG(status.st_mode):
         return False
-    if not any(root != path and within(path, root) for root in known):
+    if not lies_in(os.path.dirname(path), known):
         return False
     try:
         return not rules.find_above(path)[1]

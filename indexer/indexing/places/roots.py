@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from parecido.indexer.pictures.walking.rules import Rules
 from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.left_out import EXCLUDED
 from parecido.indexer.records.rules import RootRules
-from parecido.indexer.system.paths import SEPARATOR, signed64, within
+from parecido.indexer.system.paths import lies_in, signed64, within
 
 __all__ = ["Roots", "find_absent", "list_away", "look_at_roots"]
 
@@ -117,13 +117,13 @@ def look_at_roots(catalogue: Catalogue, given: Sequence[str], options: IndexOpti
     replaced = _find_other_drives(catalogue, folders)
     present = [path for path in present if os.fsencode(path) not in replaced]
     absent += replaced
+    walked = set(map(os.fsencode, present))
     for raw in set(absent).difference(replaced):
         shown = os.fsdecode(raw)
-        walked = any(within(raw, os.fsencode(folder)) for folder in present)
-        if walked and shown not in missing:
+        if lies_in(raw, walked) and shown not in missing:
             missing.append(shown)
     if not options.hidden:
-        absent += [raw for raw in known if _is_hidden(raw, present)]
+        absent += [raw for raw in known if _is_hidden(raw, walked)]
     return Roots(
         known=tuple(known),
         present=tuple(present),
@@ -160,9 +160,10 @@ def _find_other_drives(catalogue: Catalogue, walked: Sequence[bytes]) -> list[by
     Only mount points are looked into, and what has the device of another drive: numbers of devices
     are given again, so that the same one tells nothing.
     """
-    found = []
+    found: list[bytes] = []
+    folders = set(walked)
     for path, device, _ in [*(root[:3] for root in catalogue.roots()), *catalogue.mounts()]:
-        if path in found or not any(within(path, folder) for folder in walked):
+        if path in found or not lies_in(path, folders):
             continue
         try:
             status = os.stat(path)
@@ -192,12 +193,12 @@ def _is_absent(catalogue: Catalogue, root: Root) -> bool:
     return (signed64(status.st_dev), signed64(status.st_ino)) != (root.device, root.inode)
 
 
-def _is_hidden(path: bytes, walked: Sequence[str]) -> bool:
+def _is_hidden(path: bytes, walked: Collection[bytes]) -> bool:
     """Whether a known root lies in a hidden folder below a walked one, and is not walked itself."""
-    if os.fsdecode(path) in walked:
-        return False
-    for root in walked:
-        folder = os.fsencode(root)
-        if within(path, folder) and SEPARATOR + b"." in path[len(folder.rstrip(SEPARATOR)) :]:
-            return True
-    return False
+    is_hidden = False
+    while path not in walked:
+        is_hidden = is_hidden or os.path.basename(path).startswith(b".")
+        if (above := os.path.dirname(path)) == path:
+            return False
+        path = above
+    return is_hidden

@@ -30,7 +30,7 @@ def turn_to_frame(image: Image.Image) -> Image.Image:
         for number in range(1, most + 1):
             image.seek(number)
             if image.size != size:
-                break  # a frame that stands over the edge, for which Pillow makes all larger
+                break  # Pillow draws what reaches beyond a GIF's screen, and no viewer does
             image.load()
             if not _is_blank(image):
                 return image

@@ -21,7 +21,7 @@ from parecido.indexer.pictures.walking.names import (
 from parecido.indexer.pictures.walking.patterns import Decision, PatternFault, Patterns, as_text
 from parecido.indexer.records.left_out import EXCLUDED, HIDDEN, IGNORED, KNOWN, MARKED
 from parecido.indexer.records.rules import RootRules
-from parecido.indexer.system.paths import SEPARATOR, within
+from parecido.indexer.system.paths import SEPARATOR, list_above
 
 __all__ = ["ANYWHERE", "Here", "Rules"]
 
@@ -82,10 +82,10 @@ class Rules:
         By the rules between it and the outermost root or name that it lies below; ``""`` where none
         does.  Raises ``OSError`` where a rule cannot be read.
         """
-        above = [top for top in {*self._kept, *self._named} if top != path and within(path, top)]
+        above = [top for top in list_above(path) if top in self._kept or top in self._named]
         if not above:
             return ANYWHERE, ""
-        top = min(above, key=len)
+        top = above[-1]
         names = path[len(_prefix(top)) :].split(SEPARATOR)
         folder, (here, why) = top, self._look_into(ANYWHERE, top)
         for name in names[:-1]:

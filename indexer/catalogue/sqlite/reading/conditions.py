@@ -105,7 +105,7 @@ def _list_details(wanted: Filter) -> Iterator[tuple[Any, ...]]:
     if wanted.min_rating is not None:
         yield _among_details("rating >= ?"), wanted.min_rating
     if wanted.keyword is not None:
-        spelt = _spellings(wanted.keyword)
+        spelt = _spell_word(wanted.keyword)
         words = "SELECT 1 FROM json_each(keywords) WHERE value COLLATE NOCASE"
         one_is = f"EXISTS ({words} IN ({', '.join('?' * len(spelt))}))"
         yield _among_details(f"keywords != '[]' AND {one_is}"), *spelt
@@ -118,9 +118,10 @@ def _among_details(condition: str) -> str:
     return f"id IN (SELECT picture_id FROM details WHERE {condition})"
 
 
-def _spellings(word: str) -> list[str]:
-    """A word in the cases that it comes in: SQLite itself knows only those of ASCII."""
-    return sorted({word, word.lower(), word.upper(), word.title(), word.capitalize()})
+def _spell_word(word: str) -> list[str]:
+    """A word in the cases that it comes in, of which SQLite knows only ASCII's, é apart or not."""
+    cases = (word, word.lower(), word.upper(), word.title(), word.capitalize())
+    return sorted({normalize(form, case) for form in _FORMS for case in cases})
 
 
 def _near(latitude: float, longitude: float, kilometres: float) -> tuple[Any, ...]:
