@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
+from parecido.indexer.catalogue.known import Known
 from parecido.indexer.records.details import Details
 from parecido.indexer.records.pictures import Described, FileEntry, Taken
 
@@ -62,6 +64,8 @@ class Touch:
     file_size: int
     mtime_ns: int
     ctime_ns: int | None = None
+    decoding: int | None = None
+    """By which rules its pixels would be the same; None to leave that as it is."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,13 @@ class SkipFile:
     decoder: str = ""
     """Versions of the decoders that failed on it, where that is why."""
     ctime_ns: int | None = None
+
+    @classmethod
+    def of(cls, entry: FileEntry, known: Known, replaces: int | None = None) -> Self:
+        """What is to be known of a file that is left out."""
+        path, file_size, mtime_ns, ctime_ns = entry
+        told = (known.kind, known.reason, replaces, known.decoder)
+        return cls(path, file_size, mtime_ns, *told, ctime_ns)
 
 
 @dataclass(frozen=True)

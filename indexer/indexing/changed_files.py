@@ -11,11 +11,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from parecido.indexer.catalogue.changes import Change, SkipFile, Touch
 from parecido.indexer.catalogue.known import Known
 from parecido.indexer.catalogue.sqlite.reading.catalogue import Catalogue
 from parecido.indexer.indexing.id_set import IdSet
 from parecido.indexer.pictures.decoding.versions import DECODERS_KINDS, decoder_versions
-from parecido.indexer.pictures.formats.changes import may_have_changed_since
+from parecido.indexer.pictures.formats.changes import DECODING, may_have_changed_since
+from parecido.indexer.pictures.formats.heads import HEAD_BYTES, has_changed_pixels
+from parecido.indexer.pictures.read import open_file
 from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.pictures import FileEntry, Skip
 from parecido.indexer.records.runs import IndexReport
@@ -48,7 +51,7 @@ def is_outdated(known: Known | None) -> bool:
     )
 
 
-def _ignore(known: Known, entry: FileEntry) -> None:
+def _ignore(change: Change) -> None:
     pass
 
 
@@ -70,11 +73,13 @@ class ChangedFiles:
     seen_skips: set[bytes]
     again: Collection[int] = ()
     """Ids of pictures that need a look although they are unchanged."""
-    take_over: Callable[[Known, FileEntry], None] = _ignore
-    """Called with what is known of an unchanged file and has no change time yet."""
+    write: Callable[[Change], None] = _ignore
+    """Called with what is to be known of a file beside what a look at it tells."""
     is_told_as_before: Callable[[int, FileEntry], bool] = _is_told_as_before
     """Called with the id of a picture whose file is unchanged; whether all that is told of it is as
     it was, which is written down otherwise."""
+    reads_heads: bool = True
+    """Whether the first bytes of files may be read."""
     rehash: bool = False
     """Whether every file needs one, whatever its size and time say."""
     files: int = 0
@@ -134,13 +139,33 @@ class ChangedFiles:
             self.rehash
             or _has_changed(entry, known)
             or known.id in self.again
-            or is_outdated(known)
+            or (is_outdated(known) and not self._shows_the_same(entry, known))
             or (known.kind != "" and _may_be_read(known.kind, known.decoder))
         )
 
+    def _shows_the_same(self, entry: FileEntry, known: Known) -> bool:
+        """Whether a picture has none of what is decoded otherwise by now, which is written down.
+
+        Its first bytes are read; not for a client, whose paths may have been turned elsewhere.
+        """
+        if not self.reads_heads:
+            return False
+        try:
+            with open_file(os.fsdecode(entry.path)) as file:
+                head = file.read(HEAD_BYTES)
+        except OSError:
+            return False  # the look that follows tells
+        if has_changed_pixels(head, known.format) or known.id is None:
+            return False
+        self.write(Touch(known.id, *entry[1:], decoding=DECODING))
+        return True
+
     def _pass_by(self, entry: FileEntry, known: Known) -> None:
         if known.ctime_ns is None and entry.ctime_ns is not None:
-            self.take_over(known, entry)
+            # of a file that was indexed before change times were kept
+            times = entry.file_size, entry.mtime_ns, entry.ctime_ns
+            is_skip = known.id is None
+            self.write(SkipFile.of(entry, known) if is_skip else Touch(known.id or 0, *times))
         if known.id is None:
             self.seen_skips.add(entry.path)
             self.report.skipped.append(Skip(os.fsdecode(entry.path), known.reason, known.kind))

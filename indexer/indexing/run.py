@@ -11,7 +11,6 @@ import time
 
 from parecido.indexer.catalogue.changes import (
     Add,
-    Annotate,
     Change,
     Forget,
     Move,
@@ -34,7 +33,7 @@ from parecido.indexer.pictures.decoding.versions import DECODERS_KINDS, decoder_
 from parecido.indexer.pictures.read import LEADS_OUT
 from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.left_out import REASONS
-from parecido.indexer.records.pictures import Described, FileEntry, Note, Picture, Skip
+from parecido.indexer.records.pictures import Described, Note, Picture, Skip
 from parecido.indexer.records.runs import IndexReport
 from parecido.indexer.system.paths import below_any
 
@@ -67,7 +66,7 @@ class Run:
         have = catalogue.regional.has_bytes if self._within else catalogue.has_bytes
         self._flow = Flow(plan, have)
         self._changes: list[Change] = []
-        self._annotations = Annotations(catalogue, plan, self._note)
+        self._annotations = Annotations(catalogue, plan, self._write)
         # of the bytes among these changes
         self._fresh: list[bytes] = []
         self._new_roots = list(plan.roots.new)
@@ -93,8 +92,9 @@ class Run:
             self._pulse,
             self._seen_skips,
             frozenset(self._waiting),
-            self._take_over,
+            self._write,
             self._annotations.is_as_before,
+            not self._plan.inside,
             self._plan.options.rehash,
         )
         try:
@@ -195,17 +195,10 @@ class Run:
         if prepared.known == now:
             return  # as it was
         replaces = prepared.known.id if prepared.known else None
-        self._changes.append(_skip_file(entry, now, replaces))
+        self._changes.append(SkipFile.of(entry, now, replaces))
 
-    def _note(self, told: Annotate) -> None:
-        self._changes.append(told)
-
-    def _take_over(self, known: Known, entry: FileEntry) -> None:
-        """Remember the change time of a file that was indexed before such were kept."""
-        if known.id is not None:
-            self._changes.append(Touch(known.id, *entry[1:]))
-        else:
-            self._changes.append(_skip_file(entry, known))
+    def _write(self, change: Change) -> None:
+        self._changes.append(change)
 
     def _take_known_bytes(self, prepared: Prepared) -> None:
         """Bytes that the catalogue has: the file was touched, moved or copied."""
@@ -347,13 +340,6 @@ class Run:
 
     def _tell(self) -> None:
         self._hooks.progress(self._report)
-
-
-def _skip_file(entry: FileEntry, known: Known, replaces: int | None = None) -> SkipFile:
-    """The change that lets the catalogue know a file as left out."""
-    path, file_size, mtime_ns, ctime_ns = entry
-    told = (known.kind, known.reason, replaces, known.decoder)
-    return SkipFile(path, file_size, mtime_ns, *told, ctime_ns)
 
 
 def _begin_report(plan: Plan) -> IndexReport:

@@ -25,6 +25,8 @@ from parecido.indexer.indexing.changed_files import ChangedFiles
 from parecido.indexer.indexing.id_set import IdSet
 from parecido.indexer.indexing.prepare import Prepared, prepare
 from parecido.indexer.pictures.decode import decode
+from parecido.indexer.pictures.decoding.versions import decoder_versions
+from parecido.indexer.pictures.formats.changes import DECODING
 from parecido.indexer.pictures.walking.walk import Walk
 from parecido.indexer.records.pictures import Described, FileEntry
 from parecido.indexer.system.files import content_hash
@@ -51,11 +53,10 @@ def known_as(path: Path, *, kind: str = "", older: bool = False) -> Change:
     size, mtime_ns = status.st_size, status.st_mtime_ns - older
     raw = os.fsencode(path)
     if kind:
-        return SkipFile(raw, size, mtime_ns, kind, "a reason")
+        return SkipFile(raw, size, mtime_ns, kind, "a reason", decoder=decoder_versions())
     vector = bytes([0, 0x34] * DIMENSION)
-    return Add(
-        FileEntry(raw, size, mtime_ns), content_hash(raw), Described(1, 1, "PNG", (), vector)
-    )
+    described = Described(1, 1, "PNG", (), vector, decoding=DECODING)
+    return Add(FileEntry(raw, size, mtime_ns), content_hash(raw), described)
 
 
 def hold(library: Library, changes: Iterable[Change]) -> dict[bytes, Known]:

@@ -22,7 +22,11 @@ ONE = IndexOptions(workers=1, isolate=False)
 def pictures(folder: Path) -> Path:
     folder.mkdir()
     for number, name in enumerate(("a.png", "b.jpg", "c.gif", "d.ppm")):
-        Image.new("RGB", (40, 30), (number * 40, 90, 200)).save(folder / name)
+        colour = (number * 40, 90, 200)
+        if name.endswith(".png"):  # with transparency, over which the rules changed
+            Image.new("RGBA", (40, 30), (*colour, 128)).save(folder / name)
+        else:
+            Image.new("RGB", (40, 30), colour).save(folder / name)
     Image.open(folder / "a.png").save(folder / "copy.png")
     return folder
 
@@ -67,11 +71,26 @@ def test_only_what_may_look_otherwise_is_decoded_again_and_only_once(tmp_path: P
         assert (again.updated, again.redecoded, again.unchanged) == (0, 0, 5)
 
 
+def test_what_has_nothing_of_what_changed_is_neither_decoded_nor_encoded(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    for name in ("a.png", "b.bmp", "c.webp"):
+        Image.new("RGB", (40, 30), (40, 90, 200)).save(folder / name)
+    with Library.create(tmp_path / "l") as library:
+        index(library, [folder], ONE, encoder=fake_encoder())
+    make_old(tmp_path / "l")
+    with Library.create(tmp_path / "l") as library:
+        report = index(library, [folder], ONE, encoder=fake_encoder())
+        assert (report.unchanged, report.redecoded, report.encoded) == (3, 0, 0)
+        assert set(versions(library).values()) == {DECODING}
+
+
 def test_a_run_that_was_interrupted_goes_on_with_the_rest(tmp_path: Path) -> None:
     folder = tmp_path / "p"
     folder.mkdir()
     for number in range(60):
-        Image.new("RGB", (40, 30), (number * 4, 90, 200)).save(folder / f"{number:02d}.png")
+        colour = (number * 4, 90, 200, 128)
+        Image.new("RGBA", (40, 30), colour).save(folder / f"{number:02d}.png")
     with Library.create(tmp_path / "l") as library:
         index(library, [folder], ONE, encoder=fake_encoder())
     make_old(tmp_path / "l")

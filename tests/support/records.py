@@ -114,7 +114,7 @@ def find_wrong(right: Records, found: Records) -> list[str]:
         for key, row in found[table].items():
             own = right[table].get(key)
             # a change time that is not known is taken over when the file is seen
-            if row != own and not (own and row == (*own[:-1], None)):
+            if row != own and not (own and row == (*own[:-2], "", None)):
                 wrong.append(f"{table}: {key!r}")
     # a root keeps its path, while its folder's identity may be unknown
     wrong += [f"roots: {key!r}" for key in found["roots"].keys() - right["roots"].keys()]
@@ -137,8 +137,10 @@ def _by_path(records: Records) -> dict[bytes, dict[str, Any]]:
     for picture_id, (_, path, *rest) in records["pictures"].items():
         regional = records["regions"].get(picture_id, (0,))
         found[path] = {
-            "row": (*rest[:7], *rest[8:10], rest[11]),
+            "row": (*rest[:7], *rest[8:10]),
             "change time": rest[10],
+            # by the first rules, where it was not kept yet
+            "decoding": None if rest[11] == 1 else rest[11],
             "descriptor": records["descriptors"][picture_id][2],
             # one that waits for its own has none
             "regions": regional[1:] if len(regional) > 1 and regional[1] else None,

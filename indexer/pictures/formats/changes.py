@@ -17,14 +17,14 @@ class _Step(NamedTuple):
 
 _STEPS = (
     # Light pictures on transparent ground lie over black; of an animation the first frame that
-    # shows something; planes and depths of TIFFs; a full page behind a reduced one; MPO is told as
-    # JPEG.  Formats that have none of these are as they were, JPEG before all.
+    # shows something; planes and depths of TIFFs; a full page behind a reduced one.  Formats that
+    # have none of these are as they were, JPEG before all.
     _Step(
         2,
         frozenset(
             (
                 *("PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF", "JPEG2000", "BMP", "DIB"),
-                *("TGA", "ICO", "PSD", "QOI", "SGI", "DDS", "MPO"),
+                *("TGA", "ICO", "PSD", "QOI", "SGI", "DDS"),
             )
         ),
     ),

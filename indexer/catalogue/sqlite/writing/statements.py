@@ -179,11 +179,15 @@ def _write_change(connection: Connection, change: Change, generation: int) -> bo
             )
             _put_details(connection, [(change.id, change.details)])
         case Touch():
+            before = pictures.c.decoding
             connection.execute(
                 update(pictures)
                 .where(pictures.c.id == change.id)
                 .values(
-                    mtime_ns=change.mtime_ns, file_size=change.file_size, ctime_ns=change.ctime_ns
+                    mtime_ns=change.mtime_ns,
+                    file_size=change.file_size,
+                    ctime_ns=change.ctime_ns,
+                    decoding=before if change.decoding is None else change.decoding,
                 )
             )
             return False

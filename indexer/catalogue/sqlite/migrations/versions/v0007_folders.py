@@ -17,6 +17,8 @@ def upgrade() -> None:
     op.add_column("pictures", sa.Column("ctime_ns", sa.BigInteger))
     decoding = sa.Column("decoding", sa.Integer, nullable=False, server_default="1")
     op.add_column("pictures", decoding)
+    # what a camera writes for several views is told as what it is, with the same pixels
+    op.execute("UPDATE pictures SET format = 'JPEG' WHERE format = 'MPO'")
     op.add_column("skips", sa.Column("ctime_ns", sa.BigInteger))
     op.add_column("roots", sa.Column("rules", sa.Text, nullable=False, server_default=""))
     op.create_table(
