@@ -1,0 +1,40 @@
+"""Same picture or not."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from parecido.indexer.arrays import Exact, Vectors
+from parecido.search.sameness.alignment import align, correlate
+from parecido.search.sameness.differences import find_worst
+
+__all__ = ["compare", "is_same"]
+
+_LEAST_CORRELATION = 0.96
+_LARGEST_DIFFERENCE = 1.2
+
+
+def compare(thumbnail: Vectors, others: Vectors) -> tuple[Vectors, Exact]:
+    """The correlations of luma ``(cells, cells)`` with thumbnails ``(n, SIDE, SIDE)``, aligned.
+
+    And how much each differs in its worst block, as a multiple of what a copy may; both ``(n,)``.
+    """
+    correlations = np.zeros(len(others), np.float32)
+    worst = np.full(len(others), np.inf)
+    found = align(thumbnail, others)
+    if len(found.rows):
+        correlation, ours, theirs = correlate(found.laid, found.theirs, found.covered)
+        correlations[found.rows] = correlation
+        worst[found.rows] = find_worst(ours, theirs, found.covered)
+    return correlations, worst
+
+
+def is_same(thumbnail: Vectors, others: Vectors) -> npt.NDArray[np.bool_]:
+    """Whether a picture is the same as each of some others, ``(n,)``; arguments as above.
+
+    However it was compressed, scaled, turned, mirrored, framed or cut by a tenth; not where
+    something was written on one of them.
+    """
+    correlations, worst = compare(thumbnail, others)
+    return (correlations >= _LEAST_CORRELATION) & (worst <= _LARGEST_DIFFERENCE)
