@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from parecido.indexer.arrays import Ids, Vectors
 from parecido.search.sameness.placing import Placing, lay, make_bank, shrink
@@ -20,6 +21,7 @@ _COARSE, _CELLS = 16, 32
 _HOPEFUL = 0.6
 _STEPS = 6
 _LONGEST_STEP = 0.04
+_SHORTEST_STEP = 0.001  # a thirtieth of a cell
 _LEAST_COVERED = 0.4
 """Of the cells: a copy that lost more is not told from what shares a corner."""
 _SMALLEST, _LARGEST = 0.68, 1.47
@@ -94,20 +96,23 @@ def _find_start(thumbnail: Vectors, turned: Vectors) -> tuple[Placing, Ids, Vect
 
 def _refine(thumbnail: Vectors, theirs: Vectors, placings: Placing) -> Placing:
     """Better placings, from those given."""
-    best, record = placings, np.full(len(placings), -2, np.float32)
+    best, record = placings.copy(), np.full(len(placings), -2, np.float32)
+    rows = np.arange(len(placings))  # that still move
     for step in range(_STEPS + 1):
         laid, covered = lay(thumbnail, placings)
-        found, ours, others = correlate(laid, theirs, covered)
+        found, ours, others = correlate(laid, theirs[rows], covered)
         found = np.where(_is_allowed(placings, covered), found, -1)
-        better = found > record
-        best = np.where(better[:, None], placings, best)
-        record = np.maximum(found, record)
-        if step < _STEPS:
-            placings = placings + _step(laid, ours, others, covered, placings)
+        better = found > record[rows]
+        best[rows[better]], record[rows[better]] = placings[better], found[better]
+        if step == _STEPS or not len(rows):
+            break
+        moves = _step(laid, ours, others, covered, placings)
+        moving = np.abs(moves).max(1) > _SHORTEST_STEP
+        placings, rows = (placings + moves)[moving], rows[moving]
     return best
 
 
-def _is_allowed(placings: Placing, covered: Vectors) -> np.ndarray:
+def _is_allowed(placings: Placing, covered: Vectors) -> npt.NDArray[np.bool_]:
     scales = placings[:, ::2]
     within = ((scales > _SMALLEST) & (scales < _LARGEST)).all(1)
     return np.asarray(within & (covered.mean((1, 2)) >= _LEAST_COVERED))

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from parecido.indexer.arrays import Vectors
-from parecido.indexer.pictures.looks.look import SIDE
+from parecido.indexer.records.looks import LOOK_SIDE as SIDE
 
 __all__ = ["Bank", "Placing", "lay", "make_bank", "shrink"]
 
@@ -94,7 +94,8 @@ def _weigh(along: Vectors, side: int, cells: int) -> Vectors:
     scale, start = along[:, 0, None, None], along[:, 1, None, None]
     middles = ((np.arange(side, dtype=np.float32) + 0.5) / side)[None, :, None]
     places = (middles - start) / scale * cells - 0.5
-    reach = np.maximum(cells / side / scale, 1)
+    # the thumbnail's own cells are wide already: variances add up
+    reach = np.sqrt(np.maximum((cells / side / scale) ** 2 - 1, 1))
     away = np.abs(np.arange(cells, dtype=np.float32) - places)
     weights: Vectors = np.maximum(1 - away / reach, 0).astype(np.float32)
     weights /= np.maximum(weights.sum(2, keepdims=True), 1e-6)

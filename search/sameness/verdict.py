@@ -12,13 +12,14 @@ from parecido.search.sameness.differences import find_worst
 __all__ = ["compare", "is_same"]
 
 _LEAST_CORRELATION = 0.96
-_LARGEST_DIFFERENCE = 1.2
+_LARGEST_DIFFERENCE = 3.0
 
 
 def compare(thumbnail: Vectors, others: Vectors) -> tuple[Vectors, Exact]:
     """The correlations of luma ``(cells, cells)`` with thumbnails ``(n, SIDE, SIDE)``, aligned.
 
-    And how much each differs in its worst block, as a multiple of what a copy may; both ``(n,)``.
+    And how much each differs in its worst block, as a multiple of what it may differ by in a copy,
+    infinite where that was not looked at; both ``(n,)``.
     """
     correlations = np.zeros(len(others), np.float32)
     worst = np.full(len(others), np.inf)
@@ -26,7 +27,10 @@ def compare(thumbnail: Vectors, others: Vectors) -> tuple[Vectors, Exact]:
     if len(found.rows):
         correlation, ours, theirs = correlate(found.laid, found.theirs, found.covered)
         correlations[found.rows] = correlation
-        worst[found.rows] = find_worst(ours, theirs, found.covered)
+        alike = correlation >= _LEAST_CORRELATION
+        if alike.any():
+            differences = find_worst(ours[alike], theirs[alike], found.covered[alike])
+            worst[found.rows[alike]] = differences
     return correlations, worst
 
 

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from parecido.indexer.pictures.looks.look import SIDE, draw_look, draw_thumbnail
+from parecido.indexer.pictures.looks.drawing import draw_look, draw_thumbnail
+from parecido.indexer.records.looks import LOOK_SIDE as SIDE
 from parecido.search.sameness.verdict import compare, is_same
 
 Thumbnail = npt.NDArray[np.float32]
