@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parecido.indexer.records.details import Details
+from parecido.indexer.records.looks import Look
 from parecido.indexer.records.pictures import Described, FileEntry, Taken
 
 __all__ = [
     "Add",
+    "AddLook",
     "Annotate",
     "Change",
     "Disown",
@@ -41,6 +43,15 @@ class Annotate:
     id: int
     taken: Taken
     details: Details
+
+
+@dataclass(frozen=True)
+class AddLook:
+    """By which copies of a known picture are known, as long as it has these bytes."""
+
+    id: int
+    content_hash: bytes
+    look: Look
 
 
 @dataclass(frozen=True)
@@ -126,5 +137,16 @@ class Disown:
 
 
 Change = (
-    Add | Annotate | Move | Touch | Remove | SetAside | SkipFile | Forget | Own | Withdraw | Disown
+    Add
+    | AddLook
+    | Annotate
+    | Move
+    | Touch
+    | Remove
+    | SetAside
+    | SkipFile
+    | Forget
+    | Own
+    | Withdraw
+    | Disown
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from parecido.indexer.records.details import NO_DETAILS, Details
+from parecido.indexer.records.looks import Look
 from parecido.indexer.records.regions import Regional
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class Described:
     """What is missing of the picture, as of a file that was cut short; it is not kept."""
     decoding: int = 1
     """By which rules its pixels were made; see :mod:`parecido.indexer.pictures.formats.changes`."""
+    look: Look | None = None
+    """By which its copies are known; None where that was not made yet."""
 
 
 class FileEntry(NamedTuple):
