@@ -50,6 +50,9 @@ class Hit:
     there: bool | None = None
     """Whether a file lies at its path; None where that was not known in a moment, as of a network
     that does not answer."""
+    same: bool | None = None
+    """Whether it shows the same picture as the one that was asked about, decided by their pixels;
+    None where that cannot be told."""
 
     @classmethod
     def of(cls, rank: int, score: float, picture: Picture, **more: Any) -> Hit:
@@ -101,6 +104,7 @@ def hit_dict(hit: Hit) -> dict[str, Any]:
         found["box"] = [round(side, 4) for side in hit.box]
     if hit.there is False:
         found["there"] = False
+    found["same"] = hit.same
     return found
 
 
