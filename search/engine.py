@@ -322,7 +322,7 @@ class Engine:
         ids = {i for page in pages for i in page.ids.tolist()}
         pictures = {p.id: p for p in self.library.catalogue.pictures(sorted(ids))}
         there = _look_for(pictures)
-        looks = self.library.catalogue.looks.of(_list_compared(requests, pages))
+        looks = self.library.catalogue.looks.of(_list_nearest(requests, pages))
         same = [
             _judge(request.shown, page, pictures, looks)
             for request, page in zip(requests, pages, strict=True)
@@ -379,7 +379,7 @@ def _make_hits(
     return tuple(hits)
 
 
-def _list_compared(requests: Sequence[Request], pages: Sequence[Ranked]) -> list[int]:
+def _list_nearest(requests: Sequence[Request], pages: Sequence[Ranked]) -> list[int]:
     """Ids of the hits whose pixels are looked at."""
     ids = {
         i

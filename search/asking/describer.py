@@ -112,9 +112,9 @@ class Describer:
 
     def describe(self, given: Given) -> Vectors:
         """The descriptor ``(dimension,)`` of a whole picture."""
-        return self.describe_shown(given)[0]
+        return self.see(given)[0]
 
-    def describe_shown(self, given: Given) -> tuple[Vectors, Shown]:
+    def see(self, given: Given) -> tuple[Vectors, Shown]:
         """The descriptor ``(dimension,)`` of a whole picture, and what copies of it are known by.
 
         The latter as it is kept where the former is; it may be missing then.

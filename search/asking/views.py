@@ -74,7 +74,7 @@ def _describe(
 ) -> tuple[Vectors, Shown]:
     """Descriptors ``(n, dimension)`` of a picture: one, or those of its eight orientations."""
     if region is None and not turned:
-        descriptor, shown = describer.describe_shown(given)
+        descriptor, shown = describer.see(given)
         return descriptor[None], shown
     content = describer.read(given)
     pixels = describer.look(content, region).pixels
