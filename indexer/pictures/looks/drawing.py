@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FINE", "draw_look", "draw_thumbnail"]
 
-FINE = 64
+FINE = 96
 """Cells along a side of a picture that is asked about: it is shifted and scaled before it is
 compared."""
 

@@ -24,8 +24,8 @@ from sqlalchemy import (
 
 from parecido.indexer.catalogue.changes import (
     Add,
-    Annotate,
     AddLook,
+    Annotate,
     Change,
     Disown,
     Forget,
