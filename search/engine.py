@@ -44,7 +44,7 @@ from parecido.search.sameness.shown import Found, Shown, judge
 __all__ = ["DEFAULT_K", "Engine", "similarity_table"]
 
 
-_COMPARED = 100  # hits of a page: copies come first, and ten of them take 4 ms
+_COMPARED = 100  # hits of a page: copies come first, and ten take 1.4 ms, 4 where all are copies
 
 
 class Engine:

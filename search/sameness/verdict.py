@@ -12,7 +12,7 @@ from parecido.search.sameness.differences import find_worst
 __all__ = ["compare", "is_same"]
 
 _LEAST_CORRELATION = 0.96
-_LARGEST_DIFFERENCE = 2.2
+_LARGEST_DIFFERENCE = 2.0
 
 
 def compare(thumbnail: Vectors, others: Vectors) -> tuple[Vectors, Exact]:
