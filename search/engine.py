@@ -26,8 +26,7 @@ from parecido.indexer.pictures.in_memory import Source, list_sources
 from parecido.indexer.pictures.limits import Limits
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.filters import Filter
-from parecido.indexer.records.looks import Look
-from parecido.indexer.records.pictures import Picture
+from parecido.indexer.records.pictures import Look, Picture
 from parecido.indexer.records.regions import Region
 from parecido.search.asking.ask import Ask, check_within
 from parecido.search.asking.describer import Describer

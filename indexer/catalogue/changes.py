@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parecido.indexer.records.details import Details
-from parecido.indexer.records.looks import Look
-from parecido.indexer.records.pictures import Described, FileEntry, Taken
+from parecido.indexer.records.pictures import Described, FileEntry, Look, Taken
 
 __all__ = [
     "Add",

@@ -17,8 +17,8 @@ from parecido.indexer.catalogue.changes import Change, Forget, Remove
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.presets import find_quality
 from parecido.indexer.errors import InvalidRequest, ParecidoError, PathNotFound
+from parecido.indexer.indexing.additions.looks import add_looks
 from parecido.indexer.indexing.encoder_choice import calibrate, check_encoder
-from parecido.indexer.indexing.looks import add_looks
 from parecido.indexer.indexing.options import IndexOptions, check_dimension
 from parecido.indexer.indexing.places.roots import Roots
 from parecido.indexer.indexing.plan import Hooks, Plan, Progress, plan_run

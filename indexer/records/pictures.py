@@ -6,23 +6,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from parecido.indexer.records.details import NO_DETAILS, Details
-from parecido.indexer.records.looks import Look
 from parecido.indexer.records.regions import Regional
 
 if TYPE_CHECKING:
     from parecido.indexer.arrays import Vectors
 
 __all__ = [
+    "LOOK_SIDE",
+    "LOOK_VERSION",
     "UNKNOWN",
     "Described",
     "Encoding",
     "FileEntry",
     "Label",
+    "Look",
     "Note",
     "Picture",
     "Skip",
     "Taken",
 ]
+
+LOOK_SIDE = 32
+"""Width and height of a thumbnail that is kept, in cells, whatever shape the picture has."""
+LOOK_VERSION = 1
+"""Of how thumbnails are made; others cannot be compared with these."""
 
 
 class Label(NamedTuple):
@@ -104,6 +111,15 @@ class Taken(NamedTuple):
 
 
 UNKNOWN = Taken(None, "")
+
+
+@dataclass(frozen=True)
+class Look:
+    """A picture as a small grey thumbnail."""
+
+    thumbnail: bytes
+    """Luma, a byte a cell, as many rows as cells in a row."""
+    version: int = LOOK_VERSION
 
 
 @dataclass(frozen=True)

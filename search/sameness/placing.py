@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from parecido.indexer.arrays import Vectors
-from parecido.indexer.records.looks import LOOK_SIDE as SIDE
+from parecido.indexer.records.pictures import LOOK_SIDE as SIDE
 
 __all__ = ["Bank", "Placing", "lay", "make_bank", "shrink"]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from parecido.indexer.arrays import Vectors
-from parecido.indexer.records.looks import LOOK_SIDE, Look
+from parecido.indexer.records.pictures import LOOK_SIDE, Look
 from parecido.search.sameness.verdict import is_same
 
 __all__ = ["Found", "Shown", "judge", "thumbnail_of"]

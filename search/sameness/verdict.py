@@ -6,13 +6,18 @@ import numpy as np
 import numpy.typing as npt
 
 from parecido.indexer.arrays import Exact, Vectors
+from parecido.indexer.records.pictures import LOOK_SIDE
 from parecido.search.sameness.alignment import align, correlate
 from parecido.search.sameness.differences import find_worst
 
 __all__ = ["compare", "is_same"]
 
 _LEAST_CORRELATION = 0.96
+# Of 1,920 pairs of memes none is below this, of 384 copies 98 %.
 _LARGEST_DIFFERENCE = 2.0
+# A picture of the library is known by its small thumbnail, which shifts and scales less truly: with
+# 2 it would be half of the copies that were cut.
+_LARGEST_OF_STORED = 3.0
 
 
 def compare(thumbnail: Vectors, others: Vectors) -> tuple[Vectors, Exact]:
@@ -41,4 +46,5 @@ def is_same(thumbnail: Vectors, others: Vectors) -> npt.NDArray[np.bool_]:
     something was written on one of them.
     """
     correlations, worst = compare(thumbnail, others)
-    return (correlations >= _LEAST_CORRELATION) & (worst <= _LARGEST_DIFFERENCE)
+    most = _LARGEST_OF_STORED if len(thumbnail) == LOOK_SIDE else _LARGEST_DIFFERENCE
+    return (correlations >= _LEAST_CORRELATION) & (worst <= most)

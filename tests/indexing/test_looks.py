@@ -11,7 +11,7 @@ from parecido import IndexOptions, Library, index
 from parecido.indexer.pictures.limits import Limits
 from parecido.indexer.pictures.looks.drawing import draw_look
 from parecido.indexer.pictures.read import decode_file
-from parecido.indexer.records.looks import Look
+from parecido.indexer.records.pictures import Look
 from tests.support.fakes import fake_encoder, fake_spec, save_picture, save_pictures
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from parecido.indexer.pictures.looks.drawing import draw_look, draw_thumbnail
-from parecido.indexer.records.looks import LOOK_SIDE as SIDE
+from parecido.indexer.records.pictures import LOOK_SIDE as SIDE
 from parecido.search.sameness.verdict import compare, is_same
 
 Thumbnail = npt.NDArray[np.float32]

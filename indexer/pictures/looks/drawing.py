@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from parecido.indexer.records.looks import LOOK_SIDE, Look
+from parecido.indexer.records.pictures import LOOK_SIDE, Look
 
 if TYPE_CHECKING:
     from parecido.indexer.arrays import Pixels, Vectors

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from parecido.indexer.catalogue.sqlite.connections import Connections
 from parecido.indexer.catalogue.sqlite.queries import chunks, marks, pages
-from parecido.indexer.records.looks import LOOK_SIDE, LOOK_VERSION, Look
+from parecido.indexer.records.pictures import LOOK_SIDE, LOOK_VERSION, Look
 
 __all__ = ["LookRows"]
 

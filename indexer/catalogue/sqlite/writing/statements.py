@@ -57,7 +57,7 @@ from parecido.indexer.catalogue.sqlite.schema import (
 )
 from parecido.indexer.learning.space import Space
 from parecido.indexer.records.details import Details
-from parecido.indexer.records.looks import Look
+from parecido.indexer.records.pictures import Look
 
 __all__ = [
     "await_regions",
