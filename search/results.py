@@ -50,6 +50,9 @@ class Hit:
     there: bool | None = None
     """Whether a file lies at its path; None where that was not known in a moment, as of a network
     that does not answer."""
+    same: bool | None = None
+    """Whether it shows the same picture as the one that was asked about, decided by their pixels;
+    None where that cannot be told."""
 
     @classmethod
     def of(cls, rank: int, score: float, picture: Picture, **more: Any) -> Hit:
@@ -101,6 +104,7 @@ def hit_dict(hit: Hit) -> dict[str, Any]:
         found["box"] = [round(side, 4) for side in hit.box]
     if hit.there is False:
         found["there"] = False
+    found["same"] = hit.same
     return found
 
 
@@ -133,6 +137,7 @@ def results_text(results: Results, start: str = "") -> str:
         size = f"{hit.width}×{hit.height}"
         path = printable(relative(hit.path, start)) + _place(hit.box)
         path += " (not there)" if hit.there is False else ""
+        path += "  (same picture)" if hit.same else ""
         again = f"{hit.second:.3f}" if hit.second is not None else ""
         rows.append(
             (str(hit.rank), again, f"{hit.score:.3f}", _short(hit.chance), size, labels, path)

@@ -8,10 +8,11 @@ from typing import Self
 
 from parecido.indexer.catalogue.known import Known
 from parecido.indexer.records.details import Details
-from parecido.indexer.records.pictures import Described, FileEntry, Taken
+from parecido.indexer.records.pictures import Described, FileEntry, Look, Taken
 
 __all__ = [
     "Add",
+    "AddLook",
     "Annotate",
     "Change",
     "Disown",
@@ -43,6 +44,15 @@ class Annotate:
     id: int
     taken: Taken
     details: Details
+
+
+@dataclass(frozen=True)
+class AddLook:
+    """By which copies of a known picture are known, as long as it has these bytes."""
+
+    id: int
+    content_hash: bytes
+    look: Look
 
 
 @dataclass(frozen=True)
@@ -137,5 +147,16 @@ class Disown:
 
 
 Change = (
-    Add | Annotate | Move | Touch | Remove | SetAside | SkipFile | Forget | Own | Withdraw | Disown
+    Add
+    | AddLook
+    | Annotate
+    | Move
+    | Touch
+    | Remove
+    | SetAside
+    | SkipFile
+    | Forget
+    | Own
+    | Withdraw
+    | Disown
 )

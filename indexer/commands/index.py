@@ -234,7 +234,7 @@ def _check_there(paths: tuple[str, ...], library: str | None) -> None:
 
 
 def _print_report(report: IndexReport, pictures: int, folder: str) -> None:
-    if report.interrupted and not (report.added or report.updated or report.moved):
+    if report.interrupted and not (report.added or report.updated or report.moved or report.looks):
         click.echo("Interrupted before anything was ready; the next run starts where this one did.")
         return
     counts = [
@@ -248,6 +248,10 @@ def _print_report(report: IndexReport, pictures: int, folder: str) -> None:
     if report.interrupted:
         click.echo("Interrupted; what was ready is in the library, the next run goes on from here.")
     click.echo(f"{', '.join(counts)} in {report.seconds:.1f} s{speed}")
+    if report.looks:
+        click.echo(
+            f"{plural(report.looks, 'picture')} of before read again: copies of them are known now"
+        )
     for old, new in report.relocated:
         click.echo(f"What was indexed in {printable(old)} lies in {printable(new)} now.")
     for old, new in report.copied:

@@ -17,6 +17,7 @@ from parecido.indexer.catalogue.changes import Change, Forget, Remove
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.encoders.presets import find_quality
 from parecido.indexer.errors import InvalidRequest, ParecidoError, PathNotFound
+from parecido.indexer.indexing.additions.looks import add_looks
 from parecido.indexer.indexing.encoder_choice import calibrate, check_encoder
 from parecido.indexer.indexing.options import IndexOptions, check_dimension
 from parecido.indexer.indexing.places.roots import Roots
@@ -134,6 +135,9 @@ def _index(
     run = Run(writing.catalogue, replace(plan, spec=spec), replace(hooks, committed=saving))
     report = run.execute()
     report.preparing_seconds += preparing
+    if not report.interrupted:
+        report.looks = add_looks(writing, plan, hooks.stop)
+        report.interrupted = hooks.stop()
     if run.committed_anything or told or not is_up_to_date(writing):
         bring_up_to_date(writing, hurry=report.interrupted)
     report.seconds = time.monotonic() - started

@@ -236,6 +236,7 @@ class Run:
                     *(twin.width, twin.height, twin.format, twin.labels, pack(vectors[0])),
                     *(told.taken, regional, told.details),
                     decoding=self._decoding_of(twin),
+                    look=self._catalogue.looks.of([twin.id]).get(twin.id),
                 )
                 self._add(described, prepared, gone)
                 return

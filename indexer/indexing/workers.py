@@ -27,6 +27,7 @@ from parecido.indexer.indexing.plan import Plan
 from parecido.indexer.indexing.prepare import Prepared, prepare
 from parecido.indexer.pictures.decoding.decoder import Stopped
 from parecido.indexer.pictures.formats.changes import DECODING
+from parecido.indexer.pictures.looks.drawing import draw_look
 from parecido.indexer.records.pictures import Described, Encoding, FileEntry
 from parecido.indexer.records.regions import Regional
 from parecido.indexer.regional.codes import describe
@@ -255,12 +256,14 @@ class Flow:
 
     def _encode(self, batch: Sequence[Prepared]) -> list[Prepared]:
         decoded = [prepared.decoded for prepared in batch if prepared.decoded is not None]
-        encoding, regional = self._describe([picture.pixels for picture in decoded])
+        pixels = [picture.pixels for picture in decoded]
+        encoding, regional = self._describe(pixels)
+        looks = [draw_look(one) for one in pixels]
         done: list[Prepared] = []
         with self._lock:
             self.encoded += len(batch)
-            for prepared, picture, vector, labels, regions in zip(
-                batch, decoded, encoding.descriptors, encoding.labels, regional, strict=True
+            for prepared, picture, vector, labels, regions, look in zip(
+                batch, decoded, encoding.descriptors, encoding.labels, regional, looks, strict=True
             ):
                 described = Described(
                     picture.width,
@@ -273,6 +276,7 @@ class Flow:
                     picture.details,
                     picture.note,
                     DECODING,
+                    look,
                 )
                 claim = self._claims[prepared.content_hash]
                 claim.described = described

@@ -32,6 +32,7 @@ def report_dict(report: IndexReport) -> dict[str, Any]:
         "notes": [{"path": n.path, "note": n.note} for n in report.notes],
         "left_out": [asdict(one) for one in report.left_out],
         "remarks": report.remarks,
+        "looks": report.looks,
         "seconds": round(report.seconds, 3),
         "pictures_per_second": round(report.pictures_per_second, 1),
         "preparing_seconds": round(report.preparing_seconds, 3),

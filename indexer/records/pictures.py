@@ -12,16 +12,24 @@ if TYPE_CHECKING:
     from parecido.indexer.arrays import Vectors
 
 __all__ = [
+    "LOOK_SIDE",
+    "LOOK_VERSION",
     "UNKNOWN",
     "Described",
     "Encoding",
     "FileEntry",
     "Label",
+    "Look",
     "Note",
     "Picture",
     "Skip",
     "Taken",
 ]
+
+LOOK_SIDE = 32
+"""Width and height of a thumbnail that is kept, in cells, whatever shape the picture has."""
+LOOK_VERSION = 1
+"""Of how thumbnails are made; others cannot be compared with these."""
 
 
 class Label(NamedTuple):
@@ -106,6 +114,15 @@ UNKNOWN = Taken(None, "")
 
 
 @dataclass(frozen=True)
+class Look:
+    """A picture as a small grey thumbnail."""
+
+    thumbnail: bytes
+    """Luma, a byte a cell, as many rows as cells in a row."""
+    version: int = LOOK_VERSION
+
+
+@dataclass(frozen=True)
 class Described:
     """What the encoder said of some bytes; every file that holds them shares it."""
 
@@ -123,6 +140,8 @@ class Described:
     """What is missing of the picture, as of a file that was cut short; it is not kept."""
     decoding: int = 1
     """By which rules its pixels were made; see :mod:`parecido.indexer.pictures.formats.changes`."""
+    look: Look | None = None
+    """By which its copies are known; None where that was not made yet."""
 
 
 class FileEntry(NamedTuple):

@@ -57,6 +57,9 @@ class IndexReport:
     remarks: list[str] = field(default_factory=list)
     """What else somebody should know of these folders, each a sentence."""
 
+    looks: int = 0
+    """Pictures that were indexed before and got the thumbnail by which copies are known."""
+
     @property
     def pictures_per_second(self) -> float:
         """Pictures added or updated a second, the opening of the encoder left out."""

@@ -65,6 +65,7 @@ def check_within(ask: Ask, terms: Terms) -> None:
         "expansion": bool(terms.expand),
         "re-ranking": bool(terms.rerank),
         "a maximum of chance": terms.max_chance is not None,
+        "the same picture only": terms.same,
     }
     for what, given in refused.items():
         if given:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from parecido.indexer.arrays import Vectors
+from parecido.indexer.arrays import Pixels, Vectors
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import LibraryNotFound, PathNotFound
 from parecido.indexer.library.library import Library
@@ -15,6 +15,7 @@ from parecido.indexer.pictures.decoding.decoder import Decoder
 from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.in_memory import Content, Source
 from parecido.indexer.pictures.limits import Limits, pillow_limit
+from parecido.indexer.pictures.looks.drawing import draw_thumbnail
 from parecido.indexer.pictures.read import read_bytes
 from parecido.indexer.pictures.wanted import Drawn, ForEncoder, draw
 from parecido.indexer.records.encoder import EncoderSpec
@@ -23,8 +24,9 @@ from parecido.indexer.records.regions import Region
 from parecido.indexer.system.files import content_hash
 from parecido.indexer.system.paths import signed64
 from parecido.search.asking.sources import Given
+from parecido.search.sameness.shown import Shown, thumbnail_of
 
-__all__ = ["Describer"]
+__all__ = ["Describer", "show"]
 
 
 class Describer:
@@ -110,12 +112,32 @@ class Describer:
 
     def describe(self, given: Given) -> Vectors:
         """The descriptor ``(dimension,)`` of a whole picture."""
+        return self.see(given)[0]
+
+    def see(self, given: Given) -> tuple[Vectors, Shown]:
+        """The descriptor ``(dimension,)`` of a whole picture, and what copies of it are known by.
+
+        The latter as it is kept where the former is; it may be missing then.
+        """
         stored = self.find_stored_descriptor(given)
         if stored is not None:
-            return stored
-        seen = self.look(self.read(given))
-        vector: Vectors = self.encoder.encode([seen.pixels]).descriptors[0]
-        return vector
+            assert given.picture is not None
+            look = self._library.catalogue.looks.of([given.picture.id]).get(given.picture.id)
+            thumbnail = None if look is None else thumbnail_of(look)
+            return stored, Shown(given.picture.content_hash, thumbnail)
+        content = self.read(given)
+        pixels = self.look(content).pixels
+        vector: Vectors = self.encoder.encode([pixels]).descriptors[0]
+        return vector, show(pixels, content)
+
+
+def show(pixels: Pixels, content: Content | None = None) -> Shown:
+    """What copies are known by, of a picture ``(height, width, 3)`` at the encoder's size.
+
+    ``content`` is what it was decoded from, where it is the whole of that.
+    """
+    hashed = content_hash(content) if isinstance(content, bytes) else None
+    return Shown(hashed, draw_thumbnail(pixels))
 
 
 def _is_unchanged(path: str, picture: Picture, content: Content | None) -> bool:

@@ -32,6 +32,7 @@ class TermsGiven(TypedDict, total=False):
     rerank: bool | None
     within: bool
     max_chance: float | None
+    same: bool
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Terms:
     """Look at parts of pictures, too."""
     max_chance: float | None = None
     """How many pictures of the library may be expected to score like a hit by chance, above 0."""
+    same: bool = False
+    """Only hits that show the same picture as the one that was given."""
 
     @property
     def count(self) -> int:

@@ -11,8 +11,9 @@ from parecido.indexer.errors import InvalidRequest
 from parecido.indexer.records.encoder import EncoderSpec
 from parecido.indexer.records.regions import Region
 from parecido.search.asking.ask import Ask
-from parecido.search.asking.describer import Describer
+from parecido.search.asking.describer import Describer, show
 from parecido.search.asking.sources import Given
+from parecido.search.sameness.shown import Shown
 
 __all__ = ["Sought", "orientations", "pixels_of", "seek"]
 
@@ -28,6 +29,8 @@ class Sought(NamedTuple):
     """Each ``(n, dimension)``; a hit is like any one of these."""
     weights: tuple[float, ...]
     """What each of the ``n`` counts."""
+    shown: tuple[Shown, ...]
+    """The pictures that hits should be like, as far as they were seen."""
     known: frozenset[int]
     """Ids of the given pictures that are indexed themselves."""
 
@@ -40,13 +43,14 @@ def seek(describer: Describer, ask: Ask) -> Sought:
     seen = [_describe(describer, one, ask.region, ask.any_orientation) for one in like]
     unseen = [describer.describe(one) for one in unlike]
     descriptors = []
-    for orientation in range(len(seen[0])):
-        views = [one[orientation] for one in seen]
+    for orientation in range(len(seen[0][0])):
+        views = [rows[orientation] for rows, _ in seen]
         groups = [views] if ask.together == "mean" else [[view] for view in views]
         descriptors += [np.stack([*group, *unseen]) for group in groups]
+    shown = tuple(one for _, one in seen)
     together = len(like) if ask.together == "mean" else 1
     weights = [1 / together] * together + [-_UNLIKE / max(len(unseen), 1)] * len(unseen)
-    return Sought(tuple(descriptors), tuple(weights), _list_ids([*like, *unlike]))
+    return Sought(tuple(descriptors), tuple(weights), shown, _list_ids([*like, *unlike]))
 
 
 def pixels_of(describer: Describer, ask: Ask) -> tuple[list[Pixels], frozenset[int]]:
@@ -65,15 +69,20 @@ def orientations(pixels: Pixels) -> list[Pixels]:
     return [np.ascontiguousarray(turn) for turn in turns]
 
 
-def _describe(describer: Describer, given: Given, region: Region | None, turned: bool) -> Vectors:
+def _describe(
+    describer: Describer, given: Given, region: Region | None, turned: bool
+) -> tuple[Vectors, Shown]:
     """Descriptors ``(n, dimension)`` of a picture: one, or those of its eight orientations."""
     if region is None and not turned:
-        return describer.describe(given)[None]
-    pixels = describer.look(describer.read(given), region).pixels
+        descriptor, shown = describer.see(given)
+        return descriptor[None], shown
+    content = describer.read(given)
+    pixels = describer.look(content, region).pixels
     if turned:
         _check_turns(describer.spec)
     views = orientations(pixels) if turned else [pixels]
-    return describer.encoder.encode(views, 0).descriptors
+    shown = show(pixels, content if region is None else None)
+    return describer.encoder.encode(views, 0).descriptors, shown
 
 
 def _check_turns(spec: EncoderSpec) -> None:

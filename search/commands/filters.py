@@ -16,24 +16,28 @@ if TYPE_CHECKING:
     from parecido.indexer.records.filters import Filter
     from parecido.search.results import Results
 
-__all__ = ["CHANCE", "filter_of", "filter_options", "note_path"]
+__all__ = ["CHANCE", "SAME", "filter_of", "filter_options", "note_path"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 # Expected numbers of pictures that score so by chance.  Of four views of each of 100 things 87 % of
 # the others are below 0.3, and 92 % of what is below is right; of twelve pictures of each of 101
-# kinds 53 % are below 3, and 76 % right.  Copies that were scaled and compressed are below 0.02.
-_CHANCES = {"picture": 0.02, "thing": 0.3, "kind": 3.0}
+# kinds 53 % are below 3, and 76 % right.
+_CHANCES = {"thing": 0.3, "kind": 3.0}
+SAME = "picture"
+"""What no number stands for: the pixels decide."""
 
 
-class _Chance(click.ParamType[float]):
-    """A number above 0, or a word for one."""
+class _Chance(click.ParamType["float | str"]):
+    """A number above 0, or a word."""
 
     name = "chance"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
+    ) -> float | str:
+        if value == SAME:
+            return SAME
         if value in _CHANCES:
             return _CHANCES[value]
         try:
@@ -41,7 +45,9 @@ class _Chance(click.ParamType[float]):
         except ValueError:
             number = 0.0
         if not number > 0:
-            self.fail(f"{value!r} is neither {', '.join(_CHANCES)} nor a number above 0.", param)
+            self.fail(
+                f"{value!r} is neither {SAME}, {', '.join(_CHANCES)} nor a number above 0.", param
+            )
         return number
 
 

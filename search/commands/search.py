@@ -10,7 +10,7 @@ import click
 from parecido.indexer.commands.terminal import common_options, fail, quiet_decoders
 from parecido.indexer.records.choices import TOGETHER
 from parecido.indexer.system.text import printable
-from parecido.search.commands.filters import CHANCE, filter_options, note_path
+from parecido.search.commands.filters import CHANCE, SAME, filter_options, note_path
 from parecido.search.commands.output import Show, first_picture, standard_input
 from parecido.search.commands.shared import device_option, json_option
 
@@ -38,8 +38,9 @@ __all__ = ["search_command"]
     "--max-chance",
     metavar="X",
     type=CHANCE,
-    help="Leave out what more than X pictures of the library would score by chance: picture (the "
-    "same one), thing (the same), kind (the same), or a number.",
+    help="Leave out what more than X pictures of the library would score by chance: thing (the "
+    "same), kind (the same), or a number; picture leaves only copies of the same one, told by its "
+    "pixels.",
 )
 @click.option(
     "--region",
@@ -182,6 +183,8 @@ def _asks(images: tuple[str, ...], given: dict[str, Any]) -> tuple[list[Ask], di
     for ask in asks:
         ask.check()
     wanted = filter_of(given)
+    if given["max_chance"] == SAME:
+        given.update(max_chance=None, same=True)
     return asks, {**given, "wanted": wanted}
 
 

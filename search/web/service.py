@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -35,12 +35,14 @@ from parecido.indexer.records.pictures import Picture
 from parecido.indexer.records.regions import Region
 from parecido.indexer.system.files import content_hash
 from parecido.search.asking.ask import Ask
+from parecido.search.asking.describer import show
 from parecido.search.asking.request import Request
 from parecido.search.asking.terms import Terms
 from parecido.search.asking.views import orientations
 from parecido.search.engine import Engine
 from parecido.search.explaining.explanation import Explanation, Look, View, explain_views
 from parecido.search.results import Hit
+from parecido.search.sameness.shown import Shown, thumbnail_of
 from parecido.search.web.batching import Gatherer
 from parecido.search.web.callers.turns import stopping
 from parecido.search.web.errors import Refused, no_picture, report_change, report_loss
@@ -64,6 +66,24 @@ _T = TypeVar("_T")
 _log = logging.getLogger("parecido")
 
 Labels = tuple[tuple[str, float, int], ...]
+
+
+class Seen(NamedTuple):
+    """What the encoder says of a picture, and what copies of it are known by."""
+
+    descriptor: Vectors
+    labels: Labels
+    shown: Shown
+
+
+class Stored(NamedTuple):
+    """A picture of the library, as it is searched for."""
+
+    path: str
+    descriptor: Vectors
+    shown: Shown
+
+
 Parts = tuple[Sequence[Pixels], Terms, frozenset[int]]
 
 
@@ -202,13 +222,13 @@ class Service:
             kind=lambda pixels: pixels.shape,
             told=lambda size: metrics.batch("encode", size),
         )
-        self._finding: Gatherer[int, tuple[str, Vectors]] = Gatherer("find", self.find_all, most=64)
+        self._finding: Gatherer[int, Stored] = Gatherer("find", self.find_all, most=64)
         # on a thread of its own, so that long ones hold up no other requests
         self._searching_within: Gatherer[Parts, tuple[Hit, ...]] = Gatherer(
             "within", lambda asked: [self.engine.answer_within(*one) for one in asked], most=1
         )
         # by content, region and encoder; touched by the event loop alone
-        self._described: OrderedDict[Hashable, tuple[Vectors, Labels]] = OrderedDict()
+        self._described: OrderedDict[Hashable, Seen] = OrderedDict()
         self._looks: OrderedDict[Hashable, tuple[View, FeatureMaps]] = OrderedDict()
         self._readiness = _Readiness(library, self.engine)
 
@@ -261,18 +281,21 @@ class Service:
         region: Region | None = None,
         labels: int = 0,
         limits: Limits | None = None,
-    ) -> tuple[Vectors, Labels]:
+    ) -> Seen:
         """The descriptor of a picture's bytes, and its likeliest classes.
 
         Remembered for a while: the next page of hits comes with the same picture.
         """
-        key = (await self._hash(data), region, self.engine.spec.fingerprint)
+        hashed = await self._hash(data)
+        key = (hashed, region, self.engine.spec.fingerprint)
         if not labels and key in self._described:
             self._described.move_to_end(key)
             return self._described[key]
         seen = await self.see(data, region, limits)
         with self.metrics.stage("encode"):
-            described = await self._encoding.ask((seen.pixels, labels))
+            vector, classes = await self._encoding.ask((seen.pixels, labels))
+        shown = show(seen.pixels)._replace(content_hash=hashed if region is None else None)
+        described = Seen(vector, classes, shown)
         if not labels:  # a thousand of them take more than all descriptors
             self._described[key] = described
         while len(self._described) > _REMEMBERED:
@@ -300,25 +323,25 @@ class Service:
             raise report_change()
         return data
 
-    async def describe_part(self, picture: Picture, region: Region) -> Vectors:
-        """The descriptor of a part of an indexed picture, from its file."""
-        return (await self.describe(await self.file_of(picture), region, limits=_OF_LIBRARY))[0]
+    async def describe_part(self, picture: Picture, region: Region) -> Seen:
+        """What is known of a part of an indexed picture, from its file."""
+        return await self.describe(await self.file_of(picture), region, limits=_OF_LIBRARY)
 
     async def describe_orientations(
         self, source: bytes | Picture, region: Region | None
-    ) -> tuple[Vectors, ...]:
+    ) -> tuple[tuple[Vectors, ...], Shown]:
         """The descriptors of the eight orientations of a picture, or of a part of it.
 
         The picture is its bytes, or one of the library, whose file is read.
         """
-        if isinstance(source, bytes):
-            seen = await self.see(source, region)
-        else:
-            seen = await self.see(await self.file_of(source), region, _OF_LIBRARY)
+        data = source if isinstance(source, bytes) else await self.file_of(source)
+        seen = await self.see(data, region, None if data is source else _OF_LIBRARY)
+        hashed = await self._hash(data) if region is None else None
         with self.metrics.stage("encode"):
             asked = [self._encoding.ask((one, 0)) for one in orientations(seen.pixels)]
             found = await asyncio.gather(*asked)
-        return tuple(vector[None] for vector, _ in found)
+        shown = show(seen.pixels)._replace(content_hash=hashed)
+        return tuple(vector[None] for vector, _ in found), shown
 
     # -- explaining ------------------------------------------------------------------------------
 
@@ -364,6 +387,7 @@ class Service:
     async def hits(self, request: Request, by: str) -> tuple[Hit, ...]:
         """The hits of a request; ``by`` is how it was asked, for the metrics."""
         request.terms.check()
+        request.check()
         self.engine.check_chance(request.terms)
         searching = self._searching_far if _is_far(request.terms) else self._searching
         with self.metrics.stage("search"):
@@ -383,21 +407,29 @@ class Service:
             self.metrics.queries.labels(one).inc()
         return found
 
-    async def find(self, picture_id: int) -> tuple[str, Vectors]:
-        """The path and the stored descriptor ``(dimension,)`` of a picture of the library.
+    async def find(self, picture_id: int) -> Stored:
+        """A picture of the library with what is stored of it.
 
         Raises :class:`~parecido.search.web.errors.Refused` for an id that the library has not.
         """
         return await self._finding.ask(picture_id)
 
-    def find_all(self, ids: Sequence[int]) -> list[tuple[str, Vectors] | Refused]:
+    def find_all(self, ids: Sequence[int]) -> list[Stored | Refused]:
         """As :meth:`find`, of several, on the caller's thread; what is wrong in a one's place."""
         catalogue = self.library.catalogue
         wanted = sorted(set(ids))
-        names = {picture.id: picture.path for picture in catalogue.pictures(wanted)}
+        pictures = {picture.id: picture for picture in catalogue.pictures(wanted)}
+        looks = catalogue.looks.of(wanted)
+        thumbnails = {one: thumbnail_of(look) for one, look in looks.items()}
         stored = dict(zip(*catalogue.descriptors.of(wanted), strict=True))
         return [
-            (names[one], stored[one]) if one in names and one in stored else no_picture(one)
+            Stored(
+                pictures[one].path,
+                stored[one],
+                Shown(pictures[one].content_hash, thumbnails.get(one)),
+            )
+            if one in pictures and one in stored
+            else no_picture(one)
             for one in ids
         ]
 

@@ -128,7 +128,7 @@ def test_the_json_contract_of_search(indexed: Library, tmp_path: Path) -> None:
         assert set(document) == {"query", "encoder", "took_ms", "hits"}
         assert len(document["hits"]) == 10
         for rank, hit in enumerate(document["hits"], 1):
-            assert set(hit) == {"rank", "id", "score", "path", "width", "height", "labels"}
+            assert set(hit) == {"rank", "id", "score", "path", "width", "height", "labels", "same"}
             assert (hit["rank"], hit["width"], hit["height"]) == (rank, 48, 40)
         scores = [hit["score"] for hit in document["hits"]]
         assert scores == sorted(scores, reverse=True)

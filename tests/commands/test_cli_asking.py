@@ -58,7 +58,7 @@ def test_the_table_tells_of_chance_and_of_a_second_thought(eighty: Path) -> None
 def test_the_json_of_a_second_thought_has_its_keys(eighty: Path) -> None:
     query = eighty / "pictures" / "0064.png"
     options = ("--json", "--library", eighty / "library")
-    keys = {"rank", "id", "score", "path", "width", "height", "labels", "chance"}
+    keys = {"rank", "id", "score", "path", "width", "height", "labels", "chance", "same"}
     for more, expected in (((), keys), (("--expand",), keys | {"second"})):
         (line,) = run("search", query, *more, *options).stdout.splitlines()
         hits = json.loads(line)["hits"]
@@ -67,7 +67,7 @@ def test_the_json_of_a_second_thought_has_its_keys(eighty: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "most"), [("picture", 0.02), ("thing", 0.3), ("kind", 3.0), ("2.1", 2.1), ("1e9", 1e9)]
+    ("word", "most"), [("thing", 0.3), ("kind", 3.0), ("2.1", 2.1), ("1e9", 1e9)]
 )
 def test_a_maximum_of_chance_is_a_word_or_a_number(word: str, most: float, eighty: Path) -> None:
     def hits(*options: object) -> list[dict[str, float]]:
@@ -79,6 +79,18 @@ def test_a_maximum_of_chance_is_a_word_or_a_number(word: str, most: float, eight
     everything = hits()
     assert hits("--max-chance", word) == [hit for hit in everything if hit["chance"] <= most]
     assert any(hit["chance"] > 3 for hit in everything)
+
+
+def test_the_word_picture_leaves_what_shows_the_same_and_nothing_else(eighty: Path) -> None:
+    query = eighty / "pictures" / "0064.png"
+    arguments = ("search", query, "-k", 20, "--json", "--library", eighty / "library")
+    everything = json.loads(run(*arguments, "--include-self").stdout)["hits"]
+    same = json.loads(run(*arguments, "--include-self", "--max-chance", "picture").stdout)["hits"]
+    assert everything[0]["path"] == str(query)
+    assert everything[0]["same"] is True
+    assert 0 < len(same) < 20
+    assert [hit["id"] for hit in same] == [hit["id"] for hit in everything if hit["same"]]
+    assert [hit["rank"] for hit in same] == list(range(1, len(same) + 1))
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "nan", "", "Thing", "often", "1,5"])

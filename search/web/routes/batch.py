@@ -128,8 +128,9 @@ class _Batch:
             if isinstance(data, str):
                 data = await self._service.threads.call(_decode_base64, data)
             assert isinstance(data, bytes)
-            found, _ = await self._service.describe(data)
-            hits = await self._service.hits(Asked((found[None],), self._terms), "picture")
+            seen = await self._service.describe(data)
+            asked = Asked((seen.descriptor[None],), self._terms, shown=(seen.shown,))
+            hits = await self._service.hits(asked, "picture")
         except ParecidoError as error:
             return _refusal(one.name, error)
         return await self._service.threads.ask(self._page, one.name, hits, started)
@@ -159,16 +160,17 @@ class _Batch:
                 if isinstance(stored, ParecidoError):
                     yield one.name, stored
                 else:
-                    path, vector = stored
-                    yield path, Asked((vector[None],), self._terms, frozenset([one.what]))
+                    sought, out = (stored.descriptor[None],), frozenset([one.what])
+                    yield stored.path, Asked(sought, self._terms, out, shown=(stored.shown,))
                 continue
             assert isinstance(one.what, np.ndarray)
             try:
-                vector = self._service.engine.unit(one.what)
+                asked = Asked((self._service.engine.unit(one.what)[None],), self._terms)
+                asked.check()
             except InvalidRequest as error:
                 yield one.name, error
             else:
-                yield one.name, Asked((vector[None],), self._terms)
+                yield one.name, asked
 
     def _page(self, name: str, hits: tuple[Hit, ...], started: float) -> bytes:
         return _json(make_page(name, self._title, hits, self._terms, started))

@@ -61,10 +61,12 @@ async def search(
         hits = await service.hits_within(upload.data, region, given.any_orientation, terms)
         return await _show(service, hits, terms, started, upload.name)
     if given.any_orientation:
-        sought = await service.describe_orientations(upload.data, region)
+        sought, shown = await service.describe_orientations(upload.data, region)
     else:
-        sought = ((await service.describe(upload.data, region))[0][None],)
-    return await _answer(service, Asked(sought, terms), started, "picture", upload.name)
+        seen = await service.describe(upload.data, region)
+        sought, shown = (seen.descriptor[None],), seen.shown
+    asked = Asked(sought, terms, shown=(shown,))
+    return await _answer(service, asked, started, "picture", upload.name)
 
 
 @router.get(
@@ -85,19 +87,22 @@ async def similar(
     terms, region = terms_of(service, given), _region(given)
     out = frozenset() if given.include_self else frozenset([picture_id])
     if region is None and not given.any_orientation and not given.within:
-        path, vector = await service.find(picture_id)
-        return await _answer(service, Asked((vector[None],), terms, out), started, "id", path)
+        stored = await service.find(picture_id)
+        asked = Asked((stored.descriptor[None],), terms, out, shown=(stored.shown,))
+        return await _answer(service, asked, started, "id", stored.path)
     picture = picture_of(service, picture_id)
     if given.within:
         turned = given.any_orientation
         hits = await service.hits_within(picture, region, turned, terms, out)
         return await _show(service, hits, terms, started, picture.path)
     if given.any_orientation:
-        sought = await service.describe_orientations(picture, region)
+        sought, shown = await service.describe_orientations(picture, region)
     else:
         assert region is not None
-        sought = ((await service.describe_part(picture, region))[None],)
-    return await _answer(service, Asked(sought, terms, out), started, "id", picture.path)
+        seen = await service.describe_part(picture, region)
+        sought, shown = (seen.descriptor[None],), seen.shown
+    asked = Asked(sought, terms, out, shown=(shown,))
+    return await _answer(service, asked, started, "id", picture.path)
 
 
 @router.post(
@@ -130,8 +135,8 @@ async def labels(
 ) -> Response:
     """The ImageNet classes that the library's encoder sees in a picture."""
     upload = await one_picture(request)
-    _, found = await service.describe(upload.data, labels=k)
-    rows = [[name, round(probability, 6), index] for name, probability, index in found]
+    seen = await service.describe(upload.data, labels=k)
+    rows = [[name, round(probability, 6), index] for name, probability, index in seen.labels]
     return json_response({"image": upload.name, "labels": rows})
 
 

@@ -107,6 +107,11 @@ class SearchTerms(FilterTerms):
         description="How many pictures of the library may be expected to score like a hit by "
         "chance.",
     )
+    same: bool = Field(
+        False,
+        description="Only hits that show the same picture: copies in another size or format, "
+        "turned or mirrored, framed, cut by a tenth.",
+    )
     expand: bool | None = Field(
         None,
         description="Compare what pictures have in common with their neighbours; by default as "
@@ -119,7 +124,7 @@ class SearchTerms(FilterTerms):
 
     def terms(self) -> Terms:
         """As the engine takes them."""
-        names = ("k", "offset", "min_score", "max_chance", "expand", "rerank", "exact")
+        names = ("k", "offset", "min_score", "max_chance", "same", "expand", "rerank", "exact")
         return Terms(wanted=self.filter(), **{name: getattr(self, name) for name in names})
 
 
@@ -234,6 +239,11 @@ class HitOut(BaseModel):
         None,
         description="Of a search within pictures, where: x, y, width and height as shares of the "
         "upright picture; left out where the whole of it is meant.",
+    )
+    same: bool | None = Field(
+        None,
+        description="Whether it shows the same picture as the one that was asked about, decided by "
+        "their pixels; null where that cannot be told.",
     )
 
 

@@ -26,6 +26,7 @@ from parecido.indexer.catalogue.sqlite.reading.checked import picture_of
 from parecido.indexer.catalogue.sqlite.reading.conditions import likelihood, mention, where
 from parecido.indexer.catalogue.sqlite.reading.descriptors import Descriptors
 from parecido.indexer.catalogue.sqlite.reading.details import DetailRows
+from parecido.indexer.catalogue.sqlite.reading.looks import LookRows
 from parecido.indexer.catalogue.sqlite.reading.regional import RegionalRows
 from parecido.indexer.catalogue.sqlite.reading.settings import Settings
 from parecido.indexer.catalogue.sqlite.reading.uploads import UploadRows
@@ -49,6 +50,7 @@ class Catalogue:
         self.descriptors = Descriptors(self._connections)
         self.regional = RegionalRows(self._connections)
         self.details = DetailRows(self._connections)
+        self.looks = LookRows(self._connections)
         self.uploads = UploadRows(self._connections)
         self.aside = AsideRows(self._connections)
         try:

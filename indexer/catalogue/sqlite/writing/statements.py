@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from parecido.indexer.catalogue.changes import (
     Add,
+    AddLook,
     Annotate,
     Change,
     Disown,
@@ -56,6 +57,7 @@ from parecido.indexer.catalogue.sqlite.schema import (
 )
 from parecido.indexer.learning.space import Space
 from parecido.indexer.records.details import Details
+from parecido.indexer.records.pictures import Look
 
 __all__ = [
     "await_regions",
@@ -150,6 +152,8 @@ def write_changes(connection: Connection, changes: Iterable[Change], generation:
         if kind is Add:
             _add(connection, [change for change in group if isinstance(change, Add)], generation)
             changed = True
+        elif kind is AddLook:
+            _add_looks(connection, [change for change in group if isinstance(change, AddLook)])
         else:
             written = [_write_change(connection, change, generation) for change in group]
             changed |= any(written)
@@ -318,6 +322,10 @@ def _add(connection: Connection, added: Sequence[Add], generation: int) -> None:
     if len(regional) < len(rows) and setting(connection, "within") == "on":
         had = {row["picture_id"] for row in regional}
         await_regions(connection, [i for row in rows if (i := int(str(row["id"]))) not in had])
+    _put_looks(
+        connection,
+        [(int(str(row["id"])), one.described.look) for row, one in zip(rows, added, strict=True)],
+    )
     paths = [{"added": row["path"]} for row in rows]
     connection.execute(delete(skips).where(skips.c.path == bindparam("added")), paths)
     connection.execute(delete(aside).where(aside.c.path == bindparam("added")), paths)
@@ -340,6 +348,35 @@ def _put_details(connection: Connection, told: Sequence[tuple[int, Details]]) ->
         for picture_id, own in told
     ]
     connection.execute(insert(details).prefix_with("OR REPLACE"), rows)
+
+
+def _add_looks(connection: Connection, added: Sequence[AddLook]) -> None:
+    """For pictures that still have the bytes that were read."""
+    for chunk in chunks(added):
+        query = select(pictures.c.id, pictures.c.content_hash)
+        which = pictures.c.id.in_([change.id for change in chunk])
+        hashes = {row.id: row.content_hash for row in connection.execute(query.where(which))}
+        same = [change for change in chunk if hashes.get(change.id) == change.content_hash]
+        _put_looks(connection, [(change.id, change.look) for change in same])
+
+
+def _put_looks(connection: Connection, given: Sequence[tuple[int, Look | None]]) -> None:
+    """By which copies of pictures are known; of what they were before it goes."""
+    rows = [
+        {
+            "picture_id": picture_id,
+            "version": look.version,
+            "hashes": b"",
+            "thumbnail": look.thumbnail,
+        }
+        for picture_id, look in given
+        if look is not None
+    ]
+    if rows:
+        connection.execute(insert(looks).prefix_with("OR REPLACE"), rows)
+    without = [picture_id for picture_id, look in given if look is None]
+    for chunk in chunks(without):
+        connection.execute(delete(looks).where(looks.c.picture_id.in_(chunk)))
 
 
 def _find_aside(connection: Connection, ids: Sequence[int]) -> dict[int | None, float | None]:
