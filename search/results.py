@@ -136,8 +136,8 @@ def results_text(results: Results, start: str = "") -> str:
         )
         size = f"{hit.width}×{hit.height}"
         path = printable(relative(hit.path, start)) + _place(hit.box)
-        path += " (not there)" if hit.there is False else ""
         path += "  (same picture)" if hit.same else ""
+        path += "  (not there)" if hit.there is False else ""
         again = f"{hit.second:.3f}" if hit.second is not None else ""
         rows.append(
             (str(hit.rank), again, f"{hit.score:.3f}", _short(hit.chance), size, labels, path)

@@ -69,7 +69,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "table mounts": "device:integer inode:integer path:bytes",
         "table details": "is_utc:integer keywords:text latitude:real longitude:real picture_id:id"
         " rating:integer sidecars:text taken_from:text",
-        "table looks": "hashes:bytes picture_id:id thumbnail:bytes version:integer",
+        "table looks": "picture_id:id thumbnail:bytes version:integer",
     },
 }
 """By version: tables that came or changed, with their columns; one that went has none."""

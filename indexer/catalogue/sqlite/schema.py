@@ -165,9 +165,9 @@ looks = Table(
         primary_key=True,
         autoincrement=False,
     ),
-    # of how both are made
-    Column("version", Integer, nullable=False),
-    Column("hashes", LargeBinary, nullable=False),
+    # of how it is made; the index tells how many there are without a look at the thumbnails
+    Column("version", Integer, nullable=False, index=True),
+    # grey, 32 × 32
     Column("thumbnail", LargeBinary, nullable=False),
 )
 """By which two files are known to show the same picture."""

@@ -59,7 +59,7 @@ FIELDS: Mapping[int, Mapping[str, tuple[str, ...]]] = {
             *("picture_id", "taken_from", "is_utc", "rating", "latitude", "longitude"),
             *("keywords", "sidecars"),
         ),
-        "looks": ("picture_id", "version", "hashes", "thumbnail"),
+        "looks": ("picture_id", "version", "thumbnail"),
         "skips": (*_FIRST["skips"], "ctime_ns"),
     },
 }

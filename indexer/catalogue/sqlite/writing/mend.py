@@ -64,7 +64,7 @@ def mend(path: Path, damage: Damage, check: Callable[[], None]) -> list[str]:
 
 def _mend(connection: sqlite3.Connection, damage: Damage) -> Iterator[str]:
     yield from _mend_facts(connection, damage)
-    _mend_roots(connection, damage.of("roots"))
+    yield from _mend_roots(connection, damage.of("roots"))
     for table in _SIMPLE:
         _drop(connection, table, damage.of(table).bad)
     if damage.of("spaces").bad or damage.of("spaces").missing:
@@ -213,11 +213,11 @@ def _fact(connection: sqlite3.Connection, key: str) -> int | None:
 # -- rows ------------------------------------------------------------------------------------------
 
 
-def _mend_roots(connection: sqlite3.Connection, found: Findings) -> None:
+def _mend_roots(connection: sqlite3.Connection, found: Findings) -> Iterator[str]:
     """Keep a root below which there are pictures; its folder's identity is looked up again.
 
     Where that is away, it gets one that no folder has: an empty folder in its place is no emptied
-    root.
+    root.  What it excluded cannot be believed.
     """
     for key in found.bad:
         _drop(connection, "roots", [key])
@@ -228,6 +228,8 @@ def _mend_roots(connection: sqlite3.Connection, found: Findings) -> None:
         if connection.execute(query, (key, low, high)).fetchone():
             put = "INSERT INTO roots (path, device, inode) VALUES (?, ?, ?)"
             connection.execute(put, (key, *_identity(key)))
+            shown = os.fsdecode(key)
+            yield f"what {shown} excludes and includes, if anything, is no longer known"
 
 
 def _identity(path: bytes) -> tuple[int, int]:

@@ -366,7 +366,6 @@ def _put_looks(connection: Connection, given: Sequence[tuple[int, Look | None]])
         {
             "picture_id": picture_id,
             "version": look.version,
-            "hashes": b"",
             "thumbnail": look.thumbnail,
         }
         for picture_id, look in given

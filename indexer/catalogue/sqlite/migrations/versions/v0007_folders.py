@@ -42,9 +42,9 @@ def upgrade() -> None:
         "looks",
         _picture_id(),
         sa.Column("version", sa.Integer, nullable=False),
-        sa.Column("hashes", sa.LargeBinary, nullable=False),
         sa.Column("thumbnail", sa.LargeBinary, nullable=False),
     )
+    op.create_index("ix_looks_version", "looks", ["version"])
 
 
 def _picture_id() -> "sa.Column[int]":
