@@ -12,11 +12,9 @@ import click
 from parecido.indexer.records.choices import FORMATS
 
 if TYPE_CHECKING:
-    from parecido.indexer.library.library import Library
     from parecido.indexer.records.filters import Filter
-    from parecido.search.results import Results
 
-__all__ = ["CHANCE", "SAME", "filter_of", "filter_options", "note_path"]
+__all__ = ["CHANCE", "SAME", "filter_of", "filter_options"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -148,19 +146,6 @@ def filter_of(given: dict[str, Any]) -> Filter:
 
         wanted = label_filter(wanted, label)
     return wanted
-
-
-def note_path(library: Library, wanted: Filter, results: Results) -> Results:
-    """Results that say so where there are none because no picture has such a path."""
-    if results.hits or wanted.path is None:
-        return results
-    from dataclasses import replace
-
-    from parecido.indexer.records.filters import Filter
-
-    if library.catalogue.list_pictures(Filter(path=wanted.path), "path", 1):
-        return results
-    return replace(results, note=f"No picture has a path like {wanted.path}.")
 
 
 def _absolute(path: str) -> str:

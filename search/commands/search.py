@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from parecido.indexer.commands.terminal import common_options, fail, quiet_decoders
 from parecido.indexer.records.choices import TOGETHER
 from parecido.indexer.system.text import printable
-from parecido.search.commands.filters import CHANCE, SAME, filter_options, note_path
+from parecido.search.commands.filters import CHANCE, SAME, filter_options
 from parecido.search.commands.output import Show, first_picture, standard_input
 from parecido.search.commands.shared import device_option, json_option
 
@@ -131,6 +132,7 @@ def search_command(
         return
     from parecido.indexer.errors import PathNotFound, PictureUnreadable
     from parecido.indexer.library.library import Library
+    from parecido.search.asking.notes import note_path
     from parecido.search.engine import Engine
 
     if sheet:
@@ -158,7 +160,8 @@ def search_command(
                 failed = True
                 _fail_query(ask.name, error)
                 continue
-            results = note_path(opened, more["wanted"], results)
+            note = note_path(opened, more["wanted"], len(results))
+            results = replace(results, note=note)
             show(results)
             answered.append((results, first_picture(ask)))
         if answered:
@@ -231,6 +234,7 @@ def _search_by_label(
     from time import perf_counter
 
     from parecido.indexer.library.library import Library
+    from parecido.search.asking.notes import note_path
     from parecido.search.asking.words import search_labels
     from parecido.search.commands.filters import filter_of
     from parecido.search.results import Results
@@ -241,8 +245,8 @@ def _search_by_label(
         hits = search_labels(opened, wanted, k=given["k"])
         spec = opened.encoder
         took = (perf_counter() - started) * 1000
-        results = Results(word, spec.title if spec else "", took, hits)
-        results = note_path(opened, wanted, results)
+        note = note_path(opened, wanted, len(hits))
+    results = Results(word, spec.title if spec else "", took, hits, note)
     show(results)
 
 

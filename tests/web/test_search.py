@@ -67,6 +67,16 @@ def test_a_picture_in_a_form_is_searched_for_and_named(client: Client, engine: E
     assert response.json()["query"] == "été <b>.jpg"
 
 
+def test_a_path_that_no_picture_has_is_told(client: Client) -> None:
+    found = client.send("/v1/search", picture_bytes(3), path="/nowhere").json()
+    assert (found["hits"], found["note"]) == ([], "No picture has a path like /nowhere.")
+    # by vector, by id, and where another filter leaves nothing
+    similar = client.ask("GET", "/v1/pictures/1/similar?path=/nowhere").json()
+    assert similar["note"] == "No picture has a path like /nowhere."
+    other = client.send("/v1/search", picture_bytes(3), path="/", min_width=99999).json()
+    assert (other["hits"], "note" in other) == ([], False)
+
+
 def test_an_animation_is_searched_for_by_its_first_frame(client: Client) -> None:
     frames = [Image.open(io.BytesIO(picture_bytes(n))).convert("P") for n in (5, 6)]
     stream = io.BytesIO()

@@ -5,7 +5,7 @@ import { $, el, when } from "./dom.js";
 import { icon } from "./icons.js";
 import { FILTERS, SAYS } from "./state.js";
 
-const NAMES = "JPEG PNG WEBP GIF AVIF HEIF TIFF BMP JPEG2000 MPO PSD TGA ICO PPM PCX SGI DDS QOI DIB".split(" ");
+const NAMES = "JPEG PNG WEBP GIF AVIF HEIF TIFF BMP JPEG2000 PSD TGA ICO PPM PCX SGI DDS QOI DIB".split(" ");
 const FORMATS = {
   ...Object.fromEntries(NAMES.map((name) => [name, name])),
   ...{ WEBP: "WebP", HEIF: "HEIC", JPEG2000: "JPEG 2000" },

@@ -96,7 +96,6 @@ class _Batch:
     def __init__(self, service: Service, terms: Terms) -> None:
         self._service = service
         self._terms = terms
-        self._title = service.engine.spec.title
 
     async def answer(self, ones: Sequence[Query]) -> list[bytes]:
         """An answer in JSON for each query, in order."""
@@ -173,7 +172,7 @@ class _Batch:
                 yield one.name, asked
 
     def _page(self, name: str, hits: tuple[Hit, ...], started: float) -> bytes:
-        return _json(make_page(name, self._title, hits, self._terms, started))
+        return _json(make_page(self._service, name, hits, self._terms, started))
 
 
 def _refusal(name: str, error: ParecidoError) -> bytes:

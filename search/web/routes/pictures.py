@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from parecido.indexer.errors import PictureUnreadable
+from parecido.indexer.records.details import NO_DETAILS
 from parecido.indexer.records.pictures import Picture
 from parecido.search.asking.words import require_labels
 from parecido.search.web.callers.turns import TURN, Turn
@@ -84,7 +85,11 @@ async def listed(service: Reached, given: Annotated[ListTerms, Query()]) -> Resp
     uploaded = await service.threads.ask(
         catalogue.uploads.among, [picture.id for picture in pictures]
     )
-    shown = [picture_dict(picture, picture.id in uploaded) for picture in pictures]
+    details = await service.threads.ask(catalogue.details.of, [picture.id for picture in pictures])
+    shown = [
+        picture_dict(picture, picture.id in uploaded, details.get(picture.id, NO_DETAILS))
+        for picture in pictures
+    ]
     return json_response({"pictures": shown, "total": total, "more": more})
 
 
@@ -262,7 +267,9 @@ async def _answer_change(request: Request, job: Job, status: int) -> Response:
 
 
 def _show(service: Service, picture: Picture) -> dict[str, Any]:
-    return picture_dict(picture, bool(service.library.catalogue.uploads.among([picture.id])))
+    catalogue, own = service.library.catalogue, [picture.id]
+    details = catalogue.details.of(own).get(picture.id, NO_DETAILS)
+    return picture_dict(picture, bool(catalogue.uploads.among(own)), details)
 
 
 def _answer_later(request: Request, job: Job) -> Response:

@@ -152,9 +152,10 @@ async def _show(
     service: Service, hits: tuple[Hit, ...], terms: Terms, started: float, name: str
 ) -> Response:
     def show() -> Response:
-        return json_response(make_page(name, service.engine.spec.title, hits, terms, started))
+        return json_response(make_page(service, name, hits, terms, started))
 
-    return show() if len(hits) < _LONG else await service.threads.ask(show)
+    quick = hits and len(hits) < _LONG  # without hits, the catalogue is asked why
+    return show() if quick else await service.threads.ask(show)
 
 
 def _region(given: RegionTerms) -> Region | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import Path, Request
 
 from parecido.indexer.records.pictures import Picture
+from parecido.search.asking.notes import note_path
 from parecido.search.asking.terms import Terms
 from parecido.search.asking.words import require_labels
 from parecido.search.results import Hit, Results
@@ -87,11 +88,12 @@ def terms_of(service: Service, given: SearchTerms) -> Terms:
 
 
 def make_page(
-    name: str, encoder: str, hits: tuple[Hit, ...], terms: Terms, started: float
+    service: Service, name: str, hits: tuple[Hit, ...], terms: Terms, started: float
 ) -> dict[str, Any]:
     """The answer to a query; ``started`` as ``time.perf_counter`` gave it."""
+    note = note_path(service.library, terms.wanted, len(hits))
     took = (time.perf_counter() - started) * 1000
-    return page_dict(Results(name, encoder, took, hits), terms)
+    return page_dict(Results(name, service.engine.spec.title, took, hits, note), terms)
 
 
 async def writable(request: Request) -> Service:

@@ -6,6 +6,7 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
+from parecido.indexer.records.details import Details
 from parecido.indexer.records.pictures import Picture
 from parecido.search.asking.terms import Terms
 from parecido.search.results import Results, results_dict
@@ -24,7 +25,7 @@ def page_dict(results: Results, terms: Terms) -> dict[str, Any]:
     }
 
 
-def picture_dict(picture: Picture, owned: bool) -> dict[str, Any]:
+def picture_dict(picture: Picture, owned: bool, details: Details) -> dict[str, Any]:
     """A picture of the library; ``owned`` is one that was uploaded."""
     return {
         "id": picture.id,
@@ -36,7 +37,13 @@ def picture_dict(picture: Picture, owned: bool) -> dict[str, Any]:
         "file_size": picture.file_size,
         "modified_at": _moment(picture.mtime_ns / 1e9),
         "taken_at": picture.taken_at,
+        "taken_from": details.taken_from,
+        "taken_is_utc": details.is_utc,
         "camera": picture.camera,
+        "rating": details.rating,
+        "latitude": details.latitude,
+        "longitude": details.longitude,
+        "keywords": list(details.keywords),
         "added_at": _moment(picture.added_at),
         "labels": [[name, round(probability, 4)] for name, probability, _ in picture.labels],
         "content_hash": picture.content_hash.hex(),

@@ -245,6 +245,9 @@ class HitOut(BaseModel):
         description="Whether it shows the same picture as the one that was asked about, decided by "
         "their pixels; null where that cannot be told.",
     )
+    there: bool | None = Field(
+        None, description="False where no file lies at its path; left out where one does."
+    )
 
 
 class ResultsOut(BaseModel):
@@ -256,6 +259,9 @@ class ResultsOut(BaseModel):
     hits: list[HitOut]
     offset: int
     more: bool = Field(description="Whether further hits may follow these.")
+    note: str | None = Field(
+        None, description="Why there are none, where no picture has the wanted path."
+    )
 
 
 class FailedOut(BaseModel):
@@ -283,7 +289,16 @@ class PictureOut(BaseModel):
     taken_at: str | None = Field(
         description="By the camera's clock; shorter where only the year, month or day is known."
     )
+    taken_from: str | None = Field(
+        description="What told when: exif, xmp, iptc or png in the file, sidecar or takeout beside "
+        "it, name for a guess by its name; null where nothing did."
+    )
+    taken_is_utc: bool = Field(description="Whether that is the time of Greenwich.")
     camera: str
+    rating: int | None = Field(description="-1 (rejected) to 5 stars.")
+    latitude: float | None
+    longitude: float | None
+    keywords: list[str]
     added_at: str
     labels: list[LabelRow]
     content_hash: str = Field(description="BLAKE2b of the file, 16 bytes.")
