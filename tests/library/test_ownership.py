@@ -407,6 +407,7 @@ def test_files_are_changed_in_one_place() -> None:
     assert found == {
         "indexer/system/files.py": {"os.open"},
         "indexer/pictures/read.py": {"os.open"},
+        "indexer/pictures/metadata/sidecars.py": {"os.open"},
         "indexer/pictures/walking/ignore_files.py": {"os.open"},
     }
     for name in found:
