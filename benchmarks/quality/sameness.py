@@ -91,7 +91,7 @@ def keep(picture: Image.Image) -> Vectors:
 
 
 def ask(picture: Image.Image) -> Vectors:
-    return draw_thumbnail(pixels_of(picture))
+    return draw_thumbnail(pixels_of(picture), min(picture.size))
 
 
 def write_on(picture: Image.Image, words: str) -> Image.Image:

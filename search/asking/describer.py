@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from parecido.indexer.arrays import Pixels, Vectors
+from parecido.indexer.arrays import Vectors
 from parecido.indexer.encoders.encoder import Encoder
 from parecido.indexer.errors import LibraryNotFound, PathNotFound
 from parecido.indexer.library.library import Library
@@ -15,7 +15,7 @@ from parecido.indexer.pictures.decoding.decoder import Decoder
 from parecido.indexer.pictures.decoding.orders import Order
 from parecido.indexer.pictures.in_memory import Content, Source
 from parecido.indexer.pictures.limits import Limits, pillow_limit
-from parecido.indexer.pictures.looks.drawing import draw_thumbnail
+from parecido.indexer.pictures.looks.drawing import cut_frame, draw_thumbnail
 from parecido.indexer.pictures.read import read_bytes
 from parecido.indexer.pictures.wanted import Drawn, ForEncoder, draw
 from parecido.indexer.records.encoder import EncoderSpec
@@ -126,18 +126,22 @@ class Describer:
             thumbnail = None if look is None else thumbnail_of(look)
             return stored, Shown(given.picture.content_hash, thumbnail)
         content = self.read(given)
-        pixels = self.look(content).pixels
-        vector: Vectors = self.encoder.encode([pixels]).descriptors[0]
-        return vector, show(pixels, content)
+        seen = self.look(content)
+        vector: Vectors = self.encoder.encode([seen.pixels]).descriptors[0]
+        return vector, show(seen, content)
 
 
-def show(pixels: Pixels, content: Content | None = None) -> Shown:
-    """What copies are known by, of a picture ``(height, width, 3)`` at the encoder's size.
+def show(seen: Drawn, content: Content | None = None) -> Shown:
+    """What copies are known by, of a picture or a part of one, at the encoder's size.
 
     ``content`` is what it was decoded from, where it is the whole of that.
     """
     hashed = content_hash(content) if isinstance(content, bytes) else None
-    return Shown(hashed, draw_thumbnail(pixels))
+    left, top, right, bottom = seen.box
+    shorter = min(right - left, bottom - top)
+    inner = cut_frame(seen.pixels)
+    unframed = None if inner is None else draw_thumbnail(inner, shorter)
+    return Shown(hashed, draw_thumbnail(seen.pixels, shorter), unframed)
 
 
 def _is_unchanged(path: str, picture: Picture, content: Content | None) -> bool:

@@ -77,11 +77,11 @@ def _describe(
         descriptor, shown = describer.see(given)
         return descriptor[None], shown
     content = describer.read(given)
-    pixels = describer.look(content, region).pixels
+    seen = describer.look(content, region)
     if turned:
         _check_turns(describer.spec)
-    views = orientations(pixels) if turned else [pixels]
-    shown = show(pixels, content if region is None else None)
+    views = orientations(seen.pixels) if turned else [seen.pixels]
+    shown = show(seen, content if region is None else None)
     return describer.encoder.encode(views, 0).descriptors, shown
 
 

@@ -21,6 +21,8 @@ class Shown(NamedTuple):
     """Of its file; None for a part of it, and where there is no file."""
     thumbnail: Vectors | None = None
     """Luma ``(cells, cells)`` of it; None where that is not known."""
+    unframed: Vectors | None = None
+    """The same of what lies in a frame of one colour, where it has one."""
 
 
 class Found(NamedTuple):
@@ -38,7 +40,8 @@ def judge(shown: Sequence[Shown], found: Sequence[Found]) -> list[bool | None]:
     """
     hashes = {one.content_hash for one in shown if one.content_hash is not None}
     seen = [number for number, hit in enumerate(found) if hit.look is not None]
-    asked = [one.thumbnail for one in shown if one.thumbnail is not None]
+    drawn = [one for own in shown for one in (own.thumbnail, own.unframed)]
+    asked = [one for one in drawn if one is not None]
     verdicts: list[bool | None] = [None] * len(found)
     if seen and asked:
         theirs = np.stack([thumbnail_of(hit.look) for hit in found if hit.look is not None])

@@ -294,7 +294,7 @@ class Service:
         seen = await self.see(data, region, limits)
         with self.metrics.stage("encode"):
             vector, classes = await self._encoding.ask((seen.pixels, labels))
-        shown = show(seen.pixels)._replace(content_hash=hashed if region is None else None)
+        shown = show(seen)._replace(content_hash=hashed if region is None else None)
         described = Seen(vector, classes, shown)
         if not labels:  # a thousand of them take more than all descriptors
             self._described[key] = described
@@ -340,7 +340,7 @@ class Service:
         with self.metrics.stage("encode"):
             asked = [self._encoding.ask((one, 0)) for one in orientations(seen.pixels)]
             found = await asyncio.gather(*asked)
-        shown = show(seen.pixels)._replace(content_hash=hashed)
+        shown = show(seen)._replace(content_hash=hashed)
         return tuple(vector[None] for vector, _ in found), shown
 
     # -- explaining ------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from parecido.indexer.pictures.looks.drawing import draw_look, draw_thumbnail
+from parecido.indexer.pictures.looks.drawing import FINE, cut_frame, draw_look, draw_thumbnail
 from parecido.indexer.records.pictures import LOOK_SIDE as SIDE
 from parecido.search.sameness.verdict import compare, is_same
 
@@ -37,7 +37,7 @@ def kept(picture: Image.Image) -> Thumbnail:
 
 
 def asked(picture: Image.Image) -> Thumbnail:
-    return draw_thumbnail(np.asarray(picture.convert("RGB")))
+    return draw_thumbnail(np.asarray(picture.convert("RGB")), min(picture.size))
 
 
 def compress(picture: Image.Image) -> Image.Image:
@@ -119,3 +119,28 @@ def test_plain_pictures_are_alike_and_never_called_the_same() -> None:
 
 def test_there_may_be_nothing_to_compare_with() -> None:
     assert is_same(asked(scene(1)), np.empty((0, SIDE, SIDE), np.float32)).shape == (0,)
+
+
+def test_what_lies_in_a_frame_is_found_without_it_and_plain_pictures_have_none() -> None:
+    inner = np.asarray(scene(1).convert("RGB"))
+    height, width, _ = inner.shape
+    framed = np.full((height + 40, width + 24, 3), 250, np.uint8)
+    framed[20:-20, 12:-12] = inner
+    found = cut_frame(framed)
+    assert found is not None
+    assert np.array_equal(found, inner)
+    bars = np.zeros((height + 40, width, 3), np.uint8)
+    bars[20:-20] = np.maximum(inner, 40)
+    found = cut_frame(bars)
+    assert found is not None
+    assert found.shape == inner.shape
+    assert cut_frame(np.maximum(inner, 1)) is None
+    assert cut_frame(np.full((64, 64, 3), 9, np.uint8)) is None
+    # what is left of it would be less than two thirds
+    assert cut_frame(np.pad(inner, ((height, 0), (0, 0), (0, 0)))) is None
+
+
+def test_a_tiny_picture_has_coarse_cells() -> None:
+    pixels = np.asarray(scene(1).convert("RGB"))
+    assert draw_thumbnail(pixels, 39).shape == (SIDE, SIDE)
+    assert draw_thumbnail(pixels, 40).shape == (FINE, FINE)
