@@ -216,22 +216,22 @@ class CatalogueWriter(Catalogue):
 
     def drop_roots(self, paths: Iterable[bytes]) -> None:
         """Forget that these were given to be indexed."""
-        from parecido.indexer.catalogue.sqlite.writing.statements import drop_root
-
         paths = list(paths)
         if not paths:
             return
+        from parecido.indexer.catalogue.sqlite.writing.statements import drop_root
+
         with self._transaction() as connection:
             for path in paths:
                 drop_root(connection, path)
 
     def drop_mounts(self, paths: Iterable[bytes]) -> None:
         """Forget that other file systems were mounted there."""
-        from parecido.indexer.catalogue.sqlite.writing.statements import drop_mount
-
         paths = list(paths)
         if not paths:
             return
+        from parecido.indexer.catalogue.sqlite.writing.statements import drop_mount
+
         with self._transaction() as connection:
             for path in paths:
                 drop_mount(connection, path)
