@@ -23,7 +23,7 @@ let query = null; // or one of the library
 let shown = null; // {key, items, more, total} as the grid shows it
 let loading = null; // the AbortController of the request in flight
 
-/** What was shown at each step of this visit, so that "back" is immediate and finds its place. */
+/** What each step of this visit showed, so that "back" is immediate. */
 const visited = new Map();
 const added = new Map(); // uploads that were put into the library: key → id
 let step = history.state?.step ?? 0;
@@ -190,7 +190,7 @@ async function takeFile(file, of) {
 
 // The pictures
 
-/** Ask for the first page of what the address says, or for the next one. */
+/** Ask for the first page, or for the next one. */
 async function load({ next = false, quiet = false } = {}) {
   loading?.abort();
   const controller = (loading = new AbortController());
@@ -205,7 +205,7 @@ async function load({ next = false, quiet = false } = {}) {
     const answer = await ask(state, upload, next ? shown.items.length : 0, signal);
     connection.recovered();
     const items = answer.hits ?? answer.pictures;
-    // A random handful has no second page: the order is another one with every request.
+    // A random handful has no second page.
     const more = answer.more && items.length > 0 && (isSearch(state) || state.order !== "random");
     if (next) {
       shown = { ...shown, items: [...shown.items, ...items], more };
@@ -222,7 +222,7 @@ async function load({ next = false, quiet = false } = {}) {
     clearTimeout(slow);
     if (loading === controller) {
       loading = null;
-      // While the server is away, what is still there belongs to another question.
+      // What is still there belongs to another question.
       $("columns").classList.toggle("waiting", Boolean(connection.waiting) && shown?.key !== key);
     }
   }
@@ -343,7 +343,7 @@ const refreshInfo = (signal) =>
     if (isAbort(error)) throw error;
   });
 
-/** Whatever else is wrong than a server that is away or busy takes the pictures' place. */
+/** What else is wrong takes the pictures' place. */
 function fail(error, { next, key }) {
   const again = () => load({ next: next && shown?.key === resultsKey(state), quiet: true });
   if (connection.lost(error, again)) return;
@@ -360,7 +360,7 @@ function retryImages() {
   if (state.id !== null && !query) nameQuery(queryKey(state));
 }
 
-// An empty library is looked at again now and then: it may be filling.
+// An empty library may be filling.
 setInterval(() => {
   if (shown?.empty && !loading && !connection.waiting && !document.hidden) load({ quiet: true });
 }, 4000);

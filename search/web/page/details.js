@@ -5,9 +5,6 @@ import { button, bytes, count, date, el, missing, nameOf, when } from "./dom.js"
 import { icon } from "./icons.js";
 import { shade } from "./why.js";
 
-// where it is no camera's word
-const TOLD = { sidecar: " (a file beside it)", takeout: " (Google Takeout)", name: " (by its name)" };
-
 const narrow = matchMedia("(max-width: 759px)");
 
 export class Details {
@@ -117,15 +114,11 @@ export class Details {
       ["Size", picture.width && `${count(picture.width)} × ${count(picture.height)} pixels`],
       ["Format", picture.format],
       ["File", picture.file_size !== undefined && bytes(picture.file_size)],
-      ["Taken", picture.taken_at && date(picture.taken_at) + (TOLD[picture.taken_from] ?? "")],
+      ["Taken", picture.taken_at && date(picture.taken_at) + (picture.taken_from === "name" ? " (by name)" : "")],
       ["Camera", picture.camera],
-      ["Rating", picture.rating > 0 ? "★".repeat(picture.rating) : picture.rating < 0 && "rejected"],
-      ["Keywords", picture.keywords?.join(", ")],
-      ["Place", typeof picture.latitude === "number" && `${picture.latitude.toFixed(5)}, ${picture.longitude.toFixed(5)}`],
       ["Changed", date(picture.modified_at)],
       ["Added", date(picture.added_at)],
       ["Score", picture.score !== undefined && picture.score.toFixed(4)],
-      ["Same picture", { true: "yes", false: "no" }[picture.same]],
     ].filter(([, value]) => value);
     return el("div", { class: "body" },
       el("h2", {}, el("bdi", { text: name })),

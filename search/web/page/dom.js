@@ -55,7 +55,7 @@ export function bytes(n) {
 }
 
 export function date(iso) {
-  if (/^\d{4}(-\d\d){0,2}$/.test(iso ?? "")) return iso; // known in part, and in no time zone
+  if (iso?.length < 11) return iso; // a part of it is known
   const when = new Date(iso);
   if (!iso || Number.isNaN(when.getTime())) return iso;
   return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(when);

@@ -133,9 +133,8 @@ export class Grid {
     if (scored) score.textContent = item.score.toFixed(item.score < 0.9995 && item.score > 0.99 ? 3 : 2);
     const link = li.querySelector("a");
     link.href = this.#address(item);
-    score.classList.toggle("same", item.same === true);
-    score.title = item.same === true ? "The same picture" : "";
-    link.setAttribute("aria-label", scored ? `${spoken(item)}, score ${score.textContent}${item.same ? ", the same picture" : ""}` : spoken(item));
+    score.classList.toggle("same", !!item.same);
+    link.setAttribute("aria-label", scored ? `${spoken(item)}, score ${score.textContent}` : spoken(item));
     return li;
   }
 

@@ -4,7 +4,6 @@
 export const SAYS = {
   path: "Path", label: "Label", format: "Format", min_width: "Width ≥", min_height: "Height ≥", max_width: "Width ≤",
   max_height: "Height ≤", taken_from: "Taken from", taken_to: "Taken to", added_since: "Added since",
-  keyword: "Keyword", min_rating: "Stars ≥", near: "Near",
 };
 export const FILTERS = Object.keys(SAYS);
 export const ORDERS = { random: "Random", added: "Newest", path: "By path" };
