@@ -61,7 +61,7 @@ const explain = explainer(card.picture, details, complain);
 
 // The address
 
-/** To search from a picture; the filters and the minimum score stay. */
+/** To search from a picture; filters and score stay. */
 const fromPicture = (id) => ({ ...state, id, upload: null, region: null, show: null });
 
 function remember() {

@@ -55,7 +55,7 @@ export function bytes(n) {
 }
 
 export function date(iso) {
-  if (iso?.length < 11) return iso; // a part of it is known
+  if (iso?.length < 11) return iso; // in part
   const when = new Date(iso);
   if (!iso || Number.isNaN(when.getTime())) return iso;
   return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(when);
