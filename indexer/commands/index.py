@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,6 +27,7 @@ from parecido.indexer.records.choices import (
 from parecido.indexer.system.text import plural, printable, relative
 
 if TYPE_CHECKING:
+    from parecido.indexer.indexing.plan import Progress
     from parecido.indexer.records.runs import IndexReport
 
 __all__ = ["index_command"]
@@ -184,8 +185,11 @@ def index_command(paths: tuple[str, ...], library: str | None, as_json: bool, **
     options = IndexOptions(limits=limits, show_output=terminal, **given)
     _check_there(paths, library)
     with Library.create(library) as opened, quiet_decoders(), stop_on_signal() as stop:
-        kept = {} if opened.catalogue.is_outdated else read_rules(opened.catalogue)
-        bar = progress_bar(paths, options, opened.folder, kept) if terminal else nullcontext()
+        bar: AbstractContextManager[Progress | None] = nullcontext()
+        if terminal:
+            # one of before is brought up to date by the run, and has no rules
+            kept = {} if opened.catalogue.is_outdated else read_rules(opened.catalogue)
+            bar = progress_bar(paths, options, opened.folder, kept)
         with bar as progress:
             report = index(opened, paths, options, progress=progress, stop=stop)
         pictures, folder = opened.catalogue.counts()[0], opened.folder

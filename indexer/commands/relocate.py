@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from parecido.indexer.commands.terminal import common_options
-from parecido.indexer.system.text import plural
+from parecido.indexer.system.text import plural, printable
 
 __all__ = ["relocate_command"]
 
@@ -26,4 +26,5 @@ def relocate_command(old: str, new: str, force: bool, library: str | None, wait:
 
     with Library.open(library) as opened:
         count = relocate(opened, old, new, force=force, wait=wait)
-    click.echo(f"{plural(count, 'picture')} of {old} are known in {new} now; no file was touched.")
+    known = f"{plural(count, 'picture')} of {printable(old)} are known in {printable(new)} now"
+    click.echo(f"{known}; no file was touched.")

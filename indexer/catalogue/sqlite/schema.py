@@ -40,6 +40,18 @@ __all__ = [
 
 metadata = MetaData()
 
+
+def _picture_id() -> Column[int]:
+    """The key of a table that has a row for a picture, which leaves with it."""
+    return Column(
+        "picture_id",
+        Integer,
+        ForeignKey("pictures.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    )
+
+
 facts = Table(
     "facts",
     metadata,
@@ -117,13 +129,7 @@ pictures = Table(
 descriptors = Table(
     "descriptors",
     metadata,
-    Column(
-        "picture_id",
-        Integer,
-        ForeignKey("pictures.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _picture_id(),
     # the generation that wrote it: the vector index fetches what is newer than itself
     Column("generation", BigInteger, nullable=False, index=True),
     Column("vector", LargeBinary, nullable=False),
@@ -132,13 +138,7 @@ descriptors = Table(
 details = Table(
     "details",
     metadata,
-    Column(
-        "picture_id",
-        Integer,
-        ForeignKey("pictures.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _picture_id(),
     # what told when it was taken; empty where nothing did
     Column("taken_from", Text, nullable=False),
     # 1 where that moment is by UTC and not by the camera's clock
@@ -158,13 +158,7 @@ details = Table(
 looks = Table(
     "looks",
     metadata,
-    Column(
-        "picture_id",
-        Integer,
-        ForeignKey("pictures.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _picture_id(),
     # of how it is made; the index tells how many there are without a look at the thumbnails
     Column("version", Integer, nullable=False, index=True),
     # grey, 32 × 32
@@ -196,13 +190,7 @@ spaces = Table(
 regions = Table(
     "regions",
     metadata,
-    Column(
-        "picture_id",
-        Integer,
-        ForeignKey("pictures.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _picture_id(),
     # cells of the feature map that they were pooled from; 0 where a picture waits for its own
     Column("map_rows", Integer, nullable=False),
     Column("map_columns", Integer, nullable=False),

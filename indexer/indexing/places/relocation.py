@@ -114,12 +114,12 @@ def recognise_roots(catalogue: Catalogue, given: Sequence[str]) -> list[Relocate
     """Which of the given folders, and of the drives below them, hold what lay in folders that are
     away; those of which nothing is known.
     """
-    folders = [os.fsencode(path) for path in given]
+    folders = [raw for path in given if os.path.isdir(raw := os.fsencode(path))]
     mounted = [mount for folder in folders for mount in list_mounts_below(folder)]
     fresh = [
         folder
         for folder in dict.fromkeys([*folders, *mounted])
-        if os.path.isdir(folder) and next(catalogue.under(folder), None) is None
+        if next(catalogue.under(folder), None) is None
     ]
     if not fresh:
         return []

@@ -32,11 +32,7 @@ def picture_of(row: Any, catalogue: Path) -> Picture:
             raise ValueError("a value is of another type")
         labels = _labels(row[8])
     except (ValueError, TypeError, RecursionError) as error:
-        raise LibraryDamaged(
-            f"The catalogue {catalogue} is damaged: picture {row[0]} is not recorded as one "
-            f"({error}).",
-            "Save what can be read: parecido verify --repair.",
-        ) from error
+        raise _report(catalogue, f"picture {row[0]} is not recorded as one ({error})") from error
     facts: list[Any] = [row[0], os.fsdecode(row[1]), *row[2:8], labels, *row[9:]]
     return Picture(*facts)
 
@@ -54,12 +50,16 @@ def details_of(row: Any, catalogue: Path) -> Details:
         if not all(type(word) is str for word in found.keywords):
             raise ValueError("a keyword is no text")
     except (ValueError, TypeError, RecursionError) as error:
-        raise LibraryDamaged(
-            f"The catalogue {catalogue} is damaged: what is told of picture {row[0]} is not "
-            f"recorded as such ({error}).",
-            "Save what can be read: parecido verify --repair.",
-        ) from error
+        what = f"what is told of picture {row[0]} is not recorded as such ({error})"
+        raise _report(catalogue, what) from error
     return found
+
+
+def _report(catalogue: Path, what: str) -> LibraryDamaged:
+    return LibraryDamaged(
+        f"The catalogue {catalogue} is damaged: {what}.",
+        "Save what can be read: parecido verify --repair.",
+    )
 
 
 def _labels(text: str) -> tuple[Label, ...]:
